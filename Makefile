@@ -1,0 +1,186 @@
+# cdp: builds with PGXS on PostgreSQL 15 to 18.
+#
+#   make, make install, make installcheck    the usual three
+#   make demo [KEEP=1]                       the story on real data, in a throw-away cluster
+#   make test [SUITES="unit regress"]        everything, set-up included
+#   make lint, make format                   the rules of the house
+#   make unit, make fuzz                     core algorithms outside the server
+#   make bench                               the figures
+#
+# All lists are explicit and in dependency order; nothing here is found by wildcard.
+
+MODULE_big = cdp
+EXTENSION = cdp
+
+OBJS = \
+	src/cdp.o \
+	src/guc.o \
+	src/store.o \
+	src/core/text.o \
+	src/core/time.o \
+	src/core/segexpr.o \
+	src/core/unionfind.o \
+	src/identity/identifier.o \
+	src/identity/identity_set.o \
+	src/identity/identity_set_op.o \
+	src/identity/identity_set_gin.o \
+	src/identity/identity_set_agg.o \
+	src/identity/graph.o \
+	src/identity/who.o \
+	src/segment/predicate.o \
+	src/segment/segment.o \
+	src/segment/segment_query.o \
+	src/consent/allowed.o \
+	src/consent/consent.o \
+	src/profile/profile.o \
+	src/profile/resolve.o \
+	src/profile/trait.o \
+	src/activation/activation.o \
+	src/ingest/capture.o \
+	src/ingest/config.o \
+	src/ingest/ingest.o \
+	src/ingest/ingest_sql.o \
+	src/ingest/maintain.o \
+	src/ingest/message.o \
+	src/ingest/partition.o \
+	src/init.o
+
+# The install script is these fragments, joined in this order.
+INSTALL_SQL = \
+	sql/install/00_head.sql \
+	sql/install/20_identity_type.sql \
+	sql/install/21_identity.sql \
+	sql/install/30_segment.sql \
+	sql/install/31_consent.sql \
+	sql/install/40_profile.sql \
+	sql/install/41_activation.sql \
+	sql/install/50_ingest.sql \
+	sql/install/80_init.sql \
+	sql/install/90_privileges.sql
+
+REGRESS = \
+	setup \
+	identity_type
+
+# Names of specs/<name>.spec
+ISOLATION =
+
+# The top of the source tree: with a trailing slash, or empty when we build inside it.
+cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))
+cdp_src := $(if $(filter ./,$(cdp_top)),,$(cdp_top))
+
+# The version is written once, in the control file; C code sees it as the macro CDP_VERSION.
+CDP_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(cdp_src)cdp.control)
+
+DATA_built = sql/cdp--$(CDP_VERSION).sql
+
+# Unused parameters are the price of callback signatures (fcinfo, hooks), so -Wextra comes without them.
+# Server headers count as system headers: their own warnings are not ours to fix.
+PG_CPPFLAGS = -I$(cdp_top)src -isystem $(includedir_server) -MMD -MP -DCDP_VERSION='"$(CDP_VERSION)"'
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter $(CDP_CFLAGS)
+
+# PostgreSQL was configured with gcc; clang is told to pass over the flags it does not know.
+ifneq ($(findstring clang,$(CC)),)
+PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
+
+EXTRA_CLEAN = $(OBJS:.o=.d) sql/cdp--$(CDP_VERSION).sql.tmp tmp_check tmp_check_iso output_iso results log \
+	regression.diffs regression.out tools/unit/build
+
+# No bitcode unless asked for (make with_llvm=yes): the build then needs no clang.
+ifneq ($(origin with_llvm),command line)
+override with_llvm = no
+endif
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+# TAP tests start clusters of their own, so they need IPC::Run and a user other than root.
+ifneq ($(filter installcheck,$(MAKECMDGOALS)),)
+ifneq ($(origin TAP_TESTS),command line)
+ifeq ($(shell perl -MIPC::Run -e 'print "yes" if $$> != 0' 2>/dev/null),yes)
+TAP_TESTS = 1
+else
+$(info note: TAP tests are left out (they need perl's IPC::Run and a user other than root))
+endif
+endif
+endif
+
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+
+# Sources come from the source tree, but never somebody's objects left in it.
+ifneq ($(cdp_src),)
+VPATH =
+vpath %.c $(cdp_top)
+vpath %.control $(cdp_top)
+endif
+
+ifdef SANITIZE
+override CPPFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CPPFLAGS)) -U_FORTIFY_SOURCE
+override CFLAGS := $(filter-out -fwrapv,$(CFLAGS)) -O1 -g3 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+override SHLIB_LINK += -fsanitize=$(SANITIZE)
+endif
+
+ifdef COVERAGE
+override CFLAGS += --coverage -O0 -fprofile-update=atomic
+override SHLIB_LINK += --coverage
+EXTRA_CLEAN += $(OBJS:.o=.gcno) $(OBJS:.o=.gcda)
+endif
+
+$(OBJS): $(cdp_src)Makefile $(cdp_src)cdp.control | $(sort $(dir $(OBJS)))
+
+$(sort $(dir $(OBJS))):
+	mkdir -p $@
+
+sql/cdp--$(CDP_VERSION).sql: $(addprefix $(cdp_src),$(INSTALL_SQL)) $(cdp_src)Makefile $(cdp_src)cdp.control
+	@mkdir -p $(@D)
+	cat $(addprefix $(cdp_src),$(INSTALL_SQL)) > $@.tmp
+	mv $@.tmp $@
+
+-include $(OBJS:.o=.d)
+
+else # no PostgreSQL here yet
+
+all install uninstall installcheck:
+	@echo "PostgreSQL's build files are missing ($(PG_CONFIG) --pgxs names none)." >&2
+	@echo "Run $(cdp_top)tools/setup.sh, or give PG_CONFIG=/path/to/pg_config." >&2
+	@false
+
+clean:
+	rm -rf cdp.so $(DATA_built) $(OBJS) $(EXTRA_CLEAN)
+
+endif
+
+.DEFAULT_GOAL := all
+
+# These set up what they need by themselves; PostgreSQL need not be there before.
+demo:
+	@$(cdp_top)tools/setup.sh
+	@KEEP='$(KEEP)' $(cdp_top)demo/run.sh
+
+test:
+	@$(cdp_top)tools/setup.sh test
+	@SUITES='$(SUITES)' $(cdp_top)tools/test.sh
+
+bench:
+	@$(cdp_top)tools/setup.sh
+	@$(cdp_top)bench/run.sh
+
+unit:
+	@$(cdp_top)tools/unit/run.sh
+
+fuzz:
+	@$(cdp_top)tools/unit/run.sh fuzz
+
+lint:
+	@$(cdp_top)tools/lint.sh
+
+format:
+	@$(cdp_top)tools/format.sh
+
+# For the scripts: the words of one of the lists above.
+print-%:
+	@echo $($*)
+
+.PHONY: all demo test bench unit fuzz lint format

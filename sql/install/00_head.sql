@@ -1,0 +1,71 @@
+-- 00_head.sql: start of the install script.
+\echo Use "CREATE EXTENSION cdp" to load this file. \quit
+
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
+-- Plain CREATE: a schema that somebody else made is an error, never adopted.
+CREATE SCHEMA cdp;
+COMMENT ON SCHEMA cdp IS 'Customer data platform: types, functions and views. Storage is in cdp_data.';
+
+CREATE FUNCTION cdp.config_changed() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdp_config_changed';
+COMMENT ON FUNCTION cdp.config_changed() IS
+'Trigger of configuration tables: makes every session read its cached configuration anew.';
+
+CREATE FUNCTION cdp.require_init() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_require_init';
+COMMENT ON FUNCTION cdp.require_init() IS
+'Raises a clear error unless cdp.init() has run and the tables fit the library.';
+
+CREATE FUNCTION cdp.require_admin() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.require_init();
+	IF NOT pg_has_role(current_user, (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'cdp_data'), 'USAGE') THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('role "%s" may not configure cdp', current_user),
+			HINT = 'Configuration is for superusers and members of the role that owns schema cdp_data.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.require_admin() IS
+'Raises unless the caller may configure cdp: a superuser or a member of the role that owns cdp_data.';
+
+CREATE FUNCTION cdp.check_name(kind text, name text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF name IS NULL OR btrim(name) = '' THEN
+		RAISE null_value_not_allowed USING
+			MESSAGE = format('%s must have a name', kind);
+	END IF;
+	IF octet_length(name) > 63 OR name ~ '[[:cntrl:]]' OR name <> btrim(name) THEN
+		RAISE invalid_name USING
+			MESSAGE = format('%s name %s is not usable', kind, quote_literal(name)),
+			HINT = 'A name has at most 63 bytes, no control characters and no spaces at its ends.';
+	END IF;
+	RETURN name;
+END $$;
+COMMENT ON FUNCTION cdp.check_name(text, text) IS
+'Returns the name if it can name an object of that kind, raises otherwise.';
+
+-- Storage is created by the owner role, inside cdp.init(); a table that holds
+-- persons is guarded before it holds a row.
+CREATE FUNCTION cdp.guard(tbl text, condition text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format('ALTER TABLE cdp_data.%I ENABLE ROW LEVEL SECURITY', tbl);
+	EXECUTE format('ALTER TABLE cdp_data.%I FORCE ROW LEVEL SECURITY', tbl);
+	EXECUTE format('CREATE POLICY owner_all ON cdp_data.%I TO %I USING (true) WITH CHECK (true)', tbl,
+				   (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'cdp_data'));
+	EXECUTE format('CREATE POLICY consent ON cdp_data.%I FOR SELECT TO PUBLIC USING (%s)', tbl, condition);
+END $$;
+COMMENT ON FUNCTION cdp.guard(text, text) IS
+'Puts a table of cdp_data under row-level security: the owner sees all, others the rows for which the condition holds.';
+
+CREATE FUNCTION cdp.watch(tbl text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format('CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdp_data.%I '
+				   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.config_changed()', tbl);
+END $$;
+COMMENT ON FUNCTION cdp.watch(text) IS
+'Makes a table of cdp_data a configuration table: its changes reach every session''s cache.';

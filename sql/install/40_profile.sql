@@ -1,0 +1,257 @@
+-- 40_profile.sql: one row per person.  Traits, state, the views.
+
+CREATE FUNCTION cdp.install_profile() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	CREATE TABLE cdp_data.trait (
+		trait_id	int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		name		text COLLATE "C" NOT NULL UNIQUE,
+		type		text COLLATE "C" NOT NULL,
+		survivorship text COLLATE "C" NOT NULL CHECK (survivorship IN ('latest', 'oldest')),
+		indexed		boolean NOT NULL,
+		description	text,
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+	);
+	PERFORM cdp.watch('trait');
+
+	-- Changes when a trait changes.  Declared traits are columns of their
+	-- own; trait_meta keeps time, message and source of every trait's value.
+	CREATE TABLE cdp_data.profile (
+		profile_id	bigint PRIMARY KEY,
+		ord			int NOT NULL UNIQUE,
+		traits		jsonb NOT NULL DEFAULT '{}',
+		trait_meta	jsonb NOT NULL DEFAULT '{}',
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+	) WITH (fillfactor = 85);
+
+	-- One HOT update per event, and the lock point of a profile: who changes
+	-- anything of a person holds this row.  No further index, ever.
+	CREATE TABLE cdp_data.profile_state (
+		profile_id	bigint PRIMARY KEY,
+		ord			int NOT NULL,
+		rev			bigint NOT NULL DEFAULT 0,
+		events		bigint NOT NULL DEFAULT 0,
+		first_seen	timestamptz,
+		last_seen	timestamptz,
+		segments	int[] NOT NULL DEFAULT '{}'
+	) WITH (fillfactor = 70);
+
+	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
+END $$;
+COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';
+
+CREATE FUNCTION cdp.profile_columns() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(format(', p.%I', t.name), '' ORDER BY t.trait_id), '')
+	FROM cdp_data.trait t
+$$;
+COMMENT ON FUNCTION cdp.profile_columns() IS 'Select list of the declared traits, in the order of their declaration.';
+
+-- Columns are only ever appended, so that views upon these views survive.
+CREATE FUNCTION cdp.refresh_views() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+	r record;
+	saved text := current_setting('role');
+BEGIN
+	PERFORM set_config('role', (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'cdp_data'), true);
+
+	EXECUTE 'CREATE OR REPLACE VIEW cdp.profiles WITH (security_invoker = true) AS
+	SELECT p.profile_id, s.first_seen, s.last_seen, s.events,
+		ARRAY(SELECT g.name::text FROM cdp_data.segment g WHERE g.segment_id = ANY (s.segments) ORDER BY g.name) AS segments,
+		(SELECT jsonb_object_agg(x.namespace, x.found) FROM (
+			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
+			FROM cdp_data.node n JOIN cdp_data.identifier i ON i.node_id = n.node_id
+			WHERE n.profile_id = p.profile_id GROUP BY i.namespace) x) AS identifiers,
+		p.traits' || cdp.profile_columns() || '
+	FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
+
+	-- What a segment's predicate may look at; for the owner alone.
+	EXECUTE 'CREATE OR REPLACE VIEW cdp_data.profile_rule AS
+	SELECT p.profile_id, p.ord, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns() || '
+	FROM cdp_data.profile p JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
+
+	COMMENT ON VIEW cdp.profiles IS 'One row per person, as far as the current role''s purposes allow.';
+	COMMENT ON COLUMN cdp.profiles.profile_id IS 'The person. A merged person''s old ids are in cdp.merged_profiles.';
+	COMMENT ON COLUMN cdp.profiles.first_seen IS 'Time of the earliest event.';
+	COMMENT ON COLUMN cdp.profiles.last_seen IS 'Time of the latest event.';
+	COMMENT ON COLUMN cdp.profiles.events IS 'Number of events.';
+	COMMENT ON COLUMN cdp.profiles.segments IS 'Segments the person is in now.';
+	COMMENT ON COLUMN cdp.profiles.identifiers IS 'Identifiers by namespace: {"email": ["ada@example.com"]}.';
+	COMMENT ON COLUMN cdp.profiles.traits IS 'Traits that were not declared with cdp.define_trait().';
+	FOR t IN SELECT d.name, d.type, d.description FROM cdp_data.trait d LOOP
+		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name,
+					   coalesce(t.description, 'Trait ' || t.name || ' (' || t.type || ').'));
+		FOR r IN SELECT DISTINCT k.role_name FROM cdp_data.role_kind k
+				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('analyst', 'service', 'privacy') LOOP
+			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, r.role_name);
+		END LOOP;
+	END LOOP;
+	PERFORM set_config('role', saved, true);
+END $$;
+COMMENT ON FUNCTION cdp.refresh_views() IS 'Builds cdp.profiles anew from the declared traits; part of cdp.init() and cdp.define_trait().';
+
+CREATE FUNCTION cdp.lock_storage() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	saved text := current_setting('lock_timeout');
+BEGIN
+	-- Short waits, often: a writer must never queue behind a waiting DDL.
+	FOR attempt IN 1..300 LOOP
+		BEGIN
+			PERFORM set_config('lock_timeout', '100ms', true);
+			LOCK TABLE cdp_data.profile_state IN SHARE ROW EXCLUSIVE MODE;
+			PERFORM set_config('lock_timeout', saved, true);
+			RETURN;
+		EXCEPTION WHEN lock_not_available THEN
+			PERFORM pg_sleep(0.1);
+		END;
+	END LOOP;
+	RAISE lock_not_available USING
+		MESSAGE = 'could not lock the profiles within a minute',
+		HINT = 'A transaction that wrote events is still open; see pg_stat_activity.';
+END $$;
+COMMENT ON FUNCTION cdp.lock_storage() IS
+'Waits until no transaction writes profiles and keeps new ones out until commit; readers are not touched.';
+
+CREATE FUNCTION cdp.backfill_trait(name text) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_backfill_trait';
+COMMENT ON FUNCTION cdp.backfill_trait(text) IS
+'Moves the values of a newly declared trait out of the undeclared ones; part of cdp.define_trait().';
+
+CREATE FUNCTION cdp.define_trait(name text, type text DEFAULT 'text', survivorship text DEFAULT 'latest',
+	index boolean DEFAULT false, description text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	kind text;
+	old cdp_data.trait;
+BEGIN
+	PERFORM cdp.require_admin();
+	PERFORM cdp.check_name('a trait', name);
+	kind := CASE lower(btrim(type))
+		WHEN 'text' THEN 'text' WHEN 'string' THEN 'text' WHEN 'varchar' THEN 'text'
+		WHEN 'int' THEN 'integer' WHEN 'integer' THEN 'integer' WHEN 'int4' THEN 'integer'
+		WHEN 'bigint' THEN 'bigint' WHEN 'int8' THEN 'bigint'
+		WHEN 'float8' THEN 'double precision' WHEN 'double precision' THEN 'double precision' WHEN 'float' THEN 'double precision'
+		WHEN 'bool' THEN 'boolean' WHEN 'boolean' THEN 'boolean'
+		WHEN 'date' THEN 'date'
+		WHEN 'timestamptz' THEN 'timestamp with time zone' WHEN 'timestamp with time zone' THEN 'timestamp with time zone'
+		WHEN 'uuid' THEN 'uuid' END;
+	IF kind IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('trait %s cannot have type %s', quote_ident(name), coalesce(quote_literal(type), 'NULL')),
+			DETAIL = 'Only these types keep their indexes under row-level policies: text, int, bigint, float8, bool, date, timestamptz, uuid.',
+			HINT = 'Keep money as bigint in minor units; lists and objects need no declaration, they stay in column traits.';
+	END IF;
+	IF survivorship IS NULL OR survivorship NOT IN ('latest', 'oldest') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('trait %s cannot have survivorship %s', quote_ident(name), coalesce(quote_literal(survivorship), 'NULL')),
+			HINT = 'Use ''latest'' or ''oldest'', by the time of the event.';
+	END IF;
+	IF name IN ('profile_id', 'ord', 'traits', 'trait_meta', 'created_at', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers',
+				'rev', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
+		RAISE reserved_name USING
+			MESSAGE = format('trait %s cannot be declared: cdp.profiles has such a column', quote_ident(name)),
+			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+	END IF;
+
+	SELECT * INTO old FROM cdp_data.trait t WHERE t.name = define_trait.name COLLATE "C";
+	IF FOUND THEN
+		IF old.type <> kind OR old.survivorship <> survivorship THEN
+			RAISE duplicate_object USING
+				MESSAGE = format('trait %s is already declared as %s, %s', quote_ident(name), old.type, old.survivorship),
+				HINT = 'Type and survivorship of a declared trait stay; declare one of another name.';
+		END IF;
+	ELSE
+		PERFORM cdp.lock_storage();
+		INSERT INTO cdp_data.trait (name, type, survivorship, indexed, description)
+		VALUES (define_trait.name, kind, define_trait.survivorship, coalesce(define_trait.index, false), define_trait.description);
+		EXECUTE format('ALTER TABLE cdp_data.profile ADD COLUMN %I %s', name, kind);
+		PERFORM cdp.backfill_trait(name);
+	END IF;
+	IF define_trait.index AND NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
+			WHERE x.indrelid = 'cdp_data.profile'::regclass AND x.indnkeyatts = 1 AND a.attname = name) THEN
+		EXECUTE format('CREATE INDEX ON cdp_data.profile (%I)', name);
+	END IF;
+	UPDATE cdp_data.trait t SET indexed = t.indexed OR coalesce(define_trait.index, false),
+		description = coalesce(define_trait.description, t.description)
+	WHERE t.name = define_trait.name COLLATE "C";
+	PERFORM cdp.refresh_views();
+END $$;
+COMMENT ON FUNCTION cdp.define_trait(text, text, text, boolean, text) IS
+'Declares a trait as a typed column of cdp.profiles, filled from what is known already; index makes WHERE on it an index look-up.';
+
+CREATE FUNCTION cdp.define_segment(name text, predicate text DEFAULT NULL, rule jsonb DEFAULT NULL, description text DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	canonical text;
+	id int;
+BEGIN
+	PERFORM cdp.require_admin();
+	PERFORM cdp.check_name('a segment', name);
+	IF rule IS NOT NULL THEN
+		RAISE feature_not_supported USING
+			MESSAGE = format('segment %s cannot be defined by a JSON rule', quote_ident(name)),
+			HINT = 'This version takes SQL predicates: cdp.define_segment(name, predicate => ''country = ''''JP'''''').';
+	END IF;
+	IF predicate IS NULL THEN
+		RAISE null_value_not_allowed USING
+			MESSAGE = format('segment %s needs a predicate', quote_ident(name)),
+			HINT = 'Example: cdp.define_segment(''vip'', predicate => ''lifetime_value >= 100000'').';
+	END IF;
+	canonical := cdp.check_predicate(predicate);
+	PERFORM cdp.lock_storage();
+	INSERT INTO cdp_data.segment AS s (name, definition, predicate, description)
+	VALUES (define_segment.name, define_segment.predicate, canonical, define_segment.description)
+	ON CONFLICT ON CONSTRAINT segment_name_key DO UPDATE
+		SET definition = excluded.definition, predicate = excluded.predicate,
+			description = coalesce(excluded.description, s.description)
+	RETURNING s.segment_id INTO id;
+	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
+	PERFORM cdp.build_segment(id);
+	RETURN id;
+END $$;
+COMMENT ON FUNCTION cdp.define_segment(text, text, jsonb, text) IS
+'Defines, or redefines, a segment by a predicate over the columns of cdp.profiles and finds its members among all profiles.';
+
+CREATE FUNCTION cdp.drop_segment(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id int;
+BEGIN
+	PERFORM cdp.require_admin();
+	SELECT s.segment_id INTO id FROM cdp_data.segment s WHERE s.name = drop_segment.name COLLATE "C";
+	IF id IS NULL THEN
+		RAISE undefined_object USING MESSAGE = format('segment %s does not exist', coalesce(quote_ident(name), 'NULL'));
+	END IF;
+	IF EXISTS (SELECT FROM cdp_data.activation a WHERE a.segment_id = id) THEN
+		RAISE dependent_objects_still_exist USING
+			MESSAGE = format('segment %s cannot be dropped: an activation uses it', quote_ident(name)),
+			HINT = 'Drop the activation first with cdp.drop_activation().';
+	END IF;
+	PERFORM cdp.lock_storage();
+	DELETE FROM cdp_data.segment s WHERE s.segment_id = id;
+	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
+	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
+	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
+END $$;
+COMMENT ON FUNCTION cdp.drop_segment(text) IS 'Drops a segment and forgets its members.';
+
+CREATE FUNCTION cdp.resolve(who text) RETURNS bigint
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_text';
+CREATE FUNCTION cdp.resolve(who text[]) RETURNS bigint
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_array';
+CREATE FUNCTION cdp.resolve(who cdp.identity_set) RETURNS bigint
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_set';
+CREATE FUNCTION cdp.resolve(who bigint) RETURNS bigint
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_profile';
+COMMENT ON FUNCTION cdp.resolve(text) IS
+'Profile id of the person with this identifier or set of identifiers; NULL if unknown, or not visible to the caller.';
+COMMENT ON FUNCTION cdp.resolve(text[]) IS
+'Profile id of the person with these identifiers; NULL if unknown, not one person, or not visible to the caller.';
+COMMENT ON FUNCTION cdp.resolve(cdp.identity_set) IS
+'Profile id of the person with these identifiers; NULL if unknown, not one person, or not visible to the caller.';
+COMMENT ON FUNCTION cdp.resolve(bigint) IS
+'Present profile id of a profile id that may have been merged into another; NULL if unknown, or not visible to the caller.';

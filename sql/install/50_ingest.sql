@@ -1,0 +1,370 @@
+-- 50_ingest.sql: events in.
+
+CREATE FUNCTION cdp.install_ingest() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- Immutable: an event names the node of its highest-ranking identifier,
+	-- never a profile; merges do not touch events.
+	CREATE TABLE cdp_data.event (
+		ts			timestamptz NOT NULL,
+		node_id		bigint NOT NULL,
+		message_key	uuid NOT NULL,
+		received_at	timestamptz NOT NULL,
+		type		text COLLATE "C" NOT NULL,
+		name		text,
+		source		text NOT NULL,
+		message_id	text NOT NULL,
+		properties	jsonb,
+		traits		jsonb,
+		context		jsonb,
+		extra		jsonb,
+		other_nodes	bigint[]
+	) PARTITION BY RANGE (ts);
+	CREATE INDEX event_node_ts ON cdp_data.event (node_id, ts);
+	CREATE INDEX event_received ON cdp_data.event USING brin (received_at);
+	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+
+	CREATE TABLE cdp_data.event_partition (
+		name		name PRIMARY KEY,
+		from_ts		timestamptz NOT NULL UNIQUE,
+		to_ts		timestamptz NOT NULL
+	);
+	PERFORM cdp.watch('event_partition');
+
+	-- Messages seen: a row is written before the event of the message.
+	CREATE TABLE cdp_data.message_seen (
+		source		text COLLATE "C" NOT NULL,
+		key			uuid NOT NULL,
+		content		bigint NOT NULL,
+		received_at	timestamptz NOT NULL,
+		PRIMARY KEY (source, key)
+	);
+
+	-- What was refused, with the reason.  The same refusal again is counted.
+	CREATE TABLE cdp_data.rejected (
+		rejected_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		rejected_at	timestamptz NOT NULL,
+		last_at		timestamptz NOT NULL,
+		times		int NOT NULL DEFAULT 1,
+		source		text NOT NULL,
+		message_id	text,
+		reason		text COLLATE "C" NOT NULL,
+		detail		text,
+		payload		jsonb,
+		UNIQUE (source, message_id, reason)
+	);
+	PERFORM cdp.guard('rejected', 'cdp.has_kind(''privacy'') OR cdp.has_kind(''ingest'')');
+
+	-- Where identifiers are in a message; types NULL means every type.
+	CREATE TABLE cdp_data.identifier_path (
+		path		text COLLATE "C" NOT NULL,
+		namespace	text COLLATE "C" NOT NULL,
+		types		text[],
+		PRIMARY KEY (path, namespace)
+	);
+	PERFORM cdp.watch('identifier_path');
+	-- Segment does not say whether a previousId was a user's or a browser's,
+	-- so it stands for both; deciding by what is known at arrival would make
+	-- the result depend on the order of arrival.
+	INSERT INTO cdp_data.identifier_path VALUES
+		('userId', 'user_id', NULL), ('user_id', 'user_id', NULL),
+		('anonymousId', 'anonymous_id', NULL), ('anonymous_id', 'anonymous_id', NULL),
+		('traits.email', 'email', '{identify}'), ('traits.phone', 'phone', '{identify}'),
+		('context.traits.email', 'email', NULL), ('context.traits.phone', 'phone', NULL),
+		('context.device.id', 'device_id', NULL),
+		('previousId', 'user_id', '{alias}'), ('previousId', 'anonymous_id', '{alias}'),
+		('previous_id', 'user_id', '{alias}'), ('previous_id', 'anonymous_id', '{alias}');
+
+	-- Which of a message's identifiers its event is filed under: the lowest
+	-- rank.  Namespaces that are not listed have rank 100.
+	CREATE TABLE cdp_data.namespace (
+		name		text COLLATE "C" PRIMARY KEY,
+		rank		int NOT NULL
+	);
+	PERFORM cdp.watch('namespace');
+	INSERT INTO cdp_data.namespace VALUES ('user_id', 1), ('email', 2), ('phone', 3), ('device_id', 110), ('anonymous_id', 120);
+
+	CREATE TABLE cdp_data.attachment (
+		attachment_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		tbl			regclass NOT NULL,
+		source		text NOT NULL,
+		mapping		jsonb NOT NULL,
+		expression	text NOT NULL,
+		key_columns	text[],
+		on_update	boolean NOT NULL,
+		strict		boolean NOT NULL,
+		attached_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+	);
+	PERFORM cdp.watch('attachment');
+
+	CREATE TABLE cdp_data.task (
+		task_id		int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		kind		text COLLATE "C" NOT NULL,
+		target		int,
+		state		text COLLATE "C" NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
+		position	jsonb,
+		done_rows	bigint NOT NULL DEFAULT 0,
+		total_rows	bigint,
+		error		text,
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
+		updated_at	timestamptz
+	);
+END $$;
+COMMENT ON FUNCTION cdp.install_ingest() IS 'Step of cdp.init(): tables of events, refusals, mappings and tasks.';
+
+CREATE FUNCTION cdp.ingest(payload jsonb, source text DEFAULT 'default')
+RETURNS TABLE (message_id text, status text, profile_id bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT ROWS 100 AS 'MODULE_PATHNAME', 'cdp_ingest';
+COMMENT ON FUNCTION cdp.ingest(jsonb, text) IS
+'Takes one message of the Segment specification, an array of them, or {"batch": [...]}; status is accepted, duplicate or rejected, in the order of the input.';
+
+CREATE FUNCTION cdp.track(who text, event text, properties jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_track_text';
+COMMENT ON FUNCTION cdp.track(text, text, jsonb, timestamptz, text, text) IS
+'Records that a person did something and returns her profile id; a message id seen before changes nothing.';
+CREATE FUNCTION cdp.track(who text[], event text, properties jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_track_array';
+COMMENT ON FUNCTION cdp.track(text[], text, jsonb, timestamptz, text, text) IS
+'Records that a person did something and returns her profile id; a message id seen before changes nothing.';
+CREATE FUNCTION cdp.track(who cdp.identity_set, event text, properties jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_track_set';
+COMMENT ON FUNCTION cdp.track(cdp.identity_set, text, jsonb, timestamptz, text, text) IS
+'Records that a person did something and returns her profile id; a message id seen before changes nothing.';
+CREATE FUNCTION cdp.track(who bigint, event text, properties jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_track_profile';
+COMMENT ON FUNCTION cdp.track(bigint, text, jsonb, timestamptz, text, text) IS
+'Records that a person did something and returns her profile id; a message id seen before changes nothing.';
+
+CREATE FUNCTION cdp.identify(who text, traits jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_identify_text';
+COMMENT ON FUNCTION cdp.identify(text, jsonb, timestamptz, text, text) IS
+'Records facts about a person, merges the profiles that her identifiers show to be one, and returns her profile id.';
+CREATE FUNCTION cdp.identify(who text[], traits jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_identify_array';
+COMMENT ON FUNCTION cdp.identify(text[], jsonb, timestamptz, text, text) IS
+'Records facts about a person, merges the profiles that her identifiers show to be one, and returns her profile id.';
+CREATE FUNCTION cdp.identify(who cdp.identity_set, traits jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_identify_set';
+COMMENT ON FUNCTION cdp.identify(cdp.identity_set, jsonb, timestamptz, text, text) IS
+'Records facts about a person, merges the profiles that her identifiers show to be one, and returns her profile id.';
+CREATE FUNCTION cdp.identify(who bigint, traits jsonb DEFAULT '{}', at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_identify_profile';
+COMMENT ON FUNCTION cdp.identify(bigint, jsonb, timestamptz, text, text) IS
+'Records facts about a person, merges the profiles that her identifiers show to be one, and returns her profile id.';
+
+CREATE FUNCTION cdp.set_consent(who text, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_text';
+COMMENT ON FUNCTION cdp.set_consent(text, text, text, timestamptz, timestamptz, text, text) IS
+'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
+CREATE FUNCTION cdp.set_consent(who text[], purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_array';
+COMMENT ON FUNCTION cdp.set_consent(text[], text, text, timestamptz, timestamptz, text, text) IS
+'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
+CREATE FUNCTION cdp.set_consent(who cdp.identity_set, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_set';
+COMMENT ON FUNCTION cdp.set_consent(cdp.identity_set, text, text, timestamptz, timestamptz, text, text) IS
+'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
+CREATE FUNCTION cdp.set_consent(who bigint, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_profile';
+COMMENT ON FUNCTION cdp.set_consent(bigint, text, text, timestamptz, timestamptz, text, text) IS
+'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
+
+CREATE FUNCTION cdp.create_partitions(from_ts timestamptz, to_ts timestamptz) RETURNS int
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_create_partitions';
+COMMENT ON FUNCTION cdp.create_partitions(timestamptz, timestamptz) IS
+'Creates the partitions of events that are missing in this range; returns how many.';
+
+CREATE FUNCTION cdp.capture() RETURNS trigger
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdp_capture';
+COMMENT ON FUNCTION cdp.capture() IS 'Trigger that cdp.attach() puts on a table: turns its changed rows into events and traits.';
+
+CREATE FUNCTION cdp.maintain_step() RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_maintain_step';
+COMMENT ON FUNCTION cdp.maintain_step() IS 'Does one piece of waiting work in this transaction; true if more may wait. Called by cdp.maintain().';
+
+CREATE PROCEDURE cdp.maintain(max_seconds int DEFAULT 55)
+LANGUAGE c AS 'MODULE_PATHNAME', 'cdp_maintain';
+COMMENT ON PROCEDURE cdp.maintain(int) IS
+'Does the work that waits (partitions ahead, backfills) in short transactions until none is left or the time is over. Call it each minute, or by hand.';
+
+-- One entry of a mapping: a column name, {"column": name} or {"value": constant}.
+CREATE FUNCTION cdp.mapping_value(tbl regclass, entry jsonb, place text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	col text;
+BEGIN
+	IF jsonb_typeof(entry) = 'object' AND entry ? 'value' THEN
+		RETURN format('%L::jsonb', entry->'value');
+	END IF;
+	col := CASE jsonb_typeof(entry) WHEN 'string' THEN entry #>> '{}' WHEN 'object' THEN entry->>'column' END;
+	IF col IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('mapping entry "%s" names no column', place),
+			HINT = 'Give a column name, {"column": "name"} or {"value": constant}.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tbl AND a.attname = col AND a.attnum > 0 AND NOT a.attisdropped) THEN
+		RAISE undefined_column USING
+			MESSAGE = format('column %s of relation %s does not exist', quote_ident(col), tbl),
+			DETAIL = format('Mapping entry "%s" refers to it.', place);
+	END IF;
+	RETURN format('to_jsonb(n.%I)', col);
+END $$;
+COMMENT ON FUNCTION cdp.mapping_value(regclass, jsonb, text) IS 'SQL expression for one entry of an attachment''s mapping; part of cdp.attach().';
+
+-- An object of a mapping: a list of columns or {"name": entry}.
+CREATE FUNCTION cdp.mapping_object(tbl regclass, entries jsonb, place text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	result text;
+BEGIN
+	IF entries IS NULL OR entries IN ('{}', '[]') THEN
+		RETURN NULL;
+	END IF;
+	IF jsonb_typeof(entries) = 'array' THEN
+		SELECT string_agg(format('%L, %s', e #>> '{}', cdp.mapping_value(tbl, e, place)), ', ' ORDER BY o) INTO result
+		FROM jsonb_array_elements(entries) WITH ORDINALITY x (e, o);
+	ELSIF jsonb_typeof(entries) = 'object' THEN
+		SELECT string_agg(format('%L, %s', e.key, cdp.mapping_value(tbl, e.value, place || '.' || e.key)), ', ' ORDER BY e.key) INTO result
+		FROM jsonb_each(entries) e;
+	ELSE
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('mapping entry "%s" must be a list of columns or an object', place);
+	END IF;
+	RETURN 'jsonb_build_object(' || result || ')';
+END $$;
+COMMENT ON FUNCTION cdp.mapping_object(regclass, jsonb, text) IS 'SQL expression for an object of an attachment''s mapping; part of cdp.attach().';
+
+-- The message that a row n of the table becomes, as an SQL expression.
+CREATE FUNCTION cdp.mapping_expression(tbl regclass, mapping jsonb, key_columns text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	unknown text;
+	type text := mapping->>'type';
+	parts text[] := '{}';
+	part text;
+	ids text;
+BEGIN
+	SELECT k INTO unknown FROM jsonb_object_keys(mapping) k
+	WHERE k NOT IN ('type', 'event', 'identifiers', 'time', 'message_id', 'properties', 'traits', 'context') LIMIT 1;
+	IF unknown IS NOT NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('mapping entry "%s" is unknown', unknown),
+			HINT = 'Entries are type, event, identifiers, time, message_id, properties, traits, context.';
+	END IF;
+	type := coalesce(type, CASE WHEN mapping ? 'event' THEN 'track' WHEN mapping ? 'traits' THEN 'identify' END);
+	IF type IS NULL OR type NOT IN ('track', 'identify', 'page', 'screen') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'the mapping says neither which event nor which traits a row is',
+			HINT = 'Give "event": "Order Completed", or "type": "identify" with "traits".';
+	END IF;
+	IF type = 'track' AND NOT mapping ? 'event' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'a mapping of type track needs an "event"';
+	END IF;
+	parts := parts || format('''type'', %L::text', type);
+	IF mapping ? 'event' THEN
+		parts := parts || format('%L, %s', CASE WHEN type = 'track' THEN 'event' ELSE 'name' END,
+			CASE jsonb_typeof(mapping->'event')
+				WHEN 'string' THEN format('%L::text', mapping->>'event')
+				ELSE cdp.mapping_value(tbl, mapping->'event', 'event') END);
+	END IF;
+	IF jsonb_typeof(mapping->'identifiers') IS DISTINCT FROM 'object' OR mapping->'identifiers' = '{}' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'the mapping names no identifiers',
+			HINT = 'Example: "identifiers": {"user_id": "customer_id", "email": "email"}.';
+	END IF;
+	SELECT string_agg(format('jsonb_build_object(''type'', %L, ''id'', %s)', e.key,
+			cdp.mapping_value(tbl, e.value, 'identifiers.' || e.key)), ', ' ORDER BY e.key) INTO ids
+	FROM jsonb_each(mapping->'identifiers') e;
+	part := cdp.mapping_object(tbl, mapping->'context', 'context');
+	parts := parts || format('''context'', %sjsonb_build_object(''externalIds'', jsonb_build_array(%s))', coalesce(part || ' || ', ''), ids);
+	part := cdp.mapping_object(tbl, mapping->'properties', 'properties');
+	IF part IS NOT NULL THEN
+		parts := parts || format('''properties'', %s', part);
+	END IF;
+	part := cdp.mapping_object(tbl, mapping->'traits', 'traits');
+	IF part IS NOT NULL THEN
+		parts := parts || format('''traits'', %s', part);
+	END IF;
+	IF mapping ? 'time' THEN
+		parts := parts || format('''timestamp'', %s', cdp.mapping_value(tbl, mapping->'time', 'time'));
+	END IF;
+	-- The id of the message makes a row count once, whether the trigger or
+	-- the backfill sees it first.
+	IF mapping ? 'message_id' THEN
+		parts := parts || format('''messageId'', (%s) #>> ''{}''', cdp.mapping_value(tbl, mapping->'message_id', 'message_id'));
+	ELSIF key_columns IS NOT NULL THEN
+		parts := parts || format('''messageId'', %L || jsonb_build_array(%s)::text', tbl::text,
+			(SELECT string_agg(format('n.%I', k), ', ' ORDER BY o) FROM unnest(key_columns) WITH ORDINALITY u (k, o)));
+	END IF;
+	RETURN 'jsonb_build_object(' || array_to_string(parts, ', ') || ')';
+END $$;
+COMMENT ON FUNCTION cdp.mapping_expression(regclass, jsonb, text[]) IS 'SQL expression for the message that a row becomes; part of cdp.attach().';
+
+CREATE FUNCTION cdp.attach(tbl regclass, mapping jsonb, source text DEFAULT NULL, on_update boolean DEFAULT false,
+	backfill boolean DEFAULT false, strict boolean DEFAULT false) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id int;
+	kind "char";
+	key_columns text[];
+	expression text;
+BEGIN
+	PERFORM cdp.require_admin();
+	IF tbl IS NULL OR mapping IS NULL OR jsonb_typeof(mapping) <> 'object' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'attach needs a table and a mapping object',
+			HINT = 'Example: cdp.attach(''shop.orders'', ''{"event": "Order Completed", "identifiers": {"user_id": "customer_id"}, "time": "created_at", "properties": ["total"]}'').';
+	END IF;
+	SELECT c.relkind INTO kind FROM pg_class c WHERE c.oid = tbl;
+	IF kind NOT IN ('r', 'p') THEN
+		RAISE wrong_object_type USING MESSAGE = format('%s is not a table', tbl);
+	END IF;
+	SELECT array_agg(a.attname::text ORDER BY k.o) INTO key_columns
+	FROM pg_index x CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, o)
+	JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+	WHERE x.indrelid = tbl AND x.indisprimary;
+	IF backfill AND key_columns IS NULL THEN
+		RAISE invalid_table_definition USING
+			MESSAGE = format('table %s cannot be backfilled: it has no primary key', tbl),
+			HINT = 'The primary key tells which rows are done.';
+	END IF;
+	expression := cdp.mapping_expression(tbl, mapping, key_columns);
+	-- Proves that the expression runs on this table before anything depends on it.
+	EXECUTE format('SELECT %s FROM %s n LIMIT 0', expression, tbl);
+
+	PERFORM cdp.detach(tbl);
+	INSERT INTO cdp_data.attachment (tbl, source, mapping, expression, key_columns, on_update, strict)
+	VALUES (tbl, coalesce(attach.source, tbl::text), mapping, expression, key_columns, coalesce(on_update, false), coalesce(strict, false))
+	RETURNING attachment_id INTO id;
+	EXECUTE format('CREATE TRIGGER cdp_capture_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS cdp_new '
+				   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture(%L)', tbl, id::text);
+	IF on_update THEN
+		EXECUTE format('CREATE TRIGGER cdp_capture_update AFTER UPDATE ON %s REFERENCING NEW TABLE AS cdp_new OLD TABLE AS cdp_old '
+					   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture(%L)', tbl, id::text);
+	END IF;
+	IF backfill THEN
+		INSERT INTO cdp_data.task (kind, target, total_rows)
+		VALUES ('backfill', id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = tbl));
+	END IF;
+	RETURN id;
+END $$;
+COMMENT ON FUNCTION cdp.attach(regclass, jsonb, text, boolean, boolean, boolean) IS
+'Turns the rows of an application table into events or traits, in the transaction that writes them; backfill takes the rows already there, in cdp.maintain().';
+
+CREATE FUNCTION cdp.detach(tbl regclass) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+	n int;
+BEGIN
+	PERFORM cdp.require_admin();
+	FOR t IN SELECT g.tgname FROM pg_trigger g WHERE g.tgrelid = tbl AND g.tgname IN ('cdp_capture_insert', 'cdp_capture_update') LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, tbl);
+	END LOOP;
+	DELETE FROM cdp_data.task k USING cdp_data.attachment a
+	WHERE k.kind = 'backfill' AND k.target = a.attachment_id AND a.tbl = detach.tbl AND k.state IN ('waiting', 'running');
+	DELETE FROM cdp_data.attachment a WHERE a.tbl = detach.tbl;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END $$;
+COMMENT ON FUNCTION cdp.detach(regclass) IS 'Ends an attachment; events it made stay. Returns how many were ended.';

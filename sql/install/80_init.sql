@@ -1,0 +1,185 @@
+-- 80_init.sql: the user's data.  cdp.init() makes what the code works on.
+
+CREATE FUNCTION cdp.version() RETURNS TABLE (library text, data_schema text)
+LANGUAGE c STABLE PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'cdp_version';
+COMMENT ON FUNCTION cdp.version() IS
+'Version of the library in use and of the tables that cdp.init() made; data_schema is NULL before cdp.init().';
+
+CREATE FUNCTION cdp.install_base(partition_interval text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- Its relation cache entry is the signal; it never holds a row.
+	CREATE TABLE cdp_data.config_signal (nothing boolean);
+	CREATE TABLE cdp_data.schema_step (
+		step		text COLLATE "C" PRIMARY KEY,
+		version		int NOT NULL,
+		applied_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+	);
+	CREATE TABLE cdp_data.installation (
+		single		boolean PRIMARY KEY DEFAULT true CHECK (single),
+		data_version int NOT NULL,
+		seed		bigint NOT NULL,
+		partition_interval text NOT NULL,
+		installed_at timestamptz NOT NULL DEFAULT statement_timestamp()
+	);
+	PERFORM cdp.watch('installation');
+	INSERT INTO cdp_data.installation (data_version, seed, partition_interval)
+	VALUES (1, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint, partition_interval);
+END $$;
+COMMENT ON FUNCTION cdp.install_base(text) IS 'Step of cdp.init(): version, seed and settings of this database.';
+
+CREATE FUNCTION cdp.install_views() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.refresh_views();
+
+	CREATE VIEW cdp.identifiers WITH (security_invoker = true) AS
+	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, i.first_seen, i.last_seen
+	FROM cdp_data.identifier i LEFT JOIN cdp_data.node n ON n.node_id = i.node_id;
+	COMMENT ON VIEW cdp.identifiers IS 'What people are known by; cdp.resolve() finds a person by identifier fastest.';
+
+	CREATE VIEW cdp.events WITH (security_invoker = true) AS
+	SELECT n.profile_id, e.message_id, e.ts, e.received_at, e.type::text AS type, e.name, e.source,
+		e.properties, e.traits, e.context, e.extra, e.node_id
+	FROM cdp_data.event e LEFT JOIN cdp_data.node n ON n.node_id = e.node_id;
+	COMMENT ON VIEW cdp.events IS 'What people did, with the person each event belongs to now.';
+	COMMENT ON COLUMN cdp.events.ts IS 'When it happened, the client''s clock corrected.';
+	COMMENT ON COLUMN cdp.events.extra IS 'Parts of the message that have no column of their own.';
+
+	CREATE VIEW cdp.segments WITH (security_invoker = true) AS
+	SELECT g.name::text AS name, g.definition AS predicate, g.description, g.created_at,
+		(SELECT count(*) FROM cdp_data.segment_member m WHERE m.segment_id = g.segment_id) AS members,
+		e.last_error, e.at AS last_error_at
+	FROM cdp_data.segment g LEFT JOIN cdp_data.segment_error e ON e.segment_id = g.segment_id;
+	COMMENT ON VIEW cdp.segments IS 'Segments, with the number of members the current role may see.';
+
+	CREATE VIEW cdp.segment_members WITH (security_invoker = true) AS
+	SELECT m.profile_id, g.name::text AS segment, m.since
+	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.segment_id = m.segment_id;
+	COMMENT ON VIEW cdp.segment_members IS 'Who is in which segment, and since when.';
+
+	CREATE VIEW cdp.consents WITH (security_invoker = true) AS
+	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
+		c.ts AS at, nullif(c.valid_until, 'infinity') AS valid_until, c.source
+	FROM cdp_data.consent_current c
+	JOIN cdp_data.purpose p ON p.purpose_id = c.purpose_id
+	LEFT JOIN cdp_data.node n ON n.node_id = c.node_id
+	LEFT JOIN cdp_data.identifier i ON i.node_id = c.node_id;
+	COMMENT ON VIEW cdp.consents IS 'Latest consent of each identifier and purpose.';
+
+	CREATE VIEW cdp.consent_log WITH (security_invoker = true) AS
+	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
+		c.ts AS at, nullif(c.valid_until, 'infinity') AS valid_until, c.source, c.message_id, c.recorded_at, c.recorded_by
+	FROM cdp_data.consent_log c
+	JOIN cdp_data.purpose p ON p.purpose_id = c.purpose_id
+	LEFT JOIN cdp_data.node n ON n.node_id = c.node_id
+	LEFT JOIN cdp_data.identifier i ON i.node_id = c.node_id;
+	COMMENT ON VIEW cdp.consent_log IS 'Every consent ever recorded; append only.';
+
+	CREATE VIEW cdp.rejected WITH (security_invoker = true) AS
+	SELECT r.rejected_at, r.last_at, r.times, r.source, r.message_id, r.reason::text AS reason, r.detail, r.payload
+	FROM cdp_data.rejected r;
+	COMMENT ON VIEW cdp.rejected IS 'Messages and values that were refused, with the reason; the same one again is counted in times.';
+
+	CREATE VIEW cdp.outbox WITH (security_invoker = true) AS
+	SELECT o.delivery_id, o.profile_id, g.name::text AS segment, o.channel::text AS channel, p.name::text AS purpose, o.state::text AS state,
+		o.reason, o.created_at, o.leased_until, o.attempts, o.settled_at
+	FROM cdp_data.outbox o
+	LEFT JOIN cdp_data.segment g ON g.segment_id = o.segment_id
+	LEFT JOIN cdp_data.purpose p ON p.purpose_id = o.purpose_id;
+	COMMENT ON VIEW cdp.outbox IS 'Deliveries waiting for a channel, handed out, or settled with a reason.';
+
+	CREATE VIEW cdp.merged_profiles WITH (security_invoker = true) AS
+	SELECT m.old_id, m.profile_id FROM cdp_data.profile_merged m;
+	COMMENT ON VIEW cdp.merged_profiles IS 'Profile ids that were merged away, and the person they are now.';
+
+	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
+	SELECT k.task_id, k.kind::text AS kind, a.tbl::text AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target;
+	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
+
+	CREATE VIEW cdp.purposes WITH (security_invoker = true) AS
+	SELECT p.name::text AS name, p.description, p.created_at FROM cdp_data.purpose p;
+	COMMENT ON VIEW cdp.purposes IS 'What data may be used for.';
+
+	CREATE VIEW cdp.traits WITH (security_invoker = true) AS
+	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description FROM cdp_data.trait t;
+	COMMENT ON VIEW cdp.traits IS 'Declared traits: the typed columns of cdp.profiles.';
+END $$;
+COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
+
+CREATE FUNCTION cdp.init(partition_interval text DEFAULT 'month') RETURNS TABLE (step text, detail text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+#variable_conflict use_column
+DECLARE
+	saved text := current_setting('role');
+	v_step text;
+	v_done boolean;
+	v_call text;
+BEGIN
+	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = 'cdp.init() must be run by a superuser',
+			HINT = 'It creates a role, a schema and views; afterwards members of that role can configure cdp.';
+	END IF;
+	IF partition_interval IS NULL OR partition_interval NOT IN ('day', 'week', 'month', 'year') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('partition interval %s is unknown', coalesce(quote_literal(partition_interval), 'NULL')),
+			HINT = 'Use day, week, month or year.';
+	END IF;
+	-- One init at a time; the key is the extension's own.
+	PERFORM pg_advisory_xact_lock('cdp.version'::regproc::oid::bigint);
+
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'cdp_owner') THEN
+		CREATE ROLE cdp_owner NOLOGIN NOINHERIT;
+		step := 'role'; detail := 'created cdp_owner'; RETURN NEXT;
+	ELSIF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'cdp_owner' AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls)) THEN
+		RAISE invalid_role_specification USING
+			MESSAGE = 'role cdp_owner may log in, is a superuser or bypasses row security',
+			HINT = 'ALTER ROLE cdp_owner NOLOGIN NOSUPERUSER NOBYPASSRLS; or rename the role.';
+	END IF;
+	GRANT USAGE, CREATE ON SCHEMA cdp TO cdp_owner;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cdp TO cdp_owner;
+
+	IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'cdp_data') THEN
+		CREATE SCHEMA cdp_data AUTHORIZATION cdp_owner;
+		COMMENT ON SCHEMA cdp_data IS 'Storage of cdp, made by cdp.init(). Read it through the views in schema cdp.';
+	ELSIF (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'cdp_data') <> 'cdp_owner' THEN
+		RAISE invalid_schema_definition USING
+			MESSAGE = 'schema cdp_data exists and does not belong to cdp_owner',
+			HINT = 'Rename it, or ALTER SCHEMA cdp_data OWNER TO cdp_owner if it holds cdp''s tables.';
+	END IF;
+
+	PERFORM set_config('role', 'cdp_owner', true);
+	FOR v_step, v_call IN VALUES
+		('base', format('cdp.install_base(%L)', partition_interval)),
+		('identity', 'cdp.install_identity()'),
+		('segment', 'cdp.install_segment()'),
+		('consent', 'cdp.install_consent()'),
+		('profile', 'cdp.install_profile()'),
+		('activation', 'cdp.install_activation()'),
+		('ingest', 'cdp.install_ingest()'),
+		('views', 'cdp.install_views()')
+	LOOP
+		step := v_step;
+		v_done := false;
+		IF to_regclass('cdp_data.schema_step') IS NOT NULL THEN
+			v_done := EXISTS (SELECT FROM cdp_data.schema_step s WHERE s.step = v_step);
+		END IF;
+		IF v_done THEN
+			detail := 'already there';
+		ELSE
+			EXECUTE 'SELECT ' || v_call;
+			INSERT INTO cdp_data.schema_step (step, version) VALUES (v_step, 1);
+			detail := 'created';
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+	PERFORM set_config('role', saved, true);
+
+	step := 'partitions';
+	detail := format('%s created', cdp.create_partitions(now() - interval '1 month', now() + interval '2 months'));
+	RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION cdp.init(text) IS
+'Makes, in one transaction, the role, tables, policies and views that cdp works on, and says what it did; run again it changes nothing. Events are partitioned by day, week, month or year.';

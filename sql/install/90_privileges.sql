@@ -1,0 +1,85 @@
+-- 90_privileges.sql: every grant of the extension, one page.
+--
+-- Nothing is anybody's by default.  What computes only from its arguments
+-- (immutable functions: types, operators, aggregates) and the policies' tests
+-- are everybody's; all else is granted by cdp.provision() and cdp.permit().
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cdp FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA cdp FROM PUBLIC;
+GRANT USAGE ON SCHEMA cdp TO PUBLIC;
+DO $$
+DECLARE
+	f record;
+BEGIN
+	FOR f IN SELECT p.oid::pg_catalog.regprocedure AS sig FROM pg_catalog.pg_proc p
+			 WHERE p.pronamespace = 'cdp'::pg_catalog.regnamespace AND p.provolatile = 'i' LOOP
+		EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', f.sig);
+	END LOOP;
+END $$;
+GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
+
+CREATE FUNCTION cdp.provision(role regrole, kind text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	f record;
+	t record;
+	who text := (SELECT r.rolname FROM pg_roles r WHERE r.oid = role);
+	functions text[];
+BEGIN
+	PERFORM cdp.require_admin();
+	IF role IS NULL OR who IS NULL THEN
+		RAISE undefined_object USING MESSAGE = 'role does not exist';
+	END IF;
+	functions := CASE kind
+		WHEN 'ingest' THEN '{ingest,track,identify,set_consent,resolve}'::text[]
+		WHEN 'app' THEN '{ingest,track,identify,set_consent,resolve,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'analyst' THEN '{resolve,members,segment_count,segment_query,require_init}'
+		WHEN 'service' THEN '{resolve,members,segment_count,segment_query,track,identify,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{resolve,set_consent,members,segment_count,segment_query,require_init}' END;
+	IF functions IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
+			HINT = 'Kinds are ingest, app, analyst, service and privacy.';
+	END IF;
+	INSERT INTO cdp_data.role_kind (role_name, kind) VALUES (who, provision.kind) ON CONFLICT DO NOTHING;
+
+	FOR f IN SELECT p.oid::regprocedure AS sig FROM pg_proc p
+			 WHERE p.pronamespace = 'cdp'::regnamespace AND p.proname = ANY (functions) LOOP
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f.sig, who);
+	END LOOP;
+
+	-- Views, and of the tables under them just the columns they show; never
+	-- USAGE on the schema, so that nobody can name a table.
+	IF kind IN ('app', 'analyst', 'service', 'privacy') THEN
+		FOR t IN SELECT * FROM (VALUES
+				('profile', '{profile_id,ord,traits}'::text[]),
+				('profile_state', '{profile_id,ord,events,first_seen,last_seen,segments}'),
+				('node', '{node_id,profile_id}'),
+				('identifier', '{namespace,value,node_id,first_seen,last_seen}'),
+				('event', '{ts,node_id,received_at,type,name,source,message_id,properties,traits,context,extra}'),
+				('segment', '{segment_id,name,definition,description,created_at}'),
+				('segment_error', '{segment_id,last_error,at}'),
+				('segment_member', '{segment_id,ord,profile_id,since}'),
+				('purpose', '{purpose_id,name,description,created_at}'),
+				('consent_current', '{node_id,purpose_id,state,ts,valid_until,source}'),
+				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
+				('outbox', '{delivery_id,segment_id,channel,purpose_id,profile_id,ord,created_at,state,reason,leased_until,attempts,settled_at}'),
+				('profile_merged', '{old_id,profile_id,ord}'),
+				('trait', '{trait_id,name,type,survivorship,indexed,description}')) v (tbl, cols) LOOP
+			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
+						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
+		END LOOP;
+		FOR t IN SELECT d.name FROM cdp_data.trait d LOOP
+			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
+		END LOOP;
+		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits TO %I', who);
+	END IF;
+	IF kind IN ('ingest', 'app', 'privacy') THEN
+		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.rejected TO %I', who);
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.provision(regrole, text) IS
+'Gives a role the least rights for its work: ingest, app, analyst, service or privacy. Whom it may see is another matter: cdp.permit().';
+REVOKE ALL ON FUNCTION cdp.provision(regrole, text) FROM PUBLIC;

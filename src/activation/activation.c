@@ -1,0 +1,270 @@
+/*
+ * src/activation/activation.c
+ *		The outbox: one row per person who entered an activated segment,
+ *		written in the transaction of the event, handed out by claim().
+ *
+ * Hand-over is at least once: claim() leases a delivery to its caller, ack()
+ * settles it, and one whose lease ends is handed out again.  Consent is
+ * decided when the delivery leaves, under the snapshot of the claim, so a
+ * withdrawal holds for everything that is still waiting.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "activation/activation.h"
+#include "compat.h"
+#include "consent/consent.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(cdp_claim);
+PG_FUNCTION_INFO_V1(cdp_ack);
+
+static CdpPlan enqueue_plan = {
+	"WITH put AS (INSERT INTO cdp_data.outbox (activation_id, segment_id, channel, purpose_id, profile_id, ord, created_at) "
+	"  SELECT a.activation_id, a.segment_id, a.channel, a.purpose_id, u.profile_id, u.ord, $4 "
+	"  FROM unnest($1, $2, $3) u (segment_id, profile_id, ord) "
+	"  JOIN cdp_data.activation a ON a.segment_id = u.segment_id RETURNING activation_id) "
+	"SELECT DISTINCT a.channel FROM put JOIN cdp_data.activation a ON a.activation_id = put.activation_id WHERE a.notify",
+	4, {INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID}, NULL
+};
+
+static CdpPlan move_plan = {
+	"UPDATE cdp_data.outbox o SET profile_id = s.profile_id, ord = s.ord "
+	"FROM unnest($1, $2) u (winner, loser) JOIN cdp_data.profile_state s ON s.profile_id = u.winner "
+	"WHERE o.profile_id = u.loser",
+	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
+};
+
+/* One person, one waiting delivery of an activation: the earliest stays. */
+static CdpPlan single_plan = {
+	"UPDATE cdp_data.outbox o SET state = 'merged', settled_at = $2, reason = 'another delivery of the same activation waits for this person' "
+	"WHERE o.profile_id = ANY ($1) AND o.state = 'pending' AND EXISTS (SELECT FROM cdp_data.outbox e "
+	"  WHERE e.profile_id = o.profile_id AND e.activation_id = o.activation_id AND e.state IN ('pending', 'leased') "
+	"  AND (e.created_at, e.delivery_id) < (o.created_at, o.delivery_id))",
+	2, {INT8ARRAYOID, TIMESTAMPTZOID}, NULL
+};
+
+static CdpPlan pick_plan = {
+	"SELECT o.delivery_id, o.purpose_id, o.ord FROM cdp_data.outbox o "
+	"WHERE o.channel = $1 AND o.state IN ('pending', 'leased') "
+	"  AND (o.state = 'pending' OR o.leased_until <= $3) AND o.purpose_id = ANY ($4) "
+	"ORDER BY o.created_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+	4, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT4ARRAYOID}, NULL
+};
+
+/*
+ * The verdict on each picked delivery: does the person allow its purpose now,
+ * and where does the channel reach her?  The address is the identifier of the
+ * channel's namespace that was seen last.
+ */
+static CdpPlan settle_plan = {
+	"WITH verdict AS (SELECT o.delivery_id, "
+	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord AND c.purpose_id = o.purpose_id AND c.valid_to > $3) AS allowed, "
+	"    (SELECT i.value FROM cdp_data.channel h "
+	"       JOIN cdp_data.node n ON n.profile_id = o.profile_id "
+	"       JOIN cdp_data.identifier i ON i.node_id = n.node_id AND i.namespace = h.namespace "
+	"       WHERE h.name = o.channel ORDER BY i.last_seen DESC, i.node_id DESC LIMIT 1) AS address, "
+	"    EXISTS (SELECT FROM cdp_data.channel h WHERE h.name = o.channel) AS addressed "
+	"  FROM cdp_data.outbox o WHERE o.delivery_id = ANY ($1)) "
+	"UPDATE cdp_data.outbox o SET "
+	"  state = CASE WHEN NOT v.allowed THEN 'suppressed' WHEN v.addressed AND v.address IS NULL THEN 'failed' ELSE 'leased' END, "
+	"  reason = CASE WHEN NOT v.allowed THEN 'the person does not allow the purpose' "
+	"    WHEN v.addressed AND v.address IS NULL THEN 'the person has no address on this channel' END, "
+	"  settled_at = CASE WHEN NOT v.allowed OR (v.addressed AND v.address IS NULL) THEN $3 END, "
+	"  leased_until = CASE WHEN v.allowed THEN $2 END, leased_by = $4, attempts = o.attempts + 1 "
+	"FROM verdict v, cdp_data.segment g, cdp_data.purpose p "
+	"WHERE o.delivery_id = v.delivery_id AND g.segment_id = o.segment_id AND p.purpose_id = o.purpose_id "
+	"RETURNING o.delivery_id, o.profile_id, v.address, "
+	"  jsonb_build_object('segment', g.name, 'channel', o.channel, 'purpose', p.name, 'entered_at', o.created_at, 'attempt', o.attempts), "
+	"  o.state, o.created_at",
+	4, {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID}, NULL
+};
+
+static CdpPlan purposes_plan = {
+	"SELECT p.purpose_id FROM cdp_data.purpose p", 0, {0}, NULL
+};
+
+static CdpPlan ack_plan = {
+	"UPDATE cdp_data.outbox o SET state = 'delivered', settled_at = $2, leased_until = NULL "
+	"WHERE o.delivery_id = ANY ($1) AND o.state = 'leased' AND ($3 IS NULL OR o.leased_by = $3)",
+	3, {UUIDARRAYOID, TIMESTAMPTZOID, NAMEOID}, NULL
+};
+
+/* Queues a delivery for every activation of the segments entered. */
+void
+cdp_activation_enqueue(const CdpEntry *entries, int n)
+{
+	int32	   *segment = palloc(sizeof(int32) * Max(n, 1));
+	int64	   *profile = palloc(sizeof(int64) * Max(n, 1));
+	int32	   *ord = palloc(sizeof(int32) * Max(n, 1));
+	Datum		args[4];
+	int			channels;
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		segment[i] = entries[i].segment_id;
+		profile[i] = entries[i].profile_id;
+		ord[i] = entries[i].ord;
+	}
+	args[0] = cdp_array_int32(segment, n);
+	args[1] = cdp_array_int64(profile, n);
+	args[2] = cdp_array_int32(ord, n);
+	args[3] = TimestampTzGetDatum(cdp_now());
+	channels = cdp_store_run(&enqueue_plan, args, NULL, false, -1);
+	for (int i = 0; i < channels; i++)
+		Async_Notify("cdp_outbox", cdp_store_text(i, 1));
+}
+
+/* Deliveries of people who were merged away go to who they are now. */
+void
+cdp_activation_join(const CdpGraph *graph)
+{
+	int			n = graph->nmerges;
+	int64	   *winner = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *loser = palloc(sizeof(int64) * Max(n, 1));
+	Datum		args[2];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		winner[i] = graph->merges[i].winner;
+		loser[i] = graph->merges[i].loser;
+	}
+	args[0] = cdp_array_int64(winner, n);
+	args[1] = cdp_array_int64(loser, n);
+	if (cdp_store_run(&move_plan, args, NULL, false, -1) > 0)
+	{
+		args[1] = TimestampTzGetDatum(cdp_now());
+		cdp_store_run(&single_plan, args, NULL, false, -1);
+	}
+}
+
+/* Purposes for which this role may carry deliveries. */
+static Datum
+carried_purposes(Oid role)
+{
+	int			n = cdp_store_run(&purposes_plan, NULL, NULL, false, -1);
+	int32	   *all = palloc(sizeof(int32) * Max(n, 1));
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+		all[i] = (int32) cdp_store_int64(i, 1);
+	for (int i = 0; i < n; i++)
+		if (cdp_consent_has_purpose(role, all[i]))
+			all[kept++] = all[i];
+	return cdp_array_int32(all, kept);
+}
+
+/*
+ * cdp.claim(channel, n, lease).  Refuses snapshots older than the statement:
+ * under REPEATABLE READ a withdrawal committed meanwhile would not count.
+ */
+Datum
+cdp_claim(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		channel = PG_GETARG_DATUM(0);
+	int32		n = PG_GETARG_INT32(1);
+	Interval   *lease = PG_GETARG_INTERVAL_P(2);
+	TimestampTz now;
+	TimestampTz until;
+	CdpStore	store;
+	Datum		args[4];
+	NameData	caller;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("claim cannot run under isolation level REPEATABLE READ or SERIALIZABLE"),
+				 errdetail("A consent withdrawn after the transaction's snapshot would not be seen."),
+				 errhint("Use READ COMMITTED.")));
+	if (n <= 0 || n > 100000)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("cannot claim %d deliveries", n),
+				 errhint("Claim from 1 to 100000.")));
+	now = cdp_now();
+	until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													TimestampTzGetDatum(now),
+													IntervalPGetDatum(lease)));
+	if (until <= now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the lease must be longer than nothing")));
+
+	cdp_store_enter(&store);
+	namestrcpy(&caller, GetUserNameFromId(store.caller, false));
+	while (n > 0)
+	{
+		int			picked;
+		int			rows;
+		Datum	   *ids;
+
+		args[0] = channel;
+		args[1] = Int64GetDatum(n);
+		args[2] = TimestampTzGetDatum(now);
+		args[3] = carried_purposes(store.caller);
+		picked = cdp_store_run(&pick_plan, args, NULL, false, -1);
+		if (picked == 0)
+			break;
+		ids = palloc(sizeof(Datum) * picked);
+		for (int i = 0; i < picked; i++)
+		{
+			bool		isnull;
+
+			ids[i] = cdp_store_value(i, 1, &isnull);
+		}
+		args[0] = cdp_array_datums(ids, NULL, picked, UUIDOID);
+		args[1] = TimestampTzGetDatum(until);
+		args[2] = TimestampTzGetDatum(now);
+		args[3] = NameGetDatum(&caller);
+		rows = cdp_store_run(&settle_plan, args, NULL, false, -1);
+		for (int i = 0; i < rows; i++)
+		{
+			Datum		values[4];
+			bool		nulls[4];
+
+			if (strcmp(cdp_store_text(i, 5), "leased") != 0)
+				continue;
+			for (int c = 0; c < 4; c++)
+				values[c] = cdp_store_value(i, c + 1, &nulls[c]);
+			tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+			n--;
+		}
+	}
+	cdp_store_leave(&store);
+	return (Datum) 0;
+}
+
+/* cdp.ack(delivery_ids): settles deliveries leased to the caller. */
+Datum
+cdp_ack(PG_FUNCTION_ARGS)
+{
+	CdpStore	store;
+	Datum		args[3];
+	char		nulls[4] = "   ";
+	NameData	caller;
+	int			n;
+
+	args[0] = PG_GETARG_DATUM(0);
+	cdp_store_enter(&store);
+	namestrcpy(&caller, GetUserNameFromId(store.caller, false));
+	args[1] = TimestampTzGetDatum(cdp_now());
+	args[2] = NameGetDatum(&caller);
+	if (cdp_role_is_exempt(store.caller))
+		nulls[2] = 'n';
+	n = cdp_store_run(&ack_plan, args, nulls, false, -1);
+	cdp_store_leave(&store);
+	PG_RETURN_INT32(n);
+}

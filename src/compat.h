@@ -1,0 +1,56 @@
+/*
+ * src/compat.h
+ *		The only place that knows PostgreSQL versions (15 to 18).
+ *
+ * A shim carries the newest signature; the comment says which version changed
+ * it.  When support for a version ends, its shims are deleted the same day.
+ */
+#ifndef CDP_COMPAT_H
+#define CDP_COMPAT_H
+
+#include "access/genam.h"
+#include "utils/guc.h"
+#include "utils/snapshot.h"
+
+/* 16: varlena macros left postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * 16: input functions may report errors softly, so that pg_input_is_valid()
+ * and COPY ... ON_ERROR work.  Before, the report is always hard.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define cdp_ereturn(escontext, dummy, rest) ereturn(escontext, dummy, rest)
+#define cdp_escontext(fcinfo) ((fcinfo)->context)
+#else
+#define cdp_ereturn(escontext, dummy, rest) \
+	do { \
+		(void) (escontext); \
+		ereport(ERROR, rest); \
+		return dummy; \
+	} while (0)
+#define cdp_escontext(fcinfo) ((Node *) NULL)
+#endif
+
+/* 18: index_beginscan() takes instrumentation. */
+static inline IndexScanDesc
+cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* 18: PG_MODULE_MAGIC_EXT carries name and version. */
+#if PG_VERSION_NUM >= 180000
+#define CDP_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "cdp", .version = CDP_VERSION)
+#else
+#define CDP_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif							/* CDP_COMPAT_H */

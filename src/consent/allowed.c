@@ -1,0 +1,582 @@
+/*
+ * src/consent/allowed.c
+ *		The policies' test: may this role see this person, now?
+ *
+ * Purposes in force = all purposes granted to the role (rows of
+ * cdp_data.role_purpose for roles whose rights it has), or the granted ones
+ * among those named in the setting cdp.purpose.  A person is visible when she
+ * allows every purpose in force; with none in force nobody is.
+ *
+ * What people allow is in consent_ord and consent_node: one row per person
+ * (ord) or node and purpose.  Few questions in a query are answered by index
+ * probes (about 2 microseconds each); when they become many, the table is
+ * read once into bitmaps that live as long as the query's expression.
+ *
+ * Such a cache may outlive its query: PL/pgSQL keeps the state of simple
+ * expressions for the whole transaction.  So it carries a stamp of the
+ * snapshot, the role, the purposes and the time it was made under, and is
+ * dropped when any differs.
+ *
+ * LEAKPROOF: the functions raise on no value of their argument.  An argument
+ * is only compared with stored integers; an unknown one is "not allowed".
+ * What can fail (memory, a damaged page) does not depend on it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "consent/consent.h"
+#include "guc.h"
+#include "store.h"
+
+/* More purposes in force than this see nobody; a mask has one bit each. */
+#define MAX_IN_FORCE 32
+
+/* Questions before the table is read as a whole: this many, or rows / 16. */
+#define MIN_PROBES 64
+
+PG_FUNCTION_INFO_V1(cdp_allowed);
+PG_FUNCTION_INFO_V1(cdp_allowed_node);
+PG_FUNCTION_INFO_V1(cdp_has_kind);
+
+typedef struct Grant
+{
+	NameData	role;
+	int32		purpose_id;
+	const char *purpose;
+} Grant;
+
+typedef struct Kind
+{
+	NameData	role;
+	const char *kind;
+} Kind;
+
+/* Roles' purposes and kinds, as configured. */
+static struct
+{
+	uint64		generation;
+	MemoryContext context;
+	Grant	   *grants;
+	int			ngrants;
+	Kind	   *kinds;
+	int			nkinds;
+}			roles;
+
+/* Purposes in force for one role, until anything it depends on changes. */
+static struct
+{
+	uint64		generation;
+	uint64		membership;
+	uint64		purpose_stamp;
+	Oid			role;
+	bool		exempt;
+	int			n;				/* -1: more than MAX_IN_FORCE */
+	int32		purposes[MAX_IN_FORCE];
+	uint64		serial;			/* counts recomputations */
+}			force;
+
+static uint64 membership = 1;
+static bool registered = false;
+
+/* Per-expression cache: see the head of the file. */
+typedef struct Cache
+{
+	MemoryContext context;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+	uint64		force_serial;
+	TimestampTz now;
+	Oid			table;
+	Oid			index;
+	int64		probes;
+	bool		loaded;
+	int64		nbits;
+	uint8	   *bits;			/* everybody who allows all purposes in force */
+} Cache;
+
+static void
+membership_changed(Datum arg pg_attribute_unused(),
+				   int cacheid pg_attribute_unused(),
+				   uint32 hashvalue pg_attribute_unused())
+{
+	membership++;
+}
+
+static void
+register_callbacks(void)
+{
+	if (registered)
+		return;
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, membership_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, membership_changed, (Datum) 0);
+	registered = true;
+}
+
+/* Reads a whole configuration table under the latest snapshot. */
+static void
+scan_config(const char *name, void (*row) (TupleTableSlot *slot, void *arg), void *arg)
+{
+	Relation	rel = table_open(cdp_store_relation(name), AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		row(slot, arg);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+}
+
+/* Column of a configuration table by name; they are never null here. */
+static Datum
+column(TupleTableSlot *slot, const char *name)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	bool		isnull;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
+			return slot_getattr(slot, i + 1, &isnull);
+	elog(ERROR, "cdp: configuration table has no column \"%s\"", name);
+	return (Datum) 0;			/* keep compiler quiet */
+}
+
+typedef struct Loading
+{
+	MemoryContext context;
+	List	   *grants;
+	List	   *kinds;
+	List	   *purposes;		/* of Grant, role unset */
+} Loading;
+
+static void
+load_purpose(TupleTableSlot *slot, void *arg)
+{
+	Loading    *loading = arg;
+	Grant	   *g = palloc0(sizeof(Grant));
+
+	g->purpose_id = DatumGetInt32(column(slot, "purpose_id"));
+	g->purpose = TextDatumGetCString(column(slot, "name"));
+	loading->purposes = lappend(loading->purposes, g);
+}
+
+static void
+load_grant(TupleTableSlot *slot, void *arg)
+{
+	Loading    *loading = arg;
+	Grant	   *g = palloc0(sizeof(Grant));
+
+	g->role = *DatumGetName(column(slot, "role_name"));
+	g->purpose_id = DatumGetInt32(column(slot, "purpose_id"));
+	loading->grants = lappend(loading->grants, g);
+}
+
+static void
+load_kind(TupleTableSlot *slot, void *arg)
+{
+	Loading    *loading = arg;
+	Kind	   *k = palloc0(sizeof(Kind));
+
+	k->role = *DatumGetName(column(slot, "role_name"));
+	k->kind = TextDatumGetCString(column(slot, "kind"));
+	loading->kinds = lappend(loading->kinds, k);
+}
+
+static void
+load_roles(void)
+{
+	while (roles.generation != cdp_store_generation())
+	{
+		uint64		generation = cdp_store_generation();
+		MemoryContext fresh = AllocSetContextCreate(CacheMemoryContext,
+													"cdp roles and purposes",
+													ALLOCSET_SMALL_SIZES);
+		MemoryContext old = MemoryContextSwitchTo(fresh);
+		Loading		loading = {fresh, NIL, NIL, NIL};
+		Grant	   *grants;
+		Kind	   *kinds;
+		int			n = 0;
+		ListCell   *lc;
+
+		scan_config("purpose", load_purpose, &loading);
+		scan_config("role_purpose", load_grant, &loading);
+		scan_config("role_kind", load_kind, &loading);
+		grants = palloc0(sizeof(Grant) * Max(list_length(loading.grants), 1));
+		foreach(lc, loading.grants)
+		{
+			Grant	   *g = lfirst(lc);
+			ListCell   *lp;
+
+			foreach(lp, loading.purposes)
+			{
+				Grant	   *p = lfirst(lp);
+
+				if (p->purpose_id != g->purpose_id)
+					continue;
+				grants[n] = *g;
+				grants[n++].purpose = p->purpose;
+			}
+		}
+		kinds = palloc0(sizeof(Kind) * Max(list_length(loading.kinds), 1));
+		roles.nkinds = 0;
+		foreach(lc, loading.kinds)
+			kinds[roles.nkinds++] = *(Kind *) lfirst(lc);
+		MemoryContextSwitchTo(old);
+		if (roles.context)
+			MemoryContextDelete(roles.context);
+		roles.context = fresh;
+		roles.grants = grants;
+		roles.ngrants = n;
+		roles.kinds = kinds;
+		roles.generation = generation;
+	}
+}
+
+static bool
+has_rights_of(Oid role, const NameData *name)
+{
+	Oid			other = get_role_oid(NameStr(*name), true);
+
+	return OidIsValid(other) && has_privs_of_role(role, other);
+}
+
+/* Is the purpose among those that the setting cdp.purpose names? */
+static bool
+is_named(List *named, const char *purpose)
+{
+	ListCell   *lc;
+
+	foreach(lc, named)
+		if (strcmp(lfirst(lc), purpose) == 0)
+			return true;
+	return false;
+}
+
+/* Splits "a, b" at commas; blanks around names do not count. */
+static List *
+split_names(const char *text)
+{
+	List	   *names = NIL;
+	char	   *copy = pstrdup(text);
+	char	   *save = NULL;
+
+	for (char *tok = strtok_r(copy, ",", &save); tok; tok = strtok_r(NULL, ",", &save))
+	{
+		size_t		len;
+
+		while (*tok == ' ' || *tok == '\t')
+			tok++;
+		len = strlen(tok);
+		while (len > 0 && (tok[len - 1] == ' ' || tok[len - 1] == '\t'))
+			tok[--len] = '\0';
+		if (len > 0)
+			names = lappend(names, tok);
+	}
+	return names;
+}
+
+/* Brings "force" up to date for this role. */
+static void
+purposes_in_force(Oid role)
+{
+	List	   *named;
+	bool		narrowed;
+
+	register_callbacks();
+	if (force.role == role && force.generation == cdp_store_generation() &&
+		force.membership == membership &&
+		force.purpose_stamp == cdp_guc_purpose_stamp)
+		return;
+	load_roles();
+	force.serial++;
+	force.role = InvalidOid;
+	force.exempt = cdp_role_is_exempt(role);
+	force.n = 0;
+	named = split_names(cdp_guc_purpose ? cdp_guc_purpose : "");
+	narrowed = cdp_guc_purpose != NULL && cdp_guc_purpose[0] != '\0';
+	for (int i = 0; i < roles.ngrants && !force.exempt; i++)
+	{
+		Grant	   *g = &roles.grants[i];
+		bool		known = false;
+
+		if (!has_rights_of(role, &g->role) ||
+			(narrowed && !is_named(named, g->purpose)))
+			continue;
+		for (int k = 0; k < force.n; k++)
+			known |= force.purposes[k] == g->purpose_id;
+		if (known)
+			continue;
+		if (force.n == MAX_IN_FORCE)
+		{
+			force.n = -1;		/* too many to check: nobody is visible */
+			break;
+		}
+		force.purposes[force.n++] = g->purpose_id;
+	}
+	force.generation = roles.generation;
+	force.membership = membership;
+	force.purpose_stamp = cdp_guc_purpose_stamp;
+	force.role = role;
+}
+
+/* Bit of a purpose among those in force, 0 if it is not. */
+static uint32
+purpose_bit(int32 purpose_id)
+{
+	for (int i = 0; i < force.n; i++)
+		if (force.purposes[i] == purpose_id)
+			return (uint32) 1 << i;
+	return 0;
+}
+
+static uint32
+all_bits(void)
+{
+	return force.n == 32 ? 0xFFFFFFFF : (((uint32) 1 << force.n) - 1);
+}
+
+/*
+ * The tables are (purpose_id int, id, valid_to) in this column order; id is
+ * an int4 (ord) or int8 (node).
+ */
+static int64
+row_id(TupleTableSlot *slot, bool wide)
+{
+	bool		isnull;
+	Datum		d = slot_getattr(slot, 2, &isnull);
+
+	return wide ? DatumGetInt64(d) : DatumGetInt32(d);
+}
+
+static uint32
+row_bit(TupleTableSlot *slot, TimestampTz now)
+{
+	bool		isnull;
+
+	if (DatumGetTimestampTz(slot_getattr(slot, 3, &isnull)) <= now)
+		return 0;
+	return purpose_bit(DatumGetInt32(slot_getattr(slot, 1, &isnull)));
+}
+
+/* One look at the index: does this id allow all purposes in force? */
+static bool
+probe(Oid table, Oid index, int64 id, bool wide, TimestampTz now)
+{
+	Relation	rel = table_open(table, AccessShareLock);
+	Relation	idx = index_open(index, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	ScanKeyData key;
+	IndexScanDesc scan;
+	uint32		found = 0;
+
+	if (wide)
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	else
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum((int32) id));
+	scan = cdp_index_beginscan(rel, idx, GetActiveSnapshot(), 1);
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+		found |= row_bit(slot, now);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(idx, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return found == all_bits();
+}
+
+/* Reads the table once: a bitmap a purpose, and their intersection. */
+static void
+load_all(Cache *cache, bool wide)
+{
+	MemoryContext old = MemoryContextSwitchTo(cache->context);
+	Relation	rel = table_open(cache->table, AccessShareLock);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	uint8	   *bits[MAX_IN_FORCE];
+	int64		size = 8192;
+
+	for (int i = 0; i < force.n; i++)
+		bits[i] = palloc0(size);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		uint32		bit = row_bit(slot, cache->now);
+		int64		id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (bit == 0)
+			continue;
+		id = row_id(slot, wide);
+		if (id / 8 >= size)
+		{
+			int64		grown = Max(size * 2, id / 8 + 1);
+
+			for (int i = 0; i < force.n; i++)
+			{
+				bits[i] = repalloc_huge(bits[i], grown);
+				memset(bits[i] + size, 0, grown - size);
+			}
+			size = grown;
+		}
+		bits[pg_rightmost_one_pos32(bit)][id / 8] |= 1 << (id % 8);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	for (int i = 1; i < force.n; i++)
+	{
+		for (int64 b = 0; b < size; b++)
+			bits[0][b] &= bits[i][b];
+		pfree(bits[i]);
+	}
+	cache->bits = bits[0];
+	cache->nbits = size * 8;
+	cache->loaded = true;
+	MemoryContextSwitchTo(old);
+}
+
+static bool
+is_current(const Cache *cache, Snapshot snapshot)
+{
+	return cache->context != NULL &&
+		cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
+		cache->xcnt == snapshot->xcnt && cache->subxcnt == snapshot->subxcnt &&
+		cache->curcid == snapshot->curcid &&
+		cache->force_serial == force.serial;
+}
+
+static bool
+is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
+		   int64 id, bool wide)
+{
+	Snapshot	snapshot;
+	Cache	   *cache;
+	TimestampTz now = cdp_now();
+
+	if (!cdp_store_exists() || !ActiveSnapshotSet())
+		return false;
+	purposes_in_force(GetUserId());
+	if (force.exempt)
+		return true;
+	if (force.n <= 0 || id < 0)
+		return false;
+
+	snapshot = GetActiveSnapshot();
+	cache = fcinfo->flinfo->fn_extra;
+	if (cache == NULL)
+		cache = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Cache));
+	if (!is_current(cache, snapshot) || cache->now != now)
+	{
+		Relation	rel;
+		double		rows;
+
+		if (cache->context)
+			MemoryContextReset(cache->context);
+		else
+			cache->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt,
+												   "cdp consent cache",
+												   ALLOCSET_DEFAULT_SIZES);
+		cache->xmin = snapshot->xmin;
+		cache->xmax = snapshot->xmax;
+		cache->xcnt = snapshot->xcnt;
+		cache->subxcnt = snapshot->subxcnt;
+		cache->curcid = snapshot->curcid;
+		cache->force_serial = force.serial;
+		cache->now = now;
+		cache->loaded = false;
+		cache->table = cdp_store_relation(table);
+		cache->index = cdp_store_relation(index);
+		rel = table_open(cache->table, AccessShareLock);
+		rows = rel->rd_rel->reltuples;
+		table_close(rel, AccessShareLock);
+		cache->probes = Max(MIN_PROBES, (int64) (rows / 16));
+	}
+	if (!cache->loaded && cache->probes-- > 0)
+		return probe(cache->table, cache->index, id, wide, now);
+	if (!cache->loaded)
+		load_all(cache, wide);
+	return id < cache->nbits && (cache->bits[id / 8] & (1 << (id % 8))) != 0;
+}
+
+/* cdp.allowed(ord): policy of tables keyed by person. */
+Datum
+cdp_allowed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_allowed(fcinfo, "consent_ord", "consent_ord_pkey",
+							  PG_GETARG_INT32(0), false));
+}
+
+/* cdp.allowed_node(node_id): policy of tables keyed by node. */
+Datum
+cdp_allowed_node(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_allowed(fcinfo, "consent_node", "consent_node_pkey",
+							  PG_GETARG_INT64(0), true));
+}
+
+/* May this role see the person with this ord?  For functions of the library. */
+bool
+cdp_consent_sees(Oid role, int32 ord)
+{
+	purposes_in_force(role);
+	if (force.exempt)
+		return true;
+	if (force.n <= 0)
+		return false;
+	return probe(cdp_store_relation("consent_ord"),
+				 cdp_store_relation("consent_ord_pkey"), ord, false, cdp_now());
+}
+
+bool
+cdp_consent_has_kind(Oid role, const char *kind)
+{
+	load_roles();
+	for (int i = 0; i < roles.nkinds; i++)
+		if (strcmp(roles.kinds[i].kind, kind) == 0 &&
+			has_rights_of(role, &roles.kinds[i].role))
+			return true;
+	return false;
+}
+
+/* Is the purpose in force for this role, or is the role exempt? */
+bool
+cdp_consent_has_purpose(Oid role, int32 purpose_id)
+{
+	purposes_in_force(role);
+	return force.exempt || (force.n > 0 && purpose_bit(purpose_id) != 0);
+}
+
+/* cdp.has_kind(kind) */
+Datum
+cdp_has_kind(PG_FUNCTION_ARGS)
+{
+	if (!cdp_store_exists())
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(cdp_consent_has_kind(GetUserId(),
+										text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}

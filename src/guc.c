@@ -1,0 +1,57 @@
+/*
+ * src/guc.c
+ *		Settings of the extension, alphabetical.
+ *
+ * No setting weakens consent or rights: cdp.purpose can only narrow what the
+ * role's purposes already allow, and cdp.clock is for superusers.
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "cdp.h"
+#include "guc.h"
+
+char	   *cdp_guc_purpose = NULL;
+uint64		cdp_guc_purpose_stamp = 1;
+int			cdp_guc_max_message_kb = 1024;
+char	   *cdp_guc_clock = NULL;
+
+static void
+assign_purpose(const char *newval pg_attribute_unused(),
+			   void *extra pg_attribute_unused())
+{
+	cdp_guc_purpose_stamp++;
+}
+
+void
+cdp_guc_define(void)
+{
+	DefineCustomStringVariable("cdp.clock",
+							   "Time that cdp takes for the present, for tests.",
+							   "A timestamp with time zone; empty means the clock.",
+							   &cdp_guc_clock,
+							   "",
+							   PGC_SUSET,
+							   GUC_NO_SHOW_ALL,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("cdp.max_message_size",
+							"Largest message that ingest accepts.",
+							"Larger ones are recorded as rejected; 1 kB to 100 MB.",
+							&cdp_guc_max_message_kb,
+							1024, 1, 102400,
+							PGC_SUSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("cdp.purpose",
+							   "Purposes this session limits itself to.",
+							   "A comma-separated list; only purposes that the role "
+							   "is permitted count, empty means all of them.",
+							   &cdp_guc_purpose,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL, assign_purpose, NULL);
+	MarkGUCPrefixReserved("cdp");
+}

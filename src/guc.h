@@ -1,0 +1,22 @@
+/*
+ * src/guc.h
+ *		Settings of the extension, all in one place.
+ */
+#ifndef CDP_GUC_H
+#define CDP_GUC_H
+
+/* Purposes the session narrows itself to; "" means all that the role has. */
+extern char *cdp_guc_purpose;
+
+/* Changes with every assignment to cdp.purpose, so that caches can tell. */
+extern uint64 cdp_guc_purpose_stamp;
+
+/* Largest message accepted, kilobytes of its jsonb. */
+extern int	cdp_guc_max_message_kb;
+
+/* Time used instead of the clock; tests only, superuser only. */
+extern char *cdp_guc_clock;
+
+extern void cdp_guc_define(void);
+
+#endif							/* CDP_GUC_H */

@@ -1,0 +1,287 @@
+/*
+ * src/ingest/capture.c
+ *		Rows of application tables as messages: the trigger of cdp.attach().
+ *
+ * The trigger runs in the application's statement, with the application's
+ * rights; reading the changed rows needs none, and the messages then go the
+ * way of every message.  The application's transaction decides: what it rolls
+ * back never was.
+ *
+ * Unless the attachment is strict, a mapping that fails must not break the
+ * application's write.  The work is done in a subtransaction; when it raises,
+ * the rows are recorded as rejected instead.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "ingest/capture.h"
+#include "ingest/ingest.h"
+#include "store.h"
+
+/*
+ * Rows turned into one batch.  A statement of more rows is several batches,
+ * whose locks are no longer in one order; that is the price of bounded memory.
+ */
+#define CAPTURE_BATCH 10000
+
+PG_FUNCTION_INFO_V1(cdp_capture);
+
+static CdpPlan attachment_plan = {
+	"SELECT a.expression, a.source, a.strict, a.mapping ? 'message_id' FROM cdp_data.attachment a WHERE a.attachment_id = $1",
+	1, {INT4OID}, NULL
+};
+
+typedef struct Attachment
+{
+	char	   *expression;
+	char	   *source;
+	bool		strict;
+	bool		own_ids;		/* the mapping names the message id */
+} Attachment;
+
+static bool
+find_attachment(int32 id, Attachment *attachment)
+{
+	CdpStore	store;
+	MemoryContext context = CurrentMemoryContext;
+	Datum		args[1] = {Int32GetDatum(id)};
+	bool		found;
+	bool		isnull;
+
+	cdp_store_enter(&store);
+	found = cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1;
+	if (found)
+	{
+		attachment->expression = MemoryContextStrdup(context, cdp_store_text(0, 1));
+		attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
+		attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
+		attachment->own_ids = DatumGetBool(cdp_store_value(0, 4, &isnull));
+	}
+	cdp_store_leave(&store);
+	return found;
+}
+
+/*
+ * Takes documents as messages of a source; strict raises on the first one
+ * that is refused.
+ */
+void
+cdp_capture_documents(Datum *documents, int n, const char *source, bool strict)
+{
+	CdpStore	store;
+	CdpMessage *messages;
+
+	if (n == 0)
+		return;
+	cdp_store_enter(&store);
+	messages = palloc(sizeof(CdpMessage) * n);
+	for (int i = 0; i < n; i++)
+	{
+		JsonbValue *value = palloc(sizeof(JsonbValue));
+		Jsonb	   *document = DatumGetJsonbP(documents[i]);
+
+		value->type = jbvBinary;
+		value->val.binary.data = &document->root;
+		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
+		cdp_message_parse(&messages[i], value, NULL, 0, source, cdp_now());
+	}
+	cdp_ingest_batch(messages, n, store.caller);
+	for (int i = 0; strict && i < n; i++)
+		if (messages[i].status == CDP_REJECTED)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a row of source \"%s\" was refused: %s", source, messages[i].reason),
+					 errdetail("%s.", messages[i].detail),
+					 errhint("The attachment is strict; without, the row would be in cdp.rejected.")));
+	cdp_store_leave(&store);
+}
+
+/* Reads the rows the query yields and takes them, batch by batch. */
+static void
+capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment)
+{
+	int			level = NewGUCNestLevel();
+	MemoryContext context;
+	MemoryContext old;
+	SPIPlanPtr	plan;
+	Portal		cursor;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	if (SPI_register_trigger_data(trigdata) < 0)
+		elog(ERROR, "cdp: could not register transition tables");
+	context = AllocSetContextCreate(CurrentMemoryContext, "cdp capture",
+									ALLOCSET_DEFAULT_SIZES);
+	plan = SPI_prepare(sql, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "cdp: could not prepare the query of an attachment");
+	cursor = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	for (;;)
+	{
+		Datum	   *documents;
+		int			n;
+
+		SPI_cursor_fetch(cursor, true, CAPTURE_BATCH);
+		n = (int) SPI_processed;
+		if (n == 0)
+			break;
+		old = MemoryContextSwitchTo(context);
+		documents = palloc(sizeof(Datum) * n);
+		for (int i = 0; i < n; i++)
+		{
+			bool		isnull;
+			Datum		d = cdp_store_value(i, 1, &isnull);
+
+			documents[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(d));
+		}
+		MemoryContextSwitchTo(old);
+		SPI_freetuptable(SPI_tuptable);
+		cdp_capture_documents(documents, n, attachment->source, attachment->strict);
+		MemoryContextReset(context);
+	}
+	SPI_cursor_close(cursor);
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+}
+
+/* Errors that are not a mapping's fault and must reach the application. */
+static bool
+must_propagate(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* Records the statement's rows as rejected, as they are. */
+static void
+reject_rows(TriggerData *trigdata, const Attachment *attachment,
+			const ErrorData *edata)
+{
+	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
+								  unpack_sql_state(edata->sqlerrcode));
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	if (SPI_register_trigger_data(trigdata) < 0 ||
+		SPI_execute("SELECT to_jsonb(n) FROM cdp_new n", true, 0) < 0)
+		elog(ERROR, "cdp: could not read transition tables");
+	{
+		SPITupleTable *rows = SPI_tuptable;
+		uint64		n = SPI_processed;
+
+		for (uint64 i = 0; i < n; i++)
+		{
+			CdpStore	store;
+			bool		isnull;
+			Datum		d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
+
+			cdp_store_enter(&store);
+			cdp_ingest_reject(attachment->source, NULL, "mapping_error", detail,
+							  DatumGetJsonbPCopy(d));
+			cdp_store_leave(&store);
+		}
+	}
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+}
+
+static char *
+capture_query(const Attachment *attachment, bool is_update)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (!is_update)
+		appendStringInfo(&sql, "SELECT %s FROM cdp_new n", attachment->expression);
+	else
+		/* only rows whose message differs; each change is a message of its own */
+		appendStringInfo(&sql,
+						 "SELECT %s FROM (SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s FROM cdp_old n) x",
+						 attachment->own_ids ? "x.m" :
+						 "CASE WHEN x.m ? 'messageId' THEN x.m || jsonb_build_object('messageId', (x.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE x.m END",
+						 attachment->expression, attachment->expression);
+	return sql.data;
+}
+
+/* cdp.capture(): see the head of the file. */
+Datum
+cdp_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Attachment	attachment;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *sql;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event) ||
+		trigdata->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("\"capture\" is the trigger of cdp.attach()"),
+				 errhint("Use SELECT cdp.attach(...).")));
+	if (!find_attachment(pg_strtoint32(trigdata->tg_trigger->tgargs[0]), &attachment))
+		return PointerGetDatum(NULL);
+	sql = capture_query(&attachment, TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event));
+	if (attachment.strict)
+	{
+		capture_rows(trigdata, sql, &attachment);
+		return PointerGetDatum(NULL);
+	}
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		capture_rows(trigdata, sql, &attachment);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (must_propagate(edata->sqlerrcode))
+			ReThrowError(edata);
+		reject_rows(trigdata, &attachment, edata);
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,11 @@
+/*
+ * src/ingest/capture.h
+ *		Rows of application tables as messages.
+ */
+#ifndef CDP_INGEST_CAPTURE_H
+#define CDP_INGEST_CAPTURE_H
+
+extern void cdp_capture_documents(Datum *documents, int n, const char *source,
+								  bool strict);
+
+#endif							/* CDP_INGEST_CAPTURE_H */

@@ -1,0 +1,148 @@
+/*
+ * src/ingest/config.c
+ *		What ingest reads from its configuration tables, cached per backend.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "ingest/config.h"
+#include "store.h"
+
+static CdpIngestConfig config;
+
+static char **
+split_path(const char *path, int *n)
+{
+	char	   *copy = pstrdup(path);
+	char	  **parts = palloc(sizeof(char *) * (strlen(path) + 1));
+	char	   *save = NULL;
+
+	*n = 0;
+	for (char *tok = strtok_r(copy, ".", &save); tok; tok = strtok_r(NULL, ".", &save))
+		parts[(*n)++] = tok;
+	return parts;
+}
+
+static void
+load_paths(CdpIngestConfig *fresh)
+{
+	MemoryContext old;
+	int			n = cdp_store_run_latest("SELECT path, namespace, types FROM cdp_data.identifier_path "
+										 "ORDER BY path COLLATE \"C\", namespace COLLATE \"C\"");
+
+	old = MemoryContextSwitchTo(fresh->context);
+	fresh->paths = palloc0(sizeof(CdpIdentifierPath) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		CdpIdentifierPath *path = &fresh->paths[i];
+		bool		isnull;
+		Datum		types = cdp_store_value(i, 3, &isnull);
+
+		path->path = cdp_store_text(i, 1);
+		path->parts = split_path(path->path, &path->nparts);
+		path->ns = cdp_store_text(i, 2);
+		if (!isnull)
+		{
+			Datum	   *elems;
+			bool	   *nulls;
+
+			deconstruct_array(DatumGetArrayTypeP(types), TEXTOID, -1, false,
+							  TYPALIGN_INT, &elems, &nulls, &path->ntypes);
+			path->types = palloc(sizeof(char *) * Max(path->ntypes, 1));
+			for (int t = 0; t < path->ntypes; t++)
+				path->types[t] = nulls[t] ? pstrdup("") : TextDatumGetCString(elems[t]);
+		}
+	}
+	fresh->npaths = n;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+load_ranks(CdpIngestConfig *fresh)
+{
+	MemoryContext old;
+	int			n = cdp_store_run_latest("SELECT name, rank FROM cdp_data.namespace");
+
+	old = MemoryContextSwitchTo(fresh->context);
+	fresh->ranks = palloc0(sizeof(CdpRank) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		fresh->ranks[i].ns = cdp_store_text(i, 1);
+		fresh->ranks[i].rank = (int) cdp_store_int64(i, 2);
+	}
+	fresh->nranks = n;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+load_partitions(CdpIngestConfig *fresh)
+{
+	int			n = cdp_store_run_latest("SELECT from_ts, to_ts FROM cdp_data.event_partition ORDER BY from_ts");
+
+	fresh->partitions = MemoryContextAlloc(fresh->context, sizeof(CdpRange) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		fresh->partitions[i].from = cdp_store_int64(i, 1);
+		fresh->partitions[i].to = cdp_store_int64(i, 2);
+	}
+	fresh->npartitions = n;
+}
+
+/* The configuration; valid until the next call.  Inside cdp_store_enter(). */
+const CdpIngestConfig *
+cdp_ingest_config(void)
+{
+	while (config.generation != cdp_store_generation())
+	{
+		CdpIngestConfig fresh = {0};
+
+		fresh.generation = cdp_store_generation();
+		fresh.context = AllocSetContextCreate(CacheMemoryContext,
+											  "cdp ingest config",
+											  ALLOCSET_SMALL_SIZES);
+		load_paths(&fresh);
+		load_ranks(&fresh);
+		load_partitions(&fresh);
+		if (config.context)
+			MemoryContextDelete(config.context);
+		config = fresh;
+	}
+	return &config;
+}
+
+int
+cdp_ingest_rank(const char *ns)
+{
+	const CdpIngestConfig *c = cdp_ingest_config();
+
+	for (int i = 0; i < c->nranks; i++)
+		if (strcmp(c->ranks[i].ns, ns) == 0)
+			return c->ranks[i].rank;
+	return CDP_DEFAULT_RANK;
+}
+
+bool
+cdp_partition_exists(TimestampTz ts)
+{
+	const CdpIngestConfig *c = cdp_ingest_config();
+	int			low = 0;
+	int			high = c->npartitions - 1;
+
+	while (low <= high)
+	{
+		int			mid = (low + high) / 2;
+
+		if (ts < c->partitions[mid].from)
+			high = mid - 1;
+		else if (ts >= c->partitions[mid].to)
+			low = mid + 1;
+		else
+			return true;
+	}
+	return false;
+}

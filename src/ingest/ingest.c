@@ -1,0 +1,765 @@
+/*
+ * src/ingest/ingest.c
+ *		The one way in: a batch of messages, one or many.
+ *
+ * A single event is a batch of one; there is no second path whose result
+ * could differ.  The stages, each a few set-based statements:
+ *
+ *	partitions	that the events' times need
+ *	dedupe		a row in message_seen before anything else; who does not get
+ *				to insert it has a duplicate
+ *	resolve		identifiers to locked profiles (identity/graph.h)
+ *	join		people whom a message showed to be one
+ *	event		append
+ *	fold		traits, counts
+ *	consent		records, and what they and the merges change
+ *	segments	evaluated for the people who changed; entries to the outbox
+ *	refuse		what was rejected, with the reason
+ *
+ * Locks are taken in this order, each stage's in ascending key order, so two
+ * calls never wait for each other in a circle.
+ *
+ * L1: the outcome is a function of the set of messages.  Identity is the
+ * components of a graph; traits are folds by (event time, message key);
+ * counts and first and last times commute.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "activation/activation.h"
+#include "cdp.h"
+#include "compat.h"
+#include "consent/consent.h"
+#include "ingest/config.h"
+#include "ingest/ingest.h"
+#include "profile/profile.h"
+#include "segment/segment.h"
+#include "store.h"
+
+static CdpPlan seen_plan = {
+	"INSERT INTO cdp_data.message_seen (source, key, content, received_at) "
+	"SELECT $1, u.key, u.content, u.at FROM unnest($2, $3, $4) u (key, content, at) "
+	"ORDER BY u.key ON CONFLICT DO NOTHING RETURNING key",
+	4, {TEXTOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID}, NULL
+};
+
+static CdpPlan conflict_plan = {
+	"SELECT u.i FROM unnest($2, $3) WITH ORDINALITY u (key, content, i) "
+	"JOIN cdp_data.message_seen m ON m.source = $1 AND m.key = u.key AND m.content <> u.content",
+	3, {TEXTOID, UUIDARRAYOID, INT8ARRAYOID}, NULL
+};
+
+static CdpPlan unsee_plan = {
+	"DELETE FROM cdp_data.message_seen m WHERE m.source = $1 AND m.key = ANY ($2)",
+	2, {TEXTOID, UUIDARRAYOID}, NULL
+};
+
+static CdpPlan event_plan = {
+	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, message_id, "
+	"  properties, traits, context, extra, other_nodes) "
+	"SELECT u.ts, u.node, u.key, u.received, u.type, u.name, $13, u.message_id, u.properties, u.traits, "
+	"  u.context, u.extra, u.others::bigint[] "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+	"  u (ts, node, key, received, type, name, message_id, properties, traits, context, extra, others)",
+	13, {TIMESTAMPTZARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
+		JSONBARRAYOID, TEXTARRAYOID, TEXTOID}, NULL
+};
+
+/* Sorted, so that two sessions refusing the same messages wait in one order. */
+static CdpPlan reject_plan = {
+	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, source, message_id, reason, detail, payload) "
+	"SELECT $6, $6, u.source, u.message_id, u.reason, u.detail, u.payload "
+	"FROM unnest($1, $2, $3, $4, $5) u (source, message_id, reason, detail, payload) "
+	"ORDER BY u.source, u.message_id, u.reason "
+	"ON CONFLICT (source, message_id, reason) DO UPDATE SET times = r.times + 1, last_at = excluded.last_at",
+	6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
+		TIMESTAMPTZOID}, NULL
+};
+
+static CdpPlan about_plan = {
+	"SELECT i.namespace, i.value FROM cdp_data.node n "
+	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
+	"LEFT JOIN cdp_data.namespace r ON r.name = i.namespace "
+	"WHERE n.profile_id = $1 ORDER BY coalesce(r.rank, 100), i.namespace, i.node_id LIMIT 1",
+	1, {INT8OID}, NULL
+};
+
+static CdpPlan all_plan = {
+	"SELECT i.namespace, i.value FROM cdp_data.node n "
+	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
+	"WHERE n.profile_id = $1 ORDER BY i.namespace, i.node_id",
+	1, {INT8OID}, NULL
+};
+
+/* A refusal to be written at the end of the batch. */
+typedef struct Refusal
+{
+	const char *source;
+	const char *message_id;
+	const char *reason;
+	const char *detail;
+	Jsonb	   *payload;
+} Refusal;
+
+typedef struct Batch
+{
+	CdpMessage *messages;
+	int			n;
+	Oid			caller;
+	CdpGraph	graph;
+	List	   *refusals;
+} Batch;
+
+static bool
+is_consent(const CdpMessage *m)
+{
+	return m->state != NULL;
+}
+
+static void
+note_refusal(Batch *batch, const char *source, const char *message_id,
+			 const char *reason, const char *detail, Jsonb *payload)
+{
+	Refusal    *r = palloc(sizeof(Refusal));
+
+	r->source = source;
+	r->message_id = message_id;
+	r->reason = reason;
+	r->detail = detail;
+	r->payload = payload;
+	batch->refusals = lappend(batch->refusals, r);
+}
+
+/*
+ * Messages about a profile id get an identifier of that person: the highest-
+ * ranking one; a consent covers all she has.
+ */
+static void
+resolve_about(Batch *batch)
+{
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		int64		id;
+		Datum		args[1];
+		int			rows;
+
+		if (m->about == 0 || m->status != CDP_ACCEPTED)
+			continue;
+		id = cdp_graph_canonical(m->about);
+		if (id == 0)
+		{
+			cdp_message_reject(m, "unknown_profile", "there is no profile with this id");
+			continue;
+		}
+		args[0] = Int64GetDatum(id);
+		rows = cdp_store_run(is_consent(m) ? &all_plan : &about_plan, args, NULL, false, -1);
+		if (rows == 0)
+		{
+			cdp_message_reject(m, "unknown_profile", "the profile has no identifier");
+			continue;
+		}
+		m->mention_room = m->nmentions + rows;
+		m->mentions = m->mentions ?
+			repalloc(m->mentions, sizeof(CdpMention) * m->mention_room) :
+			palloc(sizeof(CdpMention) * m->mention_room);
+		for (int r = 0; r < rows; r++)
+		{
+			CdpMention *mention = &m->mentions[m->nmentions];
+			bool		known = false;
+
+			mention->ns = cdp_store_text(r, 1);
+			mention->value = cdp_store_text(r, 2);
+			for (int k = 0; k < m->nmentions && !known; k++)
+				known = strcmp(m->mentions[k].ns, mention->ns) == 0 &&
+					strcmp(m->mentions[k].value, mention->value) == 0;
+			if (!known)
+				m->nmentions++;
+		}
+	}
+}
+
+static void
+ensure_partitions(Batch *batch)
+{
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+
+		if (m->status == CDP_ACCEPTED && !is_consent(m) && !cdp_partition_exists(m->ts))
+			cdp_partition_ensure(m->ts, m->ts);
+	}
+}
+
+/* Entries of the batch's own hash of message keys. */
+typedef struct SeenEntry
+{
+	uint8		key[16];
+	int			first;			/* index of the first message with it */
+	bool		inserted;
+} SeenEntry;
+
+/*
+ * Marks duplicates: of a message of this batch, or of one seen before.  The
+ * source is the same for the whole batch.
+ */
+static void
+dedupe(Batch *batch)
+{
+	HASHCTL		ctl = {0};
+	HTAB	   *seen;
+	int			n = 0;
+	int			ndup = 0;
+	uint8		(*key)[16] = palloc(16 * Max(batch->n, 1));
+	int64	   *content = palloc(sizeof(int64) * Max(batch->n, 1));
+	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(batch->n, 1));
+	int		   *dup = palloc(sizeof(int) * Max(batch->n, 1));
+	const char *source = batch->messages[0].source;
+	Datum		args[4];
+	int			rows;
+
+	ctl.keysize = 16;
+	ctl.entrysize = sizeof(SeenEntry);
+	ctl.hcxt = CurrentMemoryContext;
+	seen = hash_create("cdp messages of a batch", batch->n, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		SeenEntry  *entry;
+		bool		found;
+
+		if (m->status != CDP_ACCEPTED)
+			continue;
+		entry = hash_search(seen, m->key, HASH_ENTER, &found);
+		if (found)
+		{
+			m->status = CDP_DUPLICATE;
+			continue;
+		}
+		entry->first = i;
+		entry->inserted = false;
+		memcpy(key[n], m->key, 16);
+		content[n] = (int64) m->content;
+		at[n++] = m->received_at;
+	}
+	if (n == 0)
+		return;
+	args[0] = CStringGetTextDatum(source);
+	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[2] = cdp_array_int64(content, n);
+	args[3] = cdp_array_timestamptz(at, n);
+	rows = cdp_store_run(&seen_plan, args, NULL, false, -1);
+	for (int r = 0; r < rows; r++)
+	{
+		bool		isnull;
+		Datum		d = cdp_store_value(r, 1, &isnull);
+		SeenEntry  *entry = hash_search(seen, DatumGetPointer(d), HASH_FIND, NULL);
+
+		Assert(entry != NULL);
+		entry->inserted = true;
+		batch->messages[entry->first].claimed = true;
+	}
+
+	/* duplicates: of these, whose content differs? */
+	n = 0;
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		SeenEntry  *entry;
+
+		if (m->status == CDP_REJECTED)
+			continue;
+		entry = hash_search(seen, m->key, HASH_FIND, NULL);
+		if (m->status == CDP_ACCEPTED && entry->inserted)
+			continue;
+		m->status = CDP_DUPLICATE;
+		memcpy(key[n], m->key, 16);
+		content[n] = (int64) m->content;
+		dup[n++] = i;
+	}
+	ndup = n;
+	if (ndup == 0)
+		return;
+	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, ndup);
+	args[2] = cdp_array_int64(content, ndup);
+	rows = cdp_store_run(&conflict_plan, args, NULL, false, -1);
+	for (int r = 0; r < rows; r++)
+	{
+		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
+
+		note_refusal(batch, m->source, m->message_id, "conflicting_duplicate",
+					 "a message with this id and other content came first", m->payload);
+	}
+}
+
+/* Entries of the batch's hash of identifiers. */
+typedef struct IdentKey
+{
+	uint8		key[16];
+	int			index;			/* into graph->idents */
+} IdentKey;
+
+static int
+compare_mentions(const void *a, const void *b, void *arg)
+{
+	CdpIdent   *idents = arg;
+	const CdpIdent *x = &idents[*(const int *) a];
+	const CdpIdent *y = &idents[*(const int *) b];
+	int			cmp;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	cmp = strcmp(x->ns, y->ns);
+	return cmp != 0 ? cmp : strcmp(x->value, y->value);
+}
+
+/*
+ * Collects the distinct identifiers and one link per message.  Duplicates get
+ * a link too, a dead one, so that their person can be told; their
+ * identifiers are looked up and never created.
+ */
+static void
+build_graph(Batch *batch)
+{
+	CdpGraph   *graph = &batch->graph;
+	uint64		seed = cdp_store_installation()->seed;
+	HASHCTL		ctl = {0};
+	HTAB	   *known;
+	int			room = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->messages[i].status != CDP_REJECTED)
+			room += batch->messages[i].nmentions;
+	graph->idents = palloc0(sizeof(CdpIdent) * Max(room, 1));
+	graph->links = palloc0(sizeof(CdpLink) * batch->n);
+	ctl.keysize = 16;
+	ctl.entrysize = sizeof(IdentKey);
+	ctl.hcxt = CurrentMemoryContext;
+	known = hash_create("cdp identifiers of a batch", Max(room, 1), &ctl,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		CdpLink    *link;
+
+		m->link = -1;
+		if (m->status == CDP_REJECTED)
+			continue;
+		m->link = graph->nlinks;
+		link = &graph->links[graph->nlinks++];
+		link->idents = palloc(sizeof(int) * Max(m->nmentions, 1));
+		link->dead = m->status == CDP_DUPLICATE;
+		link->ts = m->ts;
+		memcpy(link->message_key, m->key, 16);
+		link->source = m->source;
+		link->message_id = m->message_id;
+		for (int k = 0; k < m->nmentions; k++)
+		{
+			uint8		key[16];
+			IdentKey   *entry;
+			CdpIdent   *ident;
+			bool		found;
+
+			cdp_graph_key(seed, m->mentions[k].ns, m->mentions[k].value, key);
+			entry = hash_search(known, key, HASH_ENTER, &found);
+			if (!found)
+			{
+				entry->index = graph->nidents++;
+				ident = &graph->idents[entry->index];
+				ident->ns = m->mentions[k].ns;
+				ident->value = m->mentions[k].value;
+				memcpy(ident->key, key, 16);
+				ident->rank = cdp_ingest_rank(ident->ns);
+				ident->first_seen = DT_NOEND;
+				ident->last_seen = DT_NOBEGIN;
+			}
+			ident = &graph->idents[entry->index];
+			if (strcmp(ident->ns, m->mentions[k].ns) != 0 ||
+				strcmp(ident->value, m->mentions[k].value) != 0)
+			{
+				cdp_message_reject(m, "key_collision",
+								   "an identifier has the key of another one; nothing is merged by it");
+				link->dead = true;
+				break;
+			}
+			if (!link->dead)
+			{
+				ident->first_seen = Min(ident->first_seen, m->ts);
+				ident->last_seen = Max(ident->last_seen, m->ts);
+			}
+			link->idents[link->n++] = entry->index;
+		}
+		qsort_arg(link->idents, link->n, sizeof(int), compare_mentions, graph->idents);
+	}
+}
+
+/* Messages whose identifier collides with a stored one are rejected. */
+static void
+reject_collisions(Batch *batch)
+{
+	uint8		(*key)[16] = palloc(16 * batch->n);
+	int			n = 0;
+	Datum		args[2];
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		CdpLink    *link;
+
+		if (m->link < 0)
+			continue;
+		link = &batch->graph.links[m->link];
+		for (int k = 0; k < link->n; k++)
+			if (batch->graph.idents[link->idents[k]].collides)
+				cdp_message_reject(m, "key_collision",
+								   "an identifier has the key of another one; nothing is merged by it");
+		if (m->status != CDP_REJECTED)
+			continue;
+		link->dead = true;
+		if (m->claimed)
+			memcpy(key[n++], m->key, 16);
+	}
+	if (n == 0)
+		return;
+	/* a rejected message may come again, corrected, under its id */
+	args[0] = CStringGetTextDatum(batch->messages[0].source);
+	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	cdp_store_run(&unsee_plan, args, NULL, false, -1);
+}
+
+static void
+insert_events(Batch *batch)
+{
+	int			n = 0;
+	int			room = Max(batch->n, 1);
+	TimestampTz *ts = palloc(sizeof(TimestampTz) * room);
+	TimestampTz *received = palloc(sizeof(TimestampTz) * room);
+	int64	   *node = palloc(sizeof(int64) * room);
+	uint8		(*key)[16] = palloc(16 * room);
+	const char **type = palloc(sizeof(char *) * room);
+	const char **name = palloc(sizeof(char *) * room);
+	const char **id = palloc(sizeof(char *) * room);
+	const char **others = palloc(sizeof(char *) * room);
+	Datum	   *docs[4];
+	bool	   *nulls[4];
+	Datum		args[13];
+
+	for (int d = 0; d < 4; d++)
+	{
+		docs[d] = palloc(sizeof(Datum) * room);
+		nulls[d] = palloc(sizeof(bool) * room);
+	}
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		CdpLink    *link;
+		Jsonb	   *parts[4];
+
+		if (m->status != CDP_ACCEPTED || is_consent(m))
+			continue;
+		link = &batch->graph.links[m->link];
+		ts[n] = m->ts;
+		received[n] = m->received_at;
+		node[n] = batch->graph.idents[link->idents[0]].node_id;
+		memcpy(key[n], m->key, 16);
+		type[n] = m->type;
+		name[n] = m->name;
+		id[n] = m->message_id;
+		others[n] = NULL;
+		if (link->n > 1)
+		{
+			StringInfoData list;
+
+			initStringInfo(&list);
+			for (int k = 1; k < link->n; k++)
+				appendStringInfo(&list, "%s" INT64_FORMAT, k == 1 ? "{" : ",",
+								 batch->graph.idents[link->idents[k]].node_id);
+			appendStringInfoChar(&list, '}');
+			others[n] = list.data;
+		}
+		parts[0] = m->properties;
+		parts[1] = m->traits;
+		parts[2] = m->context;
+		parts[3] = m->extra;
+		for (int d = 0; d < 4; d++)
+		{
+			nulls[d][n] = parts[d] == NULL;
+			docs[d][n] = parts[d] ? JsonbPGetDatum(parts[d]) : (Datum) 0;
+		}
+		n++;
+	}
+	if (n == 0)
+		return;
+	args[0] = cdp_array_timestamptz(ts, n);
+	args[1] = cdp_array_int64(node, n);
+	args[2] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[3] = cdp_array_timestamptz(received, n);
+	args[4] = cdp_array_text(type, n);
+	args[5] = cdp_array_text(name, n);
+	args[6] = cdp_array_text(id, n);
+	for (int d = 0; d < 4; d++)
+		args[7 + d] = cdp_array_datums(docs[d], nulls[d], n, JSONBOID);
+	args[11] = cdp_array_text(others, n);
+	args[12] = CStringGetTextDatum(batch->messages[0].source);
+	cdp_store_run(&event_plan, args, NULL, false, n);
+}
+
+/* Traits of identify messages. */
+static void
+fold_traits(Batch *batch)
+{
+	int			room = 0;
+	int			n = 0;
+	int			nrefused;
+	CdpTraitChange *changes;
+	int		   *refused;
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->messages[i].status == CDP_ACCEPTED && batch->messages[i].traits &&
+			strcmp(batch->messages[i].type, "identify") == 0)
+			room += JsonContainerSize(&batch->messages[i].traits->root);
+	if (room == 0)
+		return;
+	changes = palloc0(sizeof(CdpTraitChange) * room);
+	refused = palloc(sizeof(int) * room);
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		JsonbIterator *it;
+		JsonbValue	key;
+
+		if (m->status != CDP_ACCEPTED || m->traits == NULL ||
+			strcmp(m->type, "identify") != 0)
+			continue;
+		it = JsonbIteratorInit(&m->traits->root);
+		(void) JsonbIteratorNext(&it, &key, true);
+		while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+		{
+			CdpTraitChange *c = &changes[n++];
+
+			(void) JsonbIteratorNext(&it, &c->value, true);
+			c->profile_id = m->profile_id;
+			c->name = pnstrdup(key.val.string.val, key.val.string.len);
+			c->ts = m->ts;
+			memcpy(c->message_key, m->key, 16);
+			c->source = m->source;
+			c->origin = i;
+		}
+	}
+	nrefused = cdp_profile_fold(changes, n, refused);
+	for (int r = 0; r < nrefused; r++)
+	{
+		const CdpTraitChange *c = &changes[refused[r]];
+		const CdpMessage *m = &batch->messages[c->origin];
+
+		note_refusal(batch, m->source,
+					 psprintf("%s trait %s", m->message_id, c->name), "invalid_trait",
+					 psprintf("the value of trait \"%s\" does not fit its type; the rest of the message was taken", c->name),
+					 m->payload);
+	}
+}
+
+/* Distinct profiles of the accepted messages, ascending, with their activity. */
+static int
+collect_activity(Batch *batch, CdpActivity **activity)
+{
+	CdpGraph   *graph = &batch->graph;
+	CdpActivity *all = palloc0(sizeof(CdpActivity) * Max(graph->nlocked, 1));
+	int			kept = 0;
+
+	for (int i = 0; i < graph->nlocked; i++)
+		all[i].profile_id = graph->locked[i].profile_id;
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		CdpActivity *a;
+
+		if (m->status != CDP_ACCEPTED || is_consent(m))
+			continue;
+		a = &all[cdp_graph_locked(graph, m->profile_id) - graph->locked];
+		if (a->events++ == 0)
+			a->first_seen = a->last_seen = m->ts;
+		a->first_seen = Min(a->first_seen, m->ts);
+		a->last_seen = Max(a->last_seen, m->ts);
+	}
+	for (int i = 0; i < graph->nlocked; i++)
+		if (all[i].events > 0)
+			all[kept++] = all[i];
+	*activity = all;
+	return kept;
+}
+
+static void
+apply_consent(Batch *batch)
+{
+	CdpGraph   *graph = &batch->graph;
+	CdpConsentRecord *records;
+	int			room = 0;
+	int			n = 0;
+	int64	   *changed = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int			nchanged = 0;
+	int32	   *dead = palloc(sizeof(int32) * Max(graph->nmerges, 1));
+
+	for (int i = 0; i < batch->n; i++)
+		if (batch->messages[i].status == CDP_ACCEPTED && is_consent(&batch->messages[i]))
+			room += batch->messages[i].nmentions;
+	records = palloc0(sizeof(CdpConsentRecord) * Max(room, 1));
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		CdpLink    *link;
+
+		if (m->status != CDP_ACCEPTED || !is_consent(m))
+			continue;
+		link = &graph->links[m->link];
+		for (int k = 0; k < link->n; k++)
+		{
+			CdpConsentRecord *r = &records[n++];
+
+			r->node_id = graph->idents[link->idents[k]].node_id;
+			r->purpose_id = m->purpose_id;
+			r->state = m->state;
+			r->ts = m->ts;
+			memcpy(r->message_key, m->key, 16);
+			r->valid_until = m->valid_until;
+			r->source = m->source;
+			r->message_id = m->message_id;
+		}
+		cdp_graph_locked(graph, m->profile_id)->reshaped = true;
+	}
+	cdp_consent_record(records, n, batch->caller);
+
+	/* new people without a record allow nothing: there is nothing to derive */
+	for (int i = 0; i < graph->nlocked; i++)
+		if (graph->locked[i].reshaped && (n > 0 || !graph->locked[i].created))
+			changed[nchanged++] = graph->locked[i].profile_id;
+	for (int i = 0; i < graph->nmerges; i++)
+		dead[i] = graph->merges[i].loser_ord;
+	if (nchanged > 0 || graph->nmerges > 0)
+		cdp_consent_refresh(changed, nchanged, dead, graph->nmerges);
+}
+
+static void
+evaluate_segments(Batch *batch)
+{
+	CdpGraph   *graph = &batch->graph;
+	int64	   *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	CdpEntry   *entries;
+	int			n;
+
+	for (int i = 0; i < graph->nlocked; i++)
+		ids[i] = graph->locked[i].profile_id;
+	n = cdp_segment_evaluate(ids, graph->nlocked, &entries);
+	cdp_activation_enqueue(entries, n);
+}
+
+static void
+write_refusals(List *refusals)
+{
+	int			n = list_length(refusals);
+	const char **source = palloc(sizeof(char *) * Max(n, 1));
+	const char **id = palloc(sizeof(char *) * Max(n, 1));
+	const char **reason = palloc(sizeof(char *) * Max(n, 1));
+	const char **detail = palloc(sizeof(char *) * Max(n, 1));
+	Datum	   *payload = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+	ListCell   *lc;
+	Datum		args[6];
+	int			kept = 0;
+
+	if (n == 0)
+		return;
+	foreach(lc, refusals)
+	{
+		Refusal    *r = lfirst(lc);
+		bool		twice = false;
+
+		/* ON CONFLICT cannot count one row twice in a statement */
+		for (int i = 0; i < kept && !twice && r->message_id; i++)
+			twice = id[i] && strcmp(source[i], r->source) == 0 &&
+				strcmp(id[i], r->message_id) == 0 && strcmp(reason[i], r->reason) == 0;
+		if (twice)
+			continue;
+		source[kept] = r->source;
+		id[kept] = r->message_id;
+		reason[kept] = r->reason;
+		detail[kept] = r->detail;
+		nulls[kept] = r->payload == NULL;
+		payload[kept++] = r->payload ? JsonbPGetDatum(r->payload) : (Datum) 0;
+	}
+	args[0] = cdp_array_text(source, kept);
+	args[1] = cdp_array_text(id, kept);
+	args[2] = cdp_array_text(reason, kept);
+	args[3] = cdp_array_text(detail, kept);
+	args[4] = cdp_array_datums(payload, nulls, kept, JSONBOID);
+	args[5] = TimestampTzGetDatum(cdp_now());
+	cdp_store_run(&reject_plan, args, NULL, false, -1);
+}
+
+/* Records one refusal on its own; inside cdp_store_enter(). */
+void
+cdp_ingest_reject(const char *source, const char *message_id,
+				  const char *reason, const char *detail, Jsonb *payload)
+{
+	Refusal		r = {source, message_id, reason, detail, payload};
+
+	write_refusals(list_make1(&r));
+}
+
+/*
+ * Takes a batch of messages, all of one source.  On return each has its
+ * status and, unless rejected, the profile it belongs to.  Inside
+ * cdp_store_enter(); caller is the role that consent records name.
+ */
+void
+cdp_ingest_batch(CdpMessage *messages, int n, Oid caller)
+{
+	Batch		batch = {.messages = messages, .n = n, .caller = caller};
+	CdpActivity *activity;
+	int			nactivity;
+	bool		work = false;
+
+	if (n == 0)
+		return;
+	resolve_about(&batch);
+	ensure_partitions(&batch);
+	dedupe(&batch);
+	build_graph(&batch);
+	cdp_graph_find(&batch.graph, false);
+	reject_collisions(&batch);
+	for (int i = 0; i < n; i++)
+		work |= messages[i].status == CDP_ACCEPTED;
+	if (work)
+		cdp_graph_resolve(&batch.graph);
+	for (int i = 0; i < n; i++)
+	{
+		CdpMessage *m = &messages[i];
+
+		if (m->status == CDP_REJECTED)
+			note_refusal(&batch, m->source, m->id_is_given ? m->message_id : NULL,
+						 m->reason, m->detail, m->payload);
+		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
+			m->profile_id = batch.graph.idents[batch.graph.links[m->link].idents[0]].profile_id;
+	}
+	if (work)
+	{
+		cdp_profile_create(&batch.graph);
+		cdp_segment_join(&batch.graph);
+		cdp_profile_join(&batch.graph);
+		cdp_activation_join(&batch.graph);
+		cdp_graph_record(&batch.graph);
+		insert_events(&batch);
+		fold_traits(&batch);
+		nactivity = collect_activity(&batch, &activity);
+		cdp_profile_count(activity, nactivity);
+		apply_consent(&batch);
+		evaluate_segments(&batch);
+	}
+	write_refusals(batch.refusals);
+}

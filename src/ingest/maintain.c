@@ -1,0 +1,317 @@
+/*
+ * src/ingest/maintain.c
+ *		CALL cdp.maintain(): the work that waits, in short transactions.
+ *
+ * State-driven: what is to be done is read from the tables, so that it
+ * catches up by itself after any downtime and may be called by several
+ * sessions at once.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "ingest/capture.h"
+#include "ingest/config.h"
+#include "store.h"
+
+/* Rows of a backfill in one transaction. */
+#define BACKFILL_BATCH 1000
+
+/* Partitions exist at least this far ahead. */
+#define AHEAD (INT64CONST(45) * USECS_PER_DAY)
+
+PG_FUNCTION_INFO_V1(cdp_maintain);
+PG_FUNCTION_INFO_V1(cdp_maintain_step);
+
+static CdpPlan take_plan = {
+	"SELECT t.task_id, t.position, a.tbl::oid, a.expression, a.source, a.key_columns "
+	"FROM cdp_data.task t JOIN cdp_data.attachment a ON a.attachment_id = t.target "
+	"WHERE t.kind = 'backfill' AND t.state IN ('waiting', 'running') "
+	"ORDER BY t.task_id LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
+	0, {0}, NULL
+};
+
+static CdpPlan progress_plan = {
+	"UPDATE cdp_data.task SET state = $2, position = coalesce($3, position), done_rows = done_rows + $4, "
+	"  error = $5, updated_at = $6 WHERE task_id = $1",
+	6, {INT4OID, TEXTOID, JSONBOID, INT8OID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
+
+typedef struct Backfill
+{
+	int32		task_id;
+	Datum		position;		/* jsonb array of the last key */
+	bool		fresh;			/* no position yet */
+	Oid			table;
+	char	   *expression;
+	char	   *source;
+	char	  **keys;
+	int			nkeys;
+} Backfill;
+
+static bool
+take_backfill(Backfill *b)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CdpStore	store;
+	bool		found;
+
+	cdp_store_enter(&store);
+	found = cdp_store_run(&take_plan, NULL, NULL, false, -1) == 1;
+	if (found)
+	{
+		bool		isnull;
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Datum		d;
+		Datum	   *elems;
+		bool	   *nulls;
+
+		b->task_id = (int32) cdp_store_int64(0, 1);
+		d = cdp_store_value(0, 2, &b->fresh);
+		b->position = b->fresh ? (Datum) 0 : PointerGetDatum(PG_DETOAST_DATUM_COPY(d));
+		b->table = DatumGetObjectId(cdp_store_value(0, 3, &isnull));
+		b->expression = pstrdup(cdp_store_text(0, 4));
+		b->source = pstrdup(cdp_store_text(0, 5));
+		d = cdp_store_value(0, 6, &isnull);
+		deconstruct_array(DatumGetArrayTypeP(d), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elems, &nulls, &b->nkeys);
+		b->keys = palloc(sizeof(char *) * b->nkeys);
+		for (int i = 0; i < b->nkeys; i++)
+			b->keys[i] = TextDatumGetCString(elems[i]);
+		MemoryContextSwitchTo(old);
+	}
+	cdp_store_leave(&store);
+	return found;
+}
+
+static void
+report(const Backfill *b, const char *state, Datum position, int64 rows,
+	   const char *error)
+{
+	CdpStore	store;
+	Datum		args[6];
+	char		nulls[7] = "      ";
+
+	cdp_store_enter(&store);
+	args[0] = Int32GetDatum(b->task_id);
+	args[1] = CStringGetTextDatum(state);
+	args[2] = position;
+	if (position == (Datum) 0)
+		nulls[2] = 'n';
+	args[3] = Int64GetDatum(rows);
+	args[4] = error ? CStringGetTextDatum(error) : (Datum) 0;
+	if (error == NULL)
+		nulls[4] = 'n';
+	args[5] = TimestampTzGetDatum(cdp_now());
+	cdp_store_run(&progress_plan, args, nulls, false, 1);
+	cdp_store_leave(&store);
+}
+
+/* The next rows by primary key, as messages and keys. */
+static char *
+backfill_query(const Backfill *b)
+{
+	StringInfoData sql;
+	StringInfoData keys;
+	StringInfoData after;
+	char	   *table;
+
+	table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(b->table)),
+									   get_rel_name(b->table));
+	initStringInfo(&sql);
+	initStringInfo(&keys);
+	initStringInfo(&after);
+	for (int i = 0; i < b->nkeys; i++)
+	{
+		AttrNumber	attnum = get_attnum(b->table, b->keys[i]);
+
+		if (attnum == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of the primary key is gone", b->keys[i])));
+		appendStringInfo(&keys, "%sn.%s", i ? ", " : "", quote_identifier(b->keys[i]));
+		appendStringInfo(&after, "%s($1 ->> %d)::%s", i ? ", " : "", i,
+						 format_type_be_qualified(get_atttype(b->table, attnum)));
+	}
+	appendStringInfo(&sql, "SELECT %s, jsonb_build_array(%s) FROM %s n ",
+					 b->expression, keys.data, table);
+	if (!b->fresh)
+		appendStringInfo(&sql, "WHERE (%s) > (%s) ", keys.data, after.data);
+	appendStringInfo(&sql, "ORDER BY %s LIMIT %d", keys.data, BACKFILL_BATCH);
+	return sql.data;
+}
+
+/*
+ * Reads the next rows as the table's owner: the extension's own rights do not
+ * reach application tables, and the rights of whoever calls maintain() must
+ * not run what a table's column types bring along.
+ */
+static int
+read_backfill(const Backfill *b, Datum **documents, Datum *position)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(b->table));
+	Oid			owner;
+	Oid			save_user;
+	int			save_sec;
+	int			level;
+	Oid			types[1] = {JSONBOID};
+	Datum		args[1] = {b->position};
+	int			n;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table to be backfilled is gone")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+
+	GetUserIdAndSecContext(&save_user, &save_sec);
+	SetUserIdAndSecContext(owner, save_sec | SECURITY_RESTRICTED_OPERATION);
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	if (SPI_execute_with_args(backfill_query(b), b->fresh ? 0 : 1, types, args,
+							  NULL, true, 0) < 0)
+		elog(ERROR, "cdp: could not read the rows of a backfill");
+	n = (int) SPI_processed;
+	old = MemoryContextSwitchTo(context);
+	*documents = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		(*documents)[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(cdp_store_value(i, 1, &isnull)));
+		if (i == n - 1)
+			*position = PointerGetDatum(PG_DETOAST_DATUM_COPY(cdp_store_value(i, 2, &isnull)));
+	}
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+	SetUserIdAndSecContext(save_user, save_sec);
+	return n;
+}
+
+/* One batch of one backfill; false when none waits. */
+static bool
+step_backfill(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Backfill	b;
+
+	if (!take_backfill(&b))
+		return false;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		Datum	   *documents;
+		Datum		position = (Datum) 0;
+		int			n = read_backfill(&b, &documents, &position);
+
+		cdp_capture_documents(documents, n, b.source, false);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		report(&b, n < BACKFILL_BATCH ? "done" : "running", position, n, NULL);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
+			ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(edata);
+		report(&b, "failed", (Datum) 0, 0,
+			   psprintf("SQLSTATE %s", unpack_sql_state(edata->sqlerrcode)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	return true;
+}
+
+/* Creates the partitions of the weeks to come; true if there were none. */
+static bool
+step_partitions(void)
+{
+	CdpStore	store;
+	TimestampTz now = cdp_now();
+	bool		missing;
+
+	cdp_store_enter(&store);
+	missing = !cdp_partition_exists(now) || !cdp_partition_exists(now + AHEAD);
+	if (missing)
+		missing = cdp_partition_ensure(now, now + AHEAD) > 0;
+	cdp_store_leave(&store);
+	return missing;
+}
+
+/* cdp.maintain_step() */
+Datum
+cdp_maintain_step(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_BOOL(step_partitions() || step_backfill());
+}
+
+/*
+ * cdp.maintain(max_seconds): steps, each committed, until nothing waits.
+ * Inside a transaction block it cannot commit and does all in one.
+ */
+Datum
+cdp_maintain(PG_FUNCTION_ARGS)
+{
+	bool		atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		((CallContext *) fcinfo->context)->atomic;
+	int			seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
+	TimestampTz end = GetCurrentTimestamp() + (int64) seconds * USECS_PER_SEC;
+
+	if (seconds < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_seconds must not be negative")));
+	cdp_store_require();
+	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
+	for (;;)
+	{
+		bool		more;
+
+		CHECK_FOR_INTERRUPTS();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		more = step_partitions() || step_backfill();
+		PopActiveSnapshot();
+		if (!atomic)
+			SPI_commit();
+		if (!more || GetCurrentTimestamp() >= end)
+			break;
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,69 @@
+/*
+ * src/ingest/message.h
+ *		A message on its way in, and the batch it is part of.
+ */
+#ifndef CDP_INGEST_MESSAGE_H
+#define CDP_INGEST_MESSAGE_H
+
+#include "identity/graph.h"
+#include "identity/who.h"
+#include "utils/jsonb.h"
+
+typedef enum CdpStatus
+{
+	CDP_ACCEPTED,
+	CDP_DUPLICATE,
+	CDP_REJECTED
+} CdpStatus;
+
+typedef struct CdpMessage
+{
+	/* from the message */
+	const char *type;			/* identify, track, page ...; consent is ours */
+	const char *name;			/* event or page name, may be NULL */
+	const char *source;
+	const char *message_id;		/* given or made up */
+	bool		id_is_given;
+	TimestampTz ts;
+	TimestampTz received_at;
+	Jsonb	   *properties;		/* each may be NULL */
+	Jsonb	   *traits;
+	Jsonb	   *context;
+	Jsonb	   *extra;
+	Jsonb	   *payload;		/* the whole message, for refusals */
+	uint64		content;		/* hash of what must not differ in a retry */
+	CdpMention *mentions;
+	int			nmentions;
+	int			mention_room;	/* entries allocated */
+	int64		about;			/* profile id instead of mentions, or 0 */
+
+	/* consent only */
+	int32		purpose_id;
+	const char *state;
+	TimestampTz valid_until;
+
+	/* outcome */
+	CdpStatus	status;
+	const char *reason;			/* of a refusal: a fixed word */
+	const char *detail;			/* a sentence without personal data */
+	int64		profile_id;
+	uint8		key[16];
+	bool		claimed;		/* its row in message_seen is ours */
+	int			link;			/* index in the graph, -1 without */
+} CdpMessage;
+
+extern void cdp_message_reject(CdpMessage *m, const char *reason,
+							   const char *detail);
+extern void cdp_message_mention(CdpMessage *m, const char *ns, int nslen,
+								const char *value, int valuelen,
+								const char *place);
+extern void cdp_message_mention_traits(CdpMessage *m, Jsonb *traits);
+extern void cdp_message_make_id(CdpMessage *m);
+extern void cdp_message_key(CdpMessage *m);
+extern void cdp_message_parse(CdpMessage *m, JsonbValue *value,
+							  const char *batch_sent_at, int batch_sent_at_len,
+							  const char *source, TimestampTz now);
+extern CdpMessage *cdp_message_parse_payload(Jsonb *payload, const char *source,
+											 TimestampTz now, int *n);
+
+#endif							/* CDP_INGEST_MESSAGE_H */

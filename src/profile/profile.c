@@ -1,0 +1,723 @@
+/*
+ * src/profile/profile.c
+ *		The state of a person as a fold over messages.
+ *
+ * Each trait keeps, in trait_meta, the message its value came from:
+ * "<event time, microseconds> <message key, hex> <source>".  A value replaces
+ * another when its (time, key) is higher ("latest") or lower ("oldest"), so
+ * the result does not depend on the order in which messages arrive, and
+ * joining two people is the same fold over the values of both.  An unset
+ * trait keeps its mark: an older value must not come back.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "profile/profile.h"
+#include "profile/trait.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(cdp_backfill_trait);
+
+/* A change that won so far, to be written. */
+typedef struct Patch
+{
+	const CdpTraitChange *change;
+	const CdpTrait *trait;		/* NULL: undeclared */
+	char	   *text;			/* canonical, declared traits; NULL unsets */
+	int			namelen;
+} Patch;
+
+/* One person under the fold. */
+typedef struct Person
+{
+	int64		profile_id;
+	Jsonb	   *traits;
+	Jsonb	   *meta;
+	Patch	   *patches;
+	int			npatches;
+} Person;
+
+/* Statements whose text lists the declared traits, for one generation. */
+static struct
+{
+	uint64		generation;
+	MemoryContext context;
+	CdpPlan		read;
+	CdpPlan		write;
+}			dynamic;
+
+static CdpPlan create_plan = {
+	"WITH made AS (INSERT INTO cdp_data.profile (profile_id, ord, created_at) "
+	"  SELECT u.id, u.ord, $3 FROM unnest($1, $2) u (id, ord) RETURNING profile_id, ord) "
+	"INSERT INTO cdp_data.profile_state (profile_id, ord) SELECT m.profile_id, m.ord FROM made m",
+	3, {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID}, NULL
+};
+
+static CdpPlan count_plan = {
+	"UPDATE cdp_data.profile_state s SET events = s.events + u.events, rev = s.rev + 1, "
+	"  first_seen = LEAST(s.first_seen, u.f), last_seen = GREATEST(s.last_seen, u.l) "
+	"FROM unnest($1, $2, $3, $4) u (profile_id, events, f, l) "
+	"WHERE s.profile_id = u.profile_id",
+	4, {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}, NULL
+};
+
+static CdpPlan join_plan = {
+	"WITH gone AS (DELETE FROM cdp_data.profile_state s USING unnest($1, $2) u (winner, loser) "
+	"  WHERE s.profile_id = u.loser "
+	"  RETURNING u.winner, s.events, s.first_seen, s.last_seen, s.segments), "
+	"total AS (SELECT g.winner, sum(g.events)::bigint AS events, min(g.first_seen) AS f, "
+	"  max(g.last_seen) AS l FROM gone g GROUP BY g.winner) "
+	"UPDATE cdp_data.profile_state w SET events = w.events + t.events, rev = w.rev + 1, "
+	"  first_seen = LEAST(w.first_seen, t.f), last_seen = GREATEST(w.last_seen, t.l), "
+	"  segments = ARRAY(SELECT x FROM gone g, unnest(g.segments) x WHERE g.winner = w.profile_id "
+	"    UNION SELECT unnest(w.segments) ORDER BY 1) "
+	"FROM total t WHERE w.profile_id = t.winner",
+	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
+};
+
+static CdpPlan drop_plan = {
+	"DELETE FROM cdp_data.profile p WHERE p.profile_id = ANY ($1)",
+	1, {INT8ARRAYOID}, NULL
+};
+
+static void
+forget_plan(CdpPlan *plan)
+{
+	if (plan->plan)
+		SPI_freeplan(plan->plan);
+	memset(plan, 0, sizeof(*plan));
+}
+
+/*
+ * (Re)builds the statements that name trait columns.  Names come from
+ * cdp_data.trait and are quoted.
+ */
+static void
+prepare_dynamic(void)
+{
+	const CdpTraitConfig *config = cdp_trait_config();
+	StringInfoData read;
+	StringInfoData write;
+	MemoryContext old;
+
+	if (dynamic.generation == config->generation)
+		return;
+	forget_plan(&dynamic.read);
+	forget_plan(&dynamic.write);
+	dynamic.generation = 0;
+	if (dynamic.context == NULL)
+		dynamic.context = AllocSetContextCreate(CacheMemoryContext,
+												"cdp profile statements",
+												ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(dynamic.context);
+	old = MemoryContextSwitchTo(dynamic.context);
+
+	initStringInfo(&read);
+	initStringInfo(&write);
+	/* declared traits come as text that cdp_trait_canonical() takes */
+	appendStringInfoString(&read, "SELECT p.profile_id, p.traits, p.trait_meta, ");
+	if (config->n == 0)
+		appendStringInfoString(&read, "NULL::text[]");
+	else
+		appendStringInfoString(&read, "ARRAY[");
+	appendStringInfoString(&write,
+						   "UPDATE cdp_data.profile p SET traits = u.traits, trait_meta = u.meta");
+	for (int i = 0; i < config->n; i++)
+	{
+		const CdpTrait *trait = &config->traits[i];
+		const char *column = quote_identifier(trait->name);
+		const char *name = quote_literal_cstr(trait->name);
+
+		appendStringInfo(&read, trait->type == CDP_TRAIT_TIMESTAMPTZ ?
+						 "%sto_char(p.%s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')" :
+						 trait->type == CDP_TRAIT_DATE ?
+						 "%sto_char(p.%s, 'YYYY-MM-DD')" :
+						 "%sp.%s::text", i ? ", " : "", column);
+		appendStringInfo(&write,
+						 ", %s = CASE WHEN u.d OPERATOR(pg_catalog.?) %s THEN (u.d ->> %s)::%s ELSE p.%s END",
+						 column, name, name, trait->type_name, column);
+	}
+	if (config->n > 0)
+		appendStringInfoString(&read, "]");
+	appendStringInfoString(&read,
+						   " FROM cdp_data.profile p WHERE p.profile_id = ANY ($1) ORDER BY p.profile_id");
+	appendStringInfoString(&write,
+						   " FROM unnest($1, $2, $3, $4) u (profile_id, traits, meta, d) "
+						   "WHERE p.profile_id = u.profile_id");
+	MemoryContextSwitchTo(old);
+
+	dynamic.read.sql = read.data;
+	dynamic.read.nargs = 1;
+	dynamic.read.argtypes[0] = INT8ARRAYOID;
+	dynamic.write.sql = write.data;
+	dynamic.write.nargs = 4;
+	dynamic.write.argtypes[0] = INT8ARRAYOID;
+	for (int i = 1; i < 4; i++)
+		dynamic.write.argtypes[i] = JSONBARRAYOID;
+	dynamic.generation = config->generation;
+}
+
+/* Makes the rows of the profiles that the graph created. */
+void
+cdp_profile_create(CdpGraph *graph)
+{
+	int			n = 0;
+	int64	   *id = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int32	   *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
+	Oid			sequence = InvalidOid;
+	Datum		args[3];
+
+	for (int i = 0; i < graph->nlocked; i++)
+	{
+		CdpLocked  *locked = &graph->locked[i];
+
+		if (!locked->created)
+			continue;
+		if (!OidIsValid(sequence))
+			sequence = cdp_store_relation("ord_seq");
+		locked->ord = (int32) nextval_internal(sequence, false);
+		id[n] = locked->profile_id;
+		ord[n++] = locked->ord;
+	}
+	if (n == 0)
+		return;
+	args[0] = cdp_array_int64(id, n);
+	args[1] = cdp_array_int32(ord, n);
+	args[2] = TimestampTzGetDatum(cdp_now());
+	cdp_store_run(&create_plan, args, NULL, false, n);
+}
+
+/* Adds events to states; one entry a profile. */
+void
+cdp_profile_count(const CdpActivity *activity, int n)
+{
+	int64	   *id = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *events = palloc(sizeof(int64) * Max(n, 1));
+	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(n, 1));
+	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(n, 1));
+	Datum		args[4];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		id[i] = activity[i].profile_id;
+		events[i] = activity[i].events;
+		first[i] = activity[i].first_seen;
+		last[i] = activity[i].last_seen;
+	}
+	args[0] = cdp_array_int64(id, n);
+	args[1] = cdp_array_int64(events, n);
+	args[2] = cdp_array_timestamptz(first, n);
+	args[3] = cdp_array_timestamptz(last, n);
+	cdp_store_run(&count_plan, args, NULL, false, n);
+}
+
+static void
+hex_key(const uint8 *key, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < 16; i++)
+	{
+		out[2 * i] = digits[key[i] >> 4];
+		out[2 * i + 1] = digits[key[i] & 15];
+	}
+	out[32] = '\0';
+}
+
+/* Reads a mark of trait_meta; see the head of the file. */
+static bool
+parse_mark(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source)
+{
+	char	   *copy = pnstrdup(mark, len);
+	char	   *end;
+
+	*ts = strtoll(copy, &end, 10);
+	if (end == copy || *end != ' ' || strlen(end) < 34)
+		return false;
+	end++;
+	for (int i = 0; i < 32; i++)
+	{
+		char		c = end[i];
+		int			v = c >= '0' && c <= '9' ? c - '0' :
+			c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+		if (v < 0)
+			return false;
+		key[i / 2] = i % 2 ? key[i / 2] | v : v << 4;
+	}
+	if (end[32] != ' ')
+		return false;
+	*source = end + 33;
+	return true;
+}
+
+/* Is (ts, key) of the change the one that survives against the mark's? */
+static bool
+beats(const CdpTraitChange *change, bool oldest, TimestampTz ts, const uint8 *key)
+{
+	int			cmp;
+
+	if (change->ts != ts)
+		cmp = change->ts > ts ? 1 : -1;
+	else
+		cmp = memcmp(change->message_key, key, 16);
+	return oldest ? cmp < 0 : cmp > 0;
+}
+
+static bool
+survives(Person *person, const CdpTraitChange *change, int namelen,
+		 const CdpTrait *trait, Patch **slot)
+{
+	bool		oldest = trait && trait->oldest;
+	JsonbValue	holder;
+	JsonbValue *mark;
+	TimestampTz ts;
+	uint8		key[16];
+	char	   *source;
+
+	*slot = NULL;
+	for (int i = 0; i < person->npatches; i++)
+	{
+		Patch	   *patch = &person->patches[i];
+
+		if (patch->namelen == namelen &&
+			memcmp(patch->change->name, change->name, namelen) == 0)
+		{
+			*slot = patch;
+			return beats(change, oldest, patch->change->ts,
+						 patch->change->message_key);
+		}
+	}
+	mark = getKeyJsonValueFromContainer(&person->meta->root, change->name,
+										namelen, &holder);
+	if (mark == NULL)
+		return true;
+	if (mark->type != jbvString ||
+		!parse_mark(mark->val.string.val, mark->val.string.len, &ts, key, &source))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("mark of trait \"%s\" of profile " INT64_FORMAT " is damaged",
+						change->name, person->profile_id)));
+	return beats(change, oldest, ts, key);
+}
+
+static void
+push_string(JsonbParseState **state, JsonbIteratorToken token,
+			const char *text, int len)
+{
+	JsonbValue	v;
+
+	v.type = jbvString;
+	v.val.string.val = unconstify(char *, text);
+	v.val.string.len = len;
+	pushJsonbValue(state, token, &v);
+}
+
+static bool
+is_patched(const Person *person, const char *name, int len)
+{
+	for (int i = 0; i < person->npatches; i++)
+		if (person->patches[i].namelen == len &&
+			memcmp(person->patches[i].change->name, name, len) == 0)
+			return true;
+	return false;
+}
+
+/* Pushes the pairs of an object that no patch replaces. */
+static void
+push_rest(JsonbParseState **state, Jsonb *old, const Person *person)
+{
+	JsonbIterator *it = JsonbIteratorInit(&old->root);
+	JsonbValue	v;
+	JsonbIteratorToken token;
+
+	(void) JsonbIteratorNext(&it, &v, true);
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
+	{
+		bool		keep = !is_patched(person, v.val.string.val, v.val.string.len);
+
+		if (keep)
+			pushJsonbValue(state, WJB_KEY, &v);
+		(void) JsonbIteratorNext(&it, &v, true);
+		if (keep)
+			pushJsonbValue(state, WJB_VALUE, &v);
+	}
+}
+
+/* The three documents of a person's write: traits, marks, declared. */
+static void
+compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
+{
+	JsonbParseState *t = NULL;
+	JsonbParseState *m = NULL;
+	JsonbParseState *d = NULL;
+
+	pushJsonbValue(&t, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&m, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&d, WJB_BEGIN_OBJECT, NULL);
+	push_rest(&t, person->traits, person);
+	push_rest(&m, person->meta, person);
+	for (int i = 0; i < person->npatches; i++)
+	{
+		const Patch *patch = &person->patches[i];
+		const CdpTraitChange *change = patch->change;
+		char		hex[33];
+		char	   *mark;
+
+		hex_key(change->message_key, hex);
+		mark = psprintf(INT64_FORMAT " %s %s", change->ts, hex, change->source);
+		push_string(&m, WJB_KEY, change->name, patch->namelen);
+		push_string(&m, WJB_VALUE, mark, (int) strlen(mark));
+		if (patch->trait)
+		{
+			push_string(&d, WJB_KEY, change->name, patch->namelen);
+			if (patch->text)
+				push_string(&d, WJB_VALUE, patch->text, (int) strlen(patch->text));
+			else
+			{
+				JsonbValue	null = {.type = jbvNull};
+
+				pushJsonbValue(&d, WJB_VALUE, &null);
+			}
+		}
+		else if (change->value.type != jbvNull)
+		{
+			JsonbValue	value = change->value;
+
+			push_string(&t, WJB_KEY, change->name, patch->namelen);
+			pushJsonbValue(&t, WJB_VALUE, &value);
+		}
+	}
+	*traits = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&t, WJB_END_OBJECT, NULL)));
+	*meta = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&m, WJB_END_OBJECT, NULL)));
+	*declared = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&d, WJB_END_OBJECT, NULL)));
+}
+
+static int
+compare_changes(const void *a, const void *b)
+{
+	int64		x = (*(const CdpTraitChange *const *) a)->profile_id;
+	int64		y = (*(const CdpTraitChange *const *) b)->profile_id;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * Folds changes into the profiles they name and writes each profile once.
+ * Returns how many changes do not fit their trait's type; refused (room for
+ * n) gets their indexes.
+ */
+int
+cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
+{
+	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
+	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
+	Person	   *people;
+	int			npeople = 0;
+	int			nrefused = 0;
+	int			written = 0;
+	Datum		args[4];
+	Datum	   *traits;
+	Datum	   *meta;
+	Datum	   *declared;
+
+	if (n == 0)
+		return 0;
+	prepare_dynamic();
+	for (int i = 0; i < n; i++)
+		order[i] = &changes[i];
+	qsort(order, n, sizeof(CdpTraitChange *), compare_changes);
+	for (int i = 0; i < n; i++)
+		if (npeople == 0 || ids[npeople - 1] != order[i]->profile_id)
+			ids[npeople++] = order[i]->profile_id;
+
+	people = palloc0(sizeof(Person) * npeople);
+	args[0] = cdp_array_int64(ids, npeople);
+	cdp_store_run(&dynamic.read, args, NULL, false, npeople);
+	for (int i = 0; i < npeople; i++)
+	{
+		bool		isnull;
+
+		people[i].profile_id = cdp_store_int64(i, 1);
+		people[i].traits = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
+		people[i].meta = DatumGetJsonbPCopy(cdp_store_value(i, 3, &isnull));
+	}
+
+	for (int i = 0, p = 0; i < n; p++)
+	{
+		Person	   *person = &people[p];
+		int			end = i;
+
+		Assert(person->profile_id == order[i]->profile_id);
+		while (end < n && order[end]->profile_id == person->profile_id)
+			end++;
+		person->patches = palloc(sizeof(Patch) * (end - i));
+		for (; i < end; i++)
+		{
+			CdpTraitChange *change = order[i];
+			int			namelen = (int) strlen(change->name);
+			const CdpTrait *trait = cdp_trait_find(change->name, namelen);
+			char	   *text = NULL;
+			Patch	   *slot;
+
+			if (trait && !cdp_trait_canonical(trait, &change->value, &text))
+			{
+				refused[nrefused++] = (int) (change - changes);
+				continue;
+			}
+			if (!survives(person, change, namelen, trait, &slot))
+				continue;
+			if (slot == NULL)
+				slot = &person->patches[person->npatches++];
+			slot->change = change;
+			slot->trait = trait;
+			slot->text = text;
+			slot->namelen = namelen;
+		}
+	}
+
+	traits = palloc(sizeof(Datum) * npeople);
+	meta = palloc(sizeof(Datum) * npeople);
+	declared = palloc(sizeof(Datum) * npeople);
+	for (int p = 0; p < npeople; p++)
+	{
+		if (people[p].npatches == 0)
+			continue;
+		ids[written] = people[p].profile_id;
+		compose(&people[p], &traits[written], &meta[written], &declared[written]);
+		written++;
+	}
+	if (written > 0)
+	{
+		args[0] = cdp_array_int64(ids, written);
+		args[1] = cdp_array_datums(traits, NULL, written, JSONBOID);
+		args[2] = cdp_array_datums(meta, NULL, written, JSONBOID);
+		args[3] = cdp_array_datums(declared, NULL, written, JSONBOID);
+		cdp_store_run(&dynamic.write, args, NULL, false, written);
+	}
+	return nrefused;
+}
+
+/* Text of a declared trait as the read statement gives it; NULL for null. */
+static char *
+declared_text(Datum array, const CdpTraitConfig *config, const CdpTrait *trait)
+{
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+	int			i = (int) (trait - config->traits);
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elems, &nulls, &n);
+	return i >= n || nulls[i] ? NULL : TextDatumGetCString(elems[i]);
+}
+
+/* Every value of a profile's row as changes, to be folded elsewhere. */
+static void
+row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
+{
+	bool		isnull;
+	bool		no_declared;
+	Jsonb	   *traits = DatumGetJsonbPCopy(cdp_store_value(row, 2, &isnull));
+	Jsonb	   *meta = DatumGetJsonbPCopy(cdp_store_value(row, 3, &isnull));
+	Datum		declared = cdp_store_value(row, 4, &no_declared);
+	JsonbIterator *it = JsonbIteratorInit(&meta->root);
+	JsonbValue	name;
+	JsonbValue	mark;
+
+	(void) JsonbIteratorNext(&it, &name, true);
+	while (JsonbIteratorNext(&it, &name, true) == WJB_KEY)
+	{
+		CdpTraitChange *change = palloc0(sizeof(CdpTraitChange));
+		char	   *source;
+		const CdpTrait *trait;
+
+		(void) JsonbIteratorNext(&it, &mark, true);
+		change->profile_id = target;
+		change->name = pnstrdup(name.val.string.val, name.val.string.len);
+		if (mark.type != jbvString ||
+			!parse_mark(mark.val.string.val, mark.val.string.len,
+						&change->ts, change->message_key, &source))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("mark of trait \"%s\" is damaged", change->name)));
+		change->source = source;
+		change->value.type = jbvNull;
+		trait = cdp_trait_find(name.val.string.val, name.val.string.len);
+		if (trait == NULL)
+		{
+			JsonbValue *value = getKeyJsonValueFromContainer(&traits->root,
+															 change->name,
+															 name.val.string.len,
+															 NULL);
+
+			if (value)
+				change->value = *value;
+		}
+		else if (!no_declared)
+		{
+			char	   *text = declared_text(declared, config, trait);
+
+			if (text)
+			{
+				change->value.type = jbvString;
+				change->value.val.string.val = text;
+				change->value.val.string.len = (int) strlen(text);
+			}
+		}
+		*out = lappend(*out, change);
+	}
+}
+
+/*
+ * Joins the people that the graph merged: the losers' traits are folded into
+ * the winners', their states added, their rows removed.
+ */
+void
+cdp_profile_join(CdpGraph *graph)
+{
+	int			n = graph->nmerges;
+	int64	   *winner = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *loser = palloc(sizeof(int64) * Max(n, 1));
+	List	   *list = NIL;
+	CdpTraitChange *changes;
+	int			nchanges = 0;
+	int			rows;
+	int		   *refused;
+	ListCell   *lc;
+	Datum		args[2];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		winner[i] = graph->merges[i].winner;
+		loser[i] = graph->merges[i].loser;
+	}
+	prepare_dynamic();
+	args[0] = cdp_array_int64(loser, n);
+	rows = cdp_store_run(&dynamic.read, args, NULL, false, n);
+	for (int r = 0; r < rows; r++)
+	{
+		int64		id = cdp_store_int64(r, 1);
+
+		for (int i = 0; i < n; i++)
+			if (loser[i] == id)
+				row_changes(r, winner[i], cdp_trait_config(), &list);
+	}
+	changes = palloc(sizeof(CdpTraitChange) * Max(list_length(list), 1));
+	refused = palloc(sizeof(int) * Max(list_length(list), 1));
+	foreach(lc, list)
+		changes[nchanges++] = *(CdpTraitChange *) lfirst(lc);
+	if (cdp_profile_fold(changes, nchanges, refused) != 0)
+		elog(ERROR, "cdp: a stored trait does not fit its own column");
+
+	args[0] = cdp_array_int64(winner, n);
+	args[1] = cdp_array_int64(loser, n);
+	cdp_store_run(&join_plan, args, NULL, false, -1);
+	cdp_store_run(&drop_plan, &args[1], NULL, false, n);
+}
+
+/*
+ * cdp.backfill_trait(name): a trait was declared; its values move from the
+ * undeclared traits to the column.  Values that do not fit stay behind in
+ * cdp.rejected, with the trait's name and the profile.
+ */
+Datum
+cdp_backfill_trait(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	CdpStore	store;
+	int64		moved = 0;
+	const CdpTrait *trait;
+	StringInfoData sql;
+	Portal		cursor;
+	SPIPlanPtr	plan;
+	Datum		args[1];
+	Oid			types[1] = {TEXTOID};
+	SPIPlanPtr	move;
+	SPIPlanPtr	refuse;
+	Oid			move_types[3] = {INT8OID, TEXTOID, TEXTOID};
+	Oid			refuse_types[3] = {INT8OID, TEXTOID, JSONBOID};
+
+	cdp_store_enter(&store);
+	trait = cdp_trait_find(name, (int) strlen(name));
+	if (trait == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("trait \"%s\" is not declared", name)));
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "UPDATE cdp_data.profile SET %s = $2::%s, traits = traits - $3 WHERE profile_id = $1",
+					 quote_identifier(trait->name), trait->type_name);
+	move = SPI_prepare(sql.data, 3, move_types);
+	refuse = SPI_prepare("INSERT INTO cdp_data.rejected (rejected_at, last_at, source, message_id, reason, detail, payload) "
+						 "VALUES (statement_timestamp(), statement_timestamp(), 'cdp.define_trait', $1::text || ':' || $2, "
+						 "'invalid_trait', 'trait \"' || $2 || '\" was declared with a type its value does not fit', "
+						 "jsonb_build_object('profile_id', $1, 'traits', jsonb_build_object($2, $3))) "
+						 "ON CONFLICT (source, message_id, reason) DO NOTHING", 3, refuse_types);
+	plan = SPI_prepare("SELECT profile_id, traits -> $1 FROM cdp_data.profile "
+					   "WHERE traits OPERATOR(pg_catalog.?) $1", 1, types);
+	if (move == NULL || refuse == NULL || plan == NULL)
+		elog(ERROR, "cdp: could not prepare the backfill of a trait");
+	args[0] = CStringGetTextDatum(name);
+	cursor = SPI_cursor_open(NULL, plan, args, NULL, false);
+	for (;;)
+	{
+		SPITupleTable *batch;
+		uint64		n;
+
+		SPI_cursor_fetch(cursor, true, 1000);
+		batch = SPI_tuptable;
+		n = SPI_processed;
+		if (n == 0)
+			break;
+		for (uint64 r = 0; r < n; r++)
+		{
+			bool		isnull;
+			Datum		values[3];
+			char		nulls[4] = "   ";
+			Datum		d;
+			JsonbValue	value;
+			char	   *text;
+
+			CHECK_FOR_INTERRUPTS();
+			values[0] = SPI_getbinval(batch->vals[r], batch->tupdesc, 1, &isnull);
+			d = SPI_getbinval(batch->vals[r], batch->tupdesc, 2, &isnull);
+			if (!JsonbExtractScalar(&DatumGetJsonbP(d)->root, &value))
+				value.type = jbvBinary;
+			if (value.type != jbvBinary &&
+				cdp_trait_canonical(trait, &value, &text))
+			{
+				values[1] = text ? CStringGetTextDatum(text) : (Datum) 0;
+				if (text == NULL)
+					nulls[1] = 'n';
+				values[2] = CStringGetTextDatum(name);
+				SPI_execute_plan(move, values, nulls, false, 0);
+				moved++;
+			}
+			else
+			{
+				values[1] = CStringGetTextDatum(name);
+				values[2] = d;
+				SPI_execute_plan(refuse, values, nulls, false, 0);
+				SPI_execute_with_args("UPDATE cdp_data.profile SET traits = traits - $2 WHERE profile_id = $1",
+									  2, (Oid[]) {INT8OID, TEXTOID}, values, NULL, false, 0);
+			}
+		}
+		SPI_freetuptable(batch);
+	}
+	SPI_cursor_close(cursor);
+	cdp_store_leave(&store);
+	PG_RETURN_INT64(moved);
+}

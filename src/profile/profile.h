@@ -1,0 +1,40 @@
+/*
+ * src/profile/profile.h
+ *		The state of a person: rows of cdp_data.profile and profile_state.
+ *
+ * Every function here wants the locks of the profiles it is given (see
+ * identity/graph.h) and works on whole batches.
+ */
+#ifndef CDP_PROFILE_PROFILE_H
+#define CDP_PROFILE_PROFILE_H
+
+#include "identity/graph.h"
+#include "utils/jsonb.h"
+
+/* One value that a message gives to a trait. */
+typedef struct CdpTraitChange
+{
+	int64		profile_id;
+	const char *name;
+	JsonbValue	value;			/* jbvNull unsets */
+	TimestampTz ts;
+	uint8		message_key[16];
+	const char *source;
+	int			origin;			/* the caller's own mark, for refusals */
+} CdpTraitChange;
+
+/* What a batch adds to a person's state. */
+typedef struct CdpActivity
+{
+	int64		profile_id;
+	int64		events;
+	TimestampTz first_seen;
+	TimestampTz last_seen;
+} CdpActivity;
+
+extern void cdp_profile_create(CdpGraph *graph);
+extern void cdp_profile_join(CdpGraph *graph);
+extern int	cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
+extern void cdp_profile_count(const CdpActivity *activity, int n);
+
+#endif							/* CDP_PROFILE_PROFILE_H */

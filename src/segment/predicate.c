@@ -1,0 +1,263 @@
+/*
+ * src/segment/predicate.c
+ *		cdp.check_predicate(): may this SQL expression define a segment?
+ *
+ * A predicate is evaluated by the owner of the storage for every person whose
+ * data changes, so it must be a function of one profile and nothing else:
+ *
+ *	- one boolean expression over the columns of cdp.profiles: no sub-select,
+ *	  aggregate, window or set-returning function, no parameter;
+ *	- only IMMUTABLE functions, operators and casts.  A STABLE one may read any
+ *	  table as the owner (table_to_xml is a "stable built-in"), or depends on
+ *	  the clock or a setting, and then a member would not leave when it should;
+ *	- only those of the server itself and of cdp: an immutable function of
+ *	  somebody else is code that would run with the owner's rights.
+ *
+ * What is stored is not the text but its analysed form, deparsed with every
+ * name qualified: it cannot change its meaning with anybody's search_path.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "parser/parse_node.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+#include "utils/syscache.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(cdp_check_predicate);
+
+typedef struct Walk
+{
+	const char *text;
+	ParseState *pstate;			/* for positions in error messages */
+	int			location;		/* of the nearest node that has one */
+} Walk;
+
+static void
+refuse(Walk *walk, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("a segment's predicate cannot use %s", what),
+			 hint ? errhint("%s", hint) : 0,
+			 parser_errposition(walk->pstate, walk->location)));
+}
+
+/* Refuses a function that is not IMMUTABLE or not the server's or ours. */
+static bool
+check_function(Oid funcid, void *context)
+{
+	Walk	   *walk = context;
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	Form_pg_proc proc;
+	char	   *name;
+	bool		foreign;
+	bool		mutable;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cdp: cache lookup failed for function %u", funcid);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	name = pstrdup(NameStr(proc->proname));
+	foreign = funcid >= FirstNormalObjectId &&
+		proc->pronamespace != get_namespace_oid(CDP_SCHEMA, false);
+	mutable = proc->provolatile != PROVOLATILE_IMMUTABLE;
+	ReleaseSysCache(tuple);
+	if (mutable)
+	{
+		if (strcmp(name, "now") == 0 || strstr(name, "timestamp") != NULL ||
+			strstr(name, "date") != NULL || strstr(name, "time") != NULL)
+			refuse(walk, psprintf("%s(): its answer depends on the clock or the time zone", name),
+				   "Time enters a rule through cdp's own functions only (cdp.within); for a "
+				   "conversion name the zone: ts AT TIME ZONE 'Asia/Tokyo'.");
+		refuse(walk, psprintf("%s(): it is not immutable", name),
+			   "Only functions whose answer depends on nothing but their arguments are allowed.");
+	}
+	if (foreign)
+		refuse(walk, psprintf("%s(): it is not a function of the server or of cdp", name),
+			   "A predicate runs with the rights of cdp's owner, so it calls nobody else's code.");
+	return false;
+}
+
+/*
+ * A literal such as 'yesterday' became a constant when it was parsed: the rule
+ * would mean the day it was defined, for ever.
+ */
+static void
+check_constant(Walk *walk, const Const *c)
+{
+	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+	const char *p;
+
+	if (c->location < 0 || c->location >= (int) strlen(walk->text) ||
+		(c->consttype != TIMESTAMPTZOID && c->consttype != TIMESTAMPOID &&
+		 c->consttype != DATEOID && c->consttype != TIMEOID && c->consttype != TIMETZOID))
+		return;
+	p = strchr(walk->text + c->location, '\'');
+	if (p == NULL)
+		return;
+	p += 1 + strspn(p + 1, " \t\n");
+	for (int i = 0; i < (int) lengthof(words); i++)
+		if (pg_strncasecmp(p, words[i], strlen(words[i])) == 0)
+			refuse(walk, psprintf("the moving time '%s'", words[i]),
+				   "It would mean the moment of the definition; time enters a rule through "
+				   "cdp's own functions only (cdp.within).");
+}
+
+static bool
+check_node(Node *node, void *context)
+{
+	Walk	   *walk = context;
+	int			location;
+
+	if (node == NULL)
+		return false;
+	location = exprLocation(node);
+	if (location >= 0)
+		walk->location = location;
+	switch (nodeTag(node))
+	{
+		case T_SubLink:
+		case T_Query:
+			refuse(walk, "a sub-select",
+				   "A rule looks at one profile; bring what it needs into a trait.");
+			break;
+		case T_Aggref:
+		case T_GroupingFunc:
+		case T_WindowFunc:
+			refuse(walk, "an aggregate or window function", NULL);
+			break;
+		case T_Param:
+			refuse(walk, "a parameter", NULL);
+			break;
+		case T_SQLValueFunction:
+			refuse(walk, "the clock or the session (CURRENT_DATE, CURRENT_USER ...)",
+				   "Time enters a rule through cdp's own functions only (cdp.within).");
+			break;
+		case T_NextValueExpr:
+		case T_CurrentOfExpr:
+			refuse(walk, "this expression", NULL);
+			break;
+		case T_CoerceViaIO:
+			{
+				CoerceViaIO *c = (CoerceViaIO *) node;
+				Oid			source = exprType((Node *) c->arg);
+
+				/*
+				 * Text to or from a date or time goes through DateStyle and
+				 * TimeZone, whatever the functions' labels say.
+				 */
+				if (source == TIMESTAMPTZOID || source == TIMESTAMPOID || source == DATEOID ||
+					c->resulttype == TIMESTAMPTZOID || c->resulttype == TIMESTAMPOID ||
+					c->resulttype == DATEOID || c->resulttype == TIMEOID ||
+					c->resulttype == TIMETZOID || c->resulttype == INTERVALOID)
+					refuse(walk, "a cast between text and a date or time: it depends on settings",
+						   "Declare the trait with type date or timestamptz.");
+				break;
+			}
+		case T_Const:
+			check_constant(walk, (Const *) node);
+			break;
+		case T_Var:
+			if (((Var *) node)->varattno <= 0)
+				refuse(walk, "a whole row or a system column", NULL);
+			break;
+		case T_FuncExpr:
+			if (((FuncExpr *) node)->funcretset)
+				refuse(walk, "a set-returning function", NULL);
+			break;
+		default:
+			break;
+	}
+	(void) check_functions_in_node(node, check_function, walk);
+	return expression_tree_walker(node, check_node, context);
+}
+
+/* Raises unless the parse is one bare expression. */
+static SelectStmt *
+parse_expression(const char *text)
+{
+	List	   *raw = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *select = NULL;
+
+	if (list_length(raw) == 1)
+		select = (SelectStmt *) linitial_node(RawStmt, raw)->stmt;
+	if (select == NULL || !IsA(select, SelectStmt) ||
+		list_length(select->targetList) != 1 || select->fromClause ||
+		select->whereClause || select->groupClause || select->havingClause ||
+		select->windowClause || select->valuesLists || select->sortClause ||
+		select->limitOffset || select->limitCount || select->lockingClause ||
+		select->withClause || select->distinctClause || select->intoClause ||
+		select->op != SETOP_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("a segment's predicate must be one boolean expression"),
+				 errhint("Example: lifetime_value >= 100000 AND country = 'JP'.")));
+	return select;
+}
+
+/* cdp.check_predicate(text) */
+Datum
+cdp_check_predicate(PG_FUNCTION_ARGS)
+{
+	char	   *input = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	MemoryContext context = CurrentMemoryContext;
+	CdpStore	store;
+	SelectStmt *select;
+	RangeVar   *from;
+	RawStmt    *raw;
+	Query	   *query;
+	TargetEntry *target;
+	Walk		walk;
+	char	   *canonical;
+	Oid			view;
+
+	cdp_store_enter(&store);
+	select = parse_expression(input);
+	from = makeRangeVar(pstrdup(CDP_DATA_SCHEMA), pstrdup("profile_rule"), -1);
+	from->alias = makeAlias("p", NIL);
+	select->fromClause = list_make1(from);
+	raw = makeNode(RawStmt);
+	raw->stmt = (Node *) select;
+	raw->stmt_location = 0;
+	query = parse_analyze_fixedparams(raw, input, NULL, 0, NULL);
+
+	walk.text = input;
+	walk.pstate = make_parsestate(NULL);
+	walk.pstate->p_sourcetext = input;
+	walk.location = -1;
+	if (list_length(query->targetList) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("a segment's predicate must be one boolean expression")));
+	target = linitial_node(TargetEntry, query->targetList);
+	(void) check_node((Node *) target->expr, &walk);
+	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs ||
+		query->hasSubLinks)
+		refuse(&walk, "more than a plain expression", NULL);
+	if (exprType((Node *) target->expr) != BOOLOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a segment's predicate must be boolean, not %s",
+						format_type_be(exprType((Node *) target->expr))),
+				 errhint("Compare: trait = 'value'.")));
+	view = cdp_store_relation("profile_rule");
+	canonical = deparse_expression((Node *) target->expr,
+								   deparse_context_for("p", view), true, false);
+	canonical = MemoryContextStrdup(context, canonical);
+	cdp_store_leave(&store);
+	PG_RETURN_TEXT_P(cstring_to_text(canonical));
+}

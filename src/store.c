@@ -1,0 +1,466 @@
+/*
+ * src/store.c
+ *		Access to the tables that cdp.init() made (see store.h).
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "optimizer/planmain.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "guc.h"
+#include "store.h"
+
+/*
+ * What this backend knows of the storage.  schema is InvalidOid until looked
+ * up, and again after any invalidation that may concern it.
+ */
+static struct
+{
+	Oid			schema;
+	Oid			owner;
+	Oid			signal;			/* cdp_data.config_signal */
+	bool		installation_valid;
+	CdpInstallation installation;
+}			known;
+
+/* Counts invalidations; never 0, so that 0 marks an empty cache. */
+static uint64 generation = 1;
+
+PG_FUNCTION_INFO_V1(cdp_config_changed);
+PG_FUNCTION_INFO_V1(cdp_require_init);
+
+static void
+invalidate(Datum arg pg_attribute_unused(), Oid relid)
+{
+	if (relid == InvalidOid || relid == known.signal)
+	{
+		generation++;
+		known.schema = InvalidOid;
+		known.installation_valid = false;
+	}
+}
+
+/* A role or schema changed: names must be looked up again. */
+static void
+invalidate_names(Datum arg pg_attribute_unused(),
+				 int cacheid pg_attribute_unused(),
+				 uint32 hashvalue pg_attribute_unused())
+{
+	generation++;
+	known.schema = InvalidOid;
+}
+
+/* Registers the library's callbacks; once, from _PG_init(). */
+void
+cdp_store_register(void)
+{
+	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_names, (Datum) 0);
+}
+
+uint64
+cdp_store_generation(void)
+{
+	return generation;
+}
+
+static bool
+look_up(void)
+{
+	HeapTuple	tuple;
+	Oid			schema;
+	Oid			signal;
+
+	if (OidIsValid(known.schema))
+		return true;
+	schema = get_namespace_oid(CDP_DATA_SCHEMA, true);
+	if (!OidIsValid(schema))
+		return false;
+	signal = get_relname_relid("config_signal", schema);
+	if (!OidIsValid(signal))
+		return false;
+	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	known.owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	known.signal = signal;
+	known.schema = schema;
+	return true;
+}
+
+/* Has cdp.init() run in this database?  Says nothing of versions. */
+bool
+cdp_store_exists(void)
+{
+	return look_up();
+}
+
+/* Raises unless cdp.init() has run; the error names the remedy. */
+void
+cdp_store_require(void)
+{
+	if (!look_up())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cdp is not initialised in this database"),
+				 errhint("Run SELECT cdp.init();")));
+}
+
+Oid
+cdp_store_schema(void)
+{
+	cdp_store_require();
+	return known.schema;
+}
+
+Oid
+cdp_store_owner(void)
+{
+	cdp_store_require();
+	return known.owner;
+}
+
+/* OID of a table or index in cdp_data; raises if it is missing. */
+Oid
+cdp_store_relation(const char *name)
+{
+	Oid			relid = get_relname_relid(name, cdp_store_schema());
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation \"%s.%s\" is missing", CDP_DATA_SCHEMA, name),
+				 errhint("Run SELECT cdp.init(); to complete the installation.")));
+	return relid;
+}
+
+/*
+ * Runs a query under the latest snapshot, whatever the transaction's own:
+ * configuration has the semantics of a catalog.  A cache filled under a
+ * REPEATABLE READ snapshot would stay stale after the transaction.
+ */
+int
+cdp_store_run_latest(const char *sql)
+{
+	int			rc;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	rc = SPI_execute(sql, true, 0);
+	PopActiveSnapshot();
+	if (rc < 0)
+		elog(ERROR, "cdp: query on configuration failed: %s",
+			 SPI_result_code_string(rc));
+	return (int) SPI_processed;
+}
+
+/* Seed and settings of this database; inside cdp_store_enter() only. */
+const CdpInstallation *
+cdp_store_installation(void)
+{
+	if (!known.installation_valid)
+	{
+		CdpInstallation fresh = {0};
+		char	   *interval;
+
+		/* valid first: an invalidation while reading must not be lost */
+		known.installation_valid = true;
+		if (cdp_store_run_latest("SELECT seed, data_version, partition_interval "
+								 "FROM cdp_data.installation") != 1)
+		{
+			known.installation_valid = false;
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cdp_data.installation must hold one row"),
+					 errhint("Run SELECT cdp.init();")));
+		}
+		fresh.seed = (uint64) cdp_store_int64(0, 1);
+		fresh.data_version = (int) cdp_store_int64(0, 2);
+		interval = cdp_store_text(0, 3);
+		strlcpy(fresh.partition_interval, interval ? interval : "month",
+				sizeof(fresh.partition_interval));
+		known.installation = fresh;
+	}
+	if (known.installation.data_version != CDP_DATA_VERSION)
+	{
+		int			found = known.installation.data_version;
+
+		known.installation_valid = false;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cdp's tables have version %d, the library needs %d",
+						found, CDP_DATA_VERSION),
+				 found < CDP_DATA_VERSION ?
+				 errhint("Run SELECT cdp.migrate();") :
+				 errhint("Install the library that made them, or a newer one.")));
+	}
+	return &known.installation;
+}
+
+/* Becomes the owner of the storage; see store.h. */
+void
+cdp_store_enter(CdpStore *store)
+{
+	cdp_store_require();
+	GetUserIdAndSecContext(&store->caller, &store->caller_sec);
+	SetUserIdAndSecContext(known.owner,
+						   store->caller_sec | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	store->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "cdp: SPI_connect failed");
+	(void) cdp_store_installation();
+}
+
+/* Becomes the caller again; results of the visit are gone. */
+void
+cdp_store_leave(CdpStore *store)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, store->guc_level);
+	SetUserIdAndSecContext(store->caller, store->caller_sec);
+}
+
+/*
+ * Prepares (once a backend) and runs a statement of the storage.  Returns the
+ * number of rows; they are in SPI_tuptable until the next statement.
+ * expected >= 0 raises unless just so many rows came.
+ */
+int
+cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
+			  bool read_only, int expected)
+{
+	bool		save_seqscan = enable_seqscan;
+	bool		save_hashjoin = enable_hashjoin;
+	bool		save_mergejoin = enable_mergejoin;
+	int			rc = 0;
+
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		enable_hashjoin = false;
+		enable_mergejoin = false;
+		if (plan->plan == NULL)
+		{
+			SPIPlanPtr	fresh;
+
+			fresh = SPI_prepare_cursor(plan->sql, plan->nargs, plan->argtypes,
+									   CURSOR_OPT_GENERIC_PLAN);
+			if (fresh == NULL)
+				elog(ERROR, "cdp: could not prepare \"%s\": %s", plan->sql,
+					 SPI_result_code_string(SPI_result));
+			SPI_keepplan(fresh);
+			plan->plan = fresh;
+		}
+		rc = SPI_execute_plan(plan->plan, values, nulls, read_only, 0);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = save_seqscan;
+		enable_hashjoin = save_hashjoin;
+		enable_mergejoin = save_mergejoin;
+	}
+	PG_END_TRY();
+	if (rc < 0)
+		elog(ERROR, "cdp: \"%s\" failed: %s", plan->sql,
+			 SPI_result_code_string(rc));
+	if (expected >= 0 && SPI_processed != (uint64) expected)
+		elog(ERROR, "cdp: \"%s\" touched " UINT64_FORMAT " rows, not %d",
+			 plan->sql, (uint64) SPI_processed, expected);
+	return (int) SPI_processed;
+}
+
+/* Runs a statement composed at run time (names quoted by the caller). */
+void
+cdp_store_execute(const char *sql)
+{
+	int			rc = SPI_execute(sql, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "cdp: statement failed: %s", SPI_result_code_string(rc));
+}
+
+/*
+ * Do row policies not apply to this role?  The same test the server makes, so
+ * that functions and views agree on who sees everybody.
+ */
+bool
+cdp_role_is_exempt(Oid role)
+{
+	return superuser_arg(role) || has_bypassrls_privilege(role) ||
+		has_privs_of_role(role, cdp_store_owner());
+}
+
+/*
+ * The present: start of the client's statement.  Not the transaction's start,
+ * which is stale in long transactions.
+ */
+TimestampTz
+cdp_now(void)
+{
+	if (cdp_guc_clock != NULL && cdp_guc_clock[0] != '\0')
+		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													   CStringGetDatum(cdp_guc_clock),
+													   ObjectIdGetDatum(InvalidOid),
+													   Int32GetDatum(-1)));
+	return GetCurrentStatementStartTimestamp();
+}
+
+Datum
+cdp_store_value(uint64 row, int col, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 col, isnull);
+}
+
+/* An int2, int4 or int8 column that is never null. */
+int64
+cdp_store_int64(uint64 row, int col)
+{
+	bool		isnull;
+	Datum		d = cdp_store_value(row, col, &isnull);
+
+	if (isnull)
+		elog(ERROR, "cdp: unexpected null in column %d", col);
+	switch (SPI_gettypeid(SPI_tuptable->tupdesc, col))
+	{
+		case INT2OID:
+			return DatumGetInt16(d);
+		case INT4OID:
+			return DatumGetInt32(d);
+		default:
+			return DatumGetInt64(d);
+	}
+}
+
+char *
+cdp_store_text(uint64 row, int col)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col);
+}
+
+Datum
+cdp_array_datums(Datum *v, bool *nulls, int n, Oid type)
+{
+	int16		len;
+	bool		byval;
+	char		align;
+	int			dims[1];
+	int			lbs[1] = {1};
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	dims[0] = n;
+	return PointerGetDatum(construct_md_array(v, nulls, 1, dims, lbs,
+											  type, len, byval, align));
+}
+
+Datum
+cdp_array_int64(const int64 *v, int n)
+{
+	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		d[i] = Int64GetDatum(v[i]);
+	return cdp_array_datums(d, NULL, n, INT8OID);
+}
+
+Datum
+cdp_array_int32(const int32 *v, int n)
+{
+	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		d[i] = Int32GetDatum(v[i]);
+	return cdp_array_datums(d, NULL, n, INT4OID);
+}
+
+Datum
+cdp_array_bool(const bool *v, int n)
+{
+	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		d[i] = BoolGetDatum(v[i]);
+	return cdp_array_datums(d, NULL, n, BOOLOID);
+}
+
+Datum
+cdp_array_text(const char *const *v, int n)
+{
+	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = v[i] == NULL;
+		d[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(v[i]);
+	}
+	return cdp_array_datums(d, nulls, n, TEXTOID);
+}
+
+Datum
+cdp_array_uuid(const uint8 (*v)[16], int n)
+{
+	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		d[i] = PointerGetDatum(v[i]);
+	return cdp_array_datums(d, NULL, n, UUIDOID);
+}
+
+Datum
+cdp_array_timestamptz(const TimestampTz *v, int n)
+{
+	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		d[i] = TimestampTzGetDatum(v[i]);
+	return cdp_array_datums(d, NULL, n, TIMESTAMPTZOID);
+}
+
+/* Statement trigger of every configuration table: see store.h. */
+Datum
+cdp_config_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("\"config_changed\" is a trigger function")));
+	if (look_up())
+		CacheInvalidateRelcacheByRelid(known.signal);
+	return PointerGetDatum(NULL);
+}
+
+/* cdp.require_init(): the same check for functions written in SQL. */
+Datum
+cdp_require_init(PG_FUNCTION_ARGS)
+{
+	CdpStore	store;
+
+	cdp_store_enter(&store);
+	cdp_store_leave(&store);
+	(void) fcinfo;
+	PG_RETURN_VOID();
+}
