@@ -21,10 +21,10 @@
 #define CDP_OWNER "cdp_owner"
 
 /* Limits, each checked where the value enters. */
-#define CDP_MAX_NAME 63			/* bytes of an event source, trait, purpose, channel */
-#define CDP_MAX_EVENT_NAME 512	/* bytes of an event name */
-#define CDP_MAX_MESSAGE_ID 512	/* bytes of a message id */
-#define CDP_MAX_MENTIONS 100		/* identifiers in one message */
+#define CDP_MAX_NAME 63 /* bytes of an event source, trait, purpose, channel */
+#define CDP_MAX_EVENT_NAME 512 /* bytes of an event name */
+#define CDP_MAX_MESSAGE_ID 512 /* bytes of a message id */
+#define CDP_MAX_MENTIONS 100 /* identifiers in one message */
 
 /*
  * An event may claim to come from the future by this much before its time is
@@ -36,4 +36,4 @@
 /* Events before 1970 are refused: they are clocks that were never set. */
 #define CDP_MIN_EVENT_TIME (INT64CONST(-10957) * 86400 * 1000000)
 
-#endif							/* CDP_H */
+#endif /* CDP_H */

@@ -27,7 +27,8 @@
 #define cdp_escontext(fcinfo) ((fcinfo)->context)
 #else
 #define cdp_ereturn(escontext, dummy, rest) \
-	do { \
+	do \
+	{ \
 		(void) (escontext); \
 		ereport(ERROR, rest); \
 		return dummy; \
@@ -53,4 +54,4 @@ cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #define CDP_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-#endif							/* CDP_COMPAT_H */
+#endif /* CDP_COMPAT_H */

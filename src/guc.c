@@ -13,10 +13,10 @@
 #include "cdp.h"
 #include "guc.h"
 
-char	   *cdp_guc_purpose = NULL;
-uint64		cdp_guc_purpose_stamp = 1;
-int			cdp_guc_max_message_kb = 1024;
-char	   *cdp_guc_clock = NULL;
+char *cdp_guc_purpose = NULL;
+uint64 cdp_guc_purpose_stamp = 1;
+int cdp_guc_max_message_kb = 1024;
+char *cdp_guc_clock = NULL;
 
 static void
 assign_purpose(const char *newval pg_attribute_unused(),

@@ -12,11 +12,11 @@ extern char *cdp_guc_purpose;
 extern uint64 cdp_guc_purpose_stamp;
 
 /* Largest message accepted, kilobytes of its jsonb. */
-extern int	cdp_guc_max_message_kb;
+extern int cdp_guc_max_message_kb;
 
 /* Time used instead of the clock; tests only, superuser only. */
 extern char *cdp_guc_clock;
 
 extern void cdp_guc_define(void);
 
-#endif							/* CDP_GUC_H */
+#endif /* CDP_GUC_H */

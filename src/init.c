@@ -24,10 +24,10 @@ PG_FUNCTION_INFO_V1(cdp_version);
 static int
 data_version(void)
 {
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
-	int			version = -1;
+	int version = -1;
 
 	if (!cdp_store_exists())
 		return -1;
@@ -36,7 +36,7 @@ data_version(void)
 	slot = table_slot_create(rel, NULL);
 	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		bool		isnull;
+		bool isnull;
 
 		version = DatumGetInt32(slot_getattr(slot, 2, &isnull));
 	}
@@ -51,9 +51,9 @@ Datum
 cdp_version(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-	int			version;
+	Datum values[2];
+	bool nulls[2] = {false, false};
+	int version;
 
 	InitMaterializedSRF(fcinfo, 0);
 	version = data_version();

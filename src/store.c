@@ -35,12 +35,12 @@
  */
 static struct
 {
-	Oid			schema;
-	Oid			owner;
-	Oid			signal;			/* cdp_data.config_signal */
-	bool		installation_valid;
+	Oid schema;
+	Oid owner;
+	Oid signal; /* cdp_data.config_signal */
+	bool installation_valid;
 	CdpInstallation installation;
-}			known;
+} known;
 
 /* Counts invalidations; never 0, so that 0 marks an empty cache. */
 static uint64 generation = 1;
@@ -86,9 +86,9 @@ cdp_store_generation(void)
 static bool
 look_up(void)
 {
-	HeapTuple	tuple;
-	Oid			schema;
-	Oid			signal;
+	HeapTuple tuple;
+	Oid schema;
+	Oid signal;
 
 	if (OidIsValid(known.schema))
 		return true;
@@ -144,7 +144,7 @@ cdp_store_owner(void)
 Oid
 cdp_store_relation(const char *name)
 {
-	Oid			relid = get_relname_relid(name, cdp_store_schema());
+	Oid relid = get_relname_relid(name, cdp_store_schema());
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -162,7 +162,7 @@ cdp_store_relation(const char *name)
 int
 cdp_store_run_latest(const char *sql)
 {
-	int			rc;
+	int rc;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	rc = SPI_execute(sql, true, 0);
@@ -180,7 +180,7 @@ cdp_store_installation(void)
 	if (!known.installation_valid)
 	{
 		CdpInstallation fresh = {0};
-		char	   *interval;
+		char *interval;
 
 		/* valid first: an invalidation while reading must not be lost */
 		known.installation_valid = true;
@@ -202,7 +202,7 @@ cdp_store_installation(void)
 	}
 	if (known.installation.data_version != CDP_DATA_VERSION)
 	{
-		int			found = known.installation.data_version;
+		int found = known.installation.data_version;
 
 		known.installation_valid = false;
 		ereport(ERROR,
@@ -210,8 +210,8 @@ cdp_store_installation(void)
 				 errmsg("cdp's tables have version %d, the library needs %d",
 						found, CDP_DATA_VERSION),
 				 found < CDP_DATA_VERSION ?
-				 errhint("Run SELECT cdp.migrate();") :
-				 errhint("Install the library that made them, or a newer one.")));
+					 errhint("Run SELECT cdp.migrate();") :
+					 errhint("Install the library that made them, or a newer one.")));
 	}
 	return &known.installation;
 }
@@ -224,7 +224,7 @@ cdp_store_enter(CdpStore *store)
 	GetUserIdAndSecContext(&store->caller, &store->caller_sec);
 	SetUserIdAndSecContext(known.owner,
 						   store->caller_sec | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+							   SECURITY_RESTRICTED_OPERATION);
 	store->guc_level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION,
@@ -252,10 +252,10 @@ int
 cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 			  bool read_only, int expected)
 {
-	bool		save_seqscan = enable_seqscan;
-	bool		save_hashjoin = enable_hashjoin;
-	bool		save_mergejoin = enable_mergejoin;
-	int			rc = 0;
+	bool save_seqscan = enable_seqscan;
+	bool save_hashjoin = enable_hashjoin;
+	bool save_mergejoin = enable_mergejoin;
+	int rc = 0;
 
 	PG_TRY();
 	{
@@ -264,7 +264,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 		enable_mergejoin = false;
 		if (plan->plan == NULL)
 		{
-			SPIPlanPtr	fresh;
+			SPIPlanPtr fresh;
 
 			fresh = SPI_prepare_cursor(plan->sql, plan->nargs, plan->argtypes,
 									   CURSOR_OPT_GENERIC_PLAN);
@@ -296,7 +296,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 void
 cdp_store_execute(const char *sql)
 {
-	int			rc = SPI_execute(sql, false, 0);
+	int rc = SPI_execute(sql, false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "cdp: statement failed: %s", SPI_result_code_string(rc));
@@ -310,7 +310,7 @@ bool
 cdp_role_is_exempt(Oid role)
 {
 	return superuser_arg(role) || has_bypassrls_privilege(role) ||
-		has_privs_of_role(role, cdp_store_owner());
+		   has_privs_of_role(role, cdp_store_owner());
 }
 
 /*
@@ -339,8 +339,8 @@ cdp_store_value(uint64 row, int col, bool *isnull)
 int64
 cdp_store_int64(uint64 row, int col)
 {
-	bool		isnull;
-	Datum		d = cdp_store_value(row, col, &isnull);
+	bool isnull;
+	Datum d = cdp_store_value(row, col, &isnull);
 
 	if (isnull)
 		elog(ERROR, "cdp: unexpected null in column %d", col);
@@ -364,11 +364,11 @@ cdp_store_text(uint64 row, int col)
 Datum
 cdp_array_datums(Datum *v, bool *nulls, int n, Oid type)
 {
-	int16		len;
-	bool		byval;
-	char		align;
-	int			dims[1];
-	int			lbs[1] = {1};
+	int16 len;
+	bool byval;
+	char align;
+	int dims[1];
+	int lbs[1] = {1};
 
 	get_typlenbyvalalign(type, &len, &byval, &align);
 	dims[0] = n;
@@ -379,7 +379,7 @@ cdp_array_datums(Datum *v, bool *nulls, int n, Oid type)
 Datum
 cdp_array_int64(const int64 *v, int n)
 {
-	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *d = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		d[i] = Int64GetDatum(v[i]);
@@ -389,7 +389,7 @@ cdp_array_int64(const int64 *v, int n)
 Datum
 cdp_array_int32(const int32 *v, int n)
 {
-	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *d = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		d[i] = Int32GetDatum(v[i]);
@@ -399,7 +399,7 @@ cdp_array_int32(const int32 *v, int n)
 Datum
 cdp_array_bool(const bool *v, int n)
 {
-	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *d = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		d[i] = BoolGetDatum(v[i]);
@@ -409,8 +409,8 @@ cdp_array_bool(const bool *v, int n)
 Datum
 cdp_array_text(const char *const *v, int n)
 {
-	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
-	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+	Datum *d = palloc(sizeof(Datum) * Max(n, 1));
+	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 	{
@@ -423,7 +423,7 @@ cdp_array_text(const char *const *v, int n)
 Datum
 cdp_array_uuid(const uint8 (*v)[16], int n)
 {
-	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *d = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		d[i] = PointerGetDatum(v[i]);
@@ -433,7 +433,7 @@ cdp_array_uuid(const uint8 (*v)[16], int n)
 Datum
 cdp_array_timestamptz(const TimestampTz *v, int n)
 {
-	Datum	   *d = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *d = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 		d[i] = TimestampTzGetDatum(v[i]);
@@ -457,7 +457,7 @@ cdp_config_changed(PG_FUNCTION_ARGS)
 Datum
 cdp_require_init(PG_FUNCTION_ARGS)
 {
-	CdpStore	store;
+	CdpStore store;
 
 	cdp_store_enter(&store);
 	cdp_store_leave(&store);

@@ -30,17 +30,17 @@
 /* State of one visit to the storage; lives on the caller's C stack. */
 typedef struct CdpStore
 {
-	Oid			caller;			/* effective role before we became the owner */
-	int			caller_sec;		/* its security context flags */
-	int			guc_level;		/* nesting level that holds search_path */
+	Oid caller; /* effective role before we became the owner */
+	int caller_sec; /* its security context flags */
+	int guc_level; /* nesting level that holds search_path */
 } CdpStore;
 
 /* What cdp.init() recorded about this database. */
 typedef struct CdpInstallation
 {
-	uint64		seed;			/* mixed into every identifier key */
-	int			data_version;
-	char		partition_interval[16]; /* day, week, month or year */
+	uint64 seed; /* mixed into every identifier key */
+	int data_version;
+	char partition_interval[16]; /* day, week, month or year */
 } CdpInstallation;
 
 /* One prepared statement of one call site; static storage, never freed. */
@@ -48,25 +48,25 @@ typedef struct CdpInstallation
 typedef struct CdpPlan
 {
 	const char *sql;
-	int			nargs;
-	Oid			argtypes[CDP_PLAN_MAX_ARGS];
-	SPIPlanPtr	plan;			/* NULL until first use in this backend */
+	int nargs;
+	Oid argtypes[CDP_PLAN_MAX_ARGS];
+	SPIPlanPtr plan; /* NULL until first use in this backend */
 } CdpPlan;
 
 extern void cdp_store_register(void);
 extern bool cdp_store_exists(void);
 extern void cdp_store_require(void);
-extern Oid	cdp_store_schema(void);
-extern Oid	cdp_store_owner(void);
-extern Oid	cdp_store_relation(const char *name);
+extern Oid cdp_store_schema(void);
+extern Oid cdp_store_owner(void);
+extern Oid cdp_store_relation(const char *name);
 extern const CdpInstallation *cdp_store_installation(void);
 extern uint64 cdp_store_generation(void);
 
 extern void cdp_store_enter(CdpStore *store);
 extern void cdp_store_leave(CdpStore *store);
-extern int	cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
-						  bool read_only, int expected);
-extern int	cdp_store_run_latest(const char *sql);
+extern int cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
+						 bool read_only, int expected);
+extern int cdp_store_run_latest(const char *sql);
 extern void cdp_store_execute(const char *sql);
 
 extern bool cdp_role_is_exempt(Oid role);
@@ -75,15 +75,15 @@ extern TimestampTz cdp_now(void);
 /* Column "col" (1-based) of row "row" of the last result. */
 extern Datum cdp_store_value(uint64 row, int col, bool *isnull);
 extern int64 cdp_store_int64(uint64 row, int col);
-extern char *cdp_store_text(uint64 row, int col);	/* NULL for null */
+extern char *cdp_store_text(uint64 row, int col); /* NULL for null */
 
 /* Arrays for unnest($1, $2 ...); elements without nulls unless given. */
 extern Datum cdp_array_int64(const int64 *v, int n);
 extern Datum cdp_array_int32(const int32 *v, int n);
 extern Datum cdp_array_bool(const bool *v, int n);
-extern Datum cdp_array_text(const char *const *v, int n);	/* NULL = null */
+extern Datum cdp_array_text(const char *const *v, int n); /* NULL = null */
 extern Datum cdp_array_uuid(const uint8 (*v)[16], int n);
 extern Datum cdp_array_timestamptz(const TimestampTz *v, int n);
 extern Datum cdp_array_datums(Datum *v, bool *nulls, int n, Oid type);
 
-#endif							/* CDP_STORE_H */
+#endif /* CDP_STORE_H */

@@ -27,37 +27,47 @@ PG_FUNCTION_INFO_V1(cdp_claim);
 PG_FUNCTION_INFO_V1(cdp_ack);
 
 static CdpPlan enqueue_plan = {
-	"WITH put AS (INSERT INTO cdp_data.outbox (activation_id, segment_id, channel, purpose_id, profile_id, ord, created_at) "
+	"WITH put AS (INSERT INTO cdp_data.outbox (activation_id, segment_id, channel, "
+	"purpose_id, profile_id, ord, created_at) "
 	"  SELECT a.activation_id, a.segment_id, a.channel, a.purpose_id, u.profile_id, u.ord, $4 "
 	"  FROM unnest($1, $2, $3) u (segment_id, profile_id, ord) "
 	"  JOIN cdp_data.activation a ON a.segment_id = u.segment_id RETURNING activation_id) "
-	"SELECT DISTINCT a.channel FROM put JOIN cdp_data.activation a ON a.activation_id = put.activation_id WHERE a.notify",
-	4, {INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID}, NULL
-};
+	"SELECT DISTINCT a.channel FROM put JOIN cdp_data.activation a ON a.activation_id = "
+	"put.activation_id WHERE a.notify",
+	4,
+	{INT4ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan move_plan = {
 	"UPDATE cdp_data.outbox o SET profile_id = s.profile_id, ord = s.ord "
-	"FROM unnest($1, $2) u (winner, loser) JOIN cdp_data.profile_state s ON s.profile_id = u.winner "
+	"FROM unnest($1, $2) u (winner, loser) JOIN cdp_data.profile_state s ON s.profile_id = "
+	"u.winner "
 	"WHERE o.profile_id = u.loser",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 /* One person, one waiting delivery of an activation: the earliest stays. */
 static CdpPlan single_plan = {
-	"UPDATE cdp_data.outbox o SET state = 'merged', settled_at = $2, reason = 'another delivery of the same activation waits for this person' "
-	"WHERE o.profile_id = ANY ($1) AND o.state = 'pending' AND EXISTS (SELECT FROM cdp_data.outbox e "
-	"  WHERE e.profile_id = o.profile_id AND e.activation_id = o.activation_id AND e.state IN ('pending', 'leased') "
+	"UPDATE cdp_data.outbox o SET state = 'merged', settled_at = $2, reason = 'another "
+	"delivery of the same activation waits for this person' "
+	"WHERE o.profile_id = ANY ($1) AND o.state = 'pending' AND EXISTS (SELECT FROM "
+	"cdp_data.outbox e "
+	"  WHERE e.profile_id = o.profile_id AND e.activation_id = o.activation_id AND e.state "
+	"IN ('pending', 'leased') "
 	"  AND (e.created_at, e.delivery_id) < (o.created_at, o.delivery_id))",
-	2, {INT8ARRAYOID, TIMESTAMPTZOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan pick_plan = {
 	"SELECT o.delivery_id, o.purpose_id, o.ord FROM cdp_data.outbox o "
 	"WHERE o.channel = $1 AND o.state IN ('pending', 'leased') "
 	"  AND (o.state = 'pending' OR o.leased_until <= $3) AND o.purpose_id = ANY ($4) "
 	"ORDER BY o.created_at LIMIT $2 FOR UPDATE SKIP LOCKED",
-	4, {TEXTOID, INT8OID, TIMESTAMPTZOID, INT4ARRAYOID}, NULL
-};
+	4,
+	{TEXTOID, INT8OID, TIMESTAMPTZOID, INT4ARRAYOID},
+	NULL};
 
 /*
  * The verdict on each picked delivery: does the person allow its purpose now,
@@ -66,46 +76,53 @@ static CdpPlan pick_plan = {
  */
 static CdpPlan settle_plan = {
 	"WITH verdict AS (SELECT o.delivery_id, "
-	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord AND c.purpose_id = o.purpose_id AND c.valid_to > $3) AS allowed, "
+	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord AND c.purpose_id = "
+	"o.purpose_id AND c.valid_to > $3) AS allowed, "
 	"    (SELECT i.value FROM cdp_data.channel h "
 	"       JOIN cdp_data.node n ON n.profile_id = o.profile_id "
 	"       JOIN cdp_data.identifier i ON i.node_id = n.node_id AND i.namespace = h.namespace "
-	"       WHERE h.name = o.channel ORDER BY i.last_seen DESC, i.node_id DESC LIMIT 1) AS address, "
+	"       WHERE h.name = o.channel ORDER BY i.last_seen DESC, i.node_id DESC LIMIT 1) AS "
+	"address, "
 	"    EXISTS (SELECT FROM cdp_data.channel h WHERE h.name = o.channel) AS addressed "
 	"  FROM cdp_data.outbox o WHERE o.delivery_id = ANY ($1)) "
 	"UPDATE cdp_data.outbox o SET "
-	"  state = CASE WHEN NOT v.allowed THEN 'suppressed' WHEN v.addressed AND v.address IS NULL THEN 'failed' ELSE 'leased' END, "
+	"  state = CASE WHEN NOT v.allowed THEN 'suppressed' WHEN v.addressed AND v.address IS "
+	"NULL THEN 'failed' ELSE 'leased' END, "
 	"  reason = CASE WHEN NOT v.allowed THEN 'the person does not allow the purpose' "
-	"    WHEN v.addressed AND v.address IS NULL THEN 'the person has no address on this channel' END, "
+	"    WHEN v.addressed AND v.address IS NULL THEN 'the person has no address on this "
+	"channel' END, "
 	"  settled_at = CASE WHEN NOT v.allowed OR (v.addressed AND v.address IS NULL) THEN $3 END, "
 	"  leased_until = CASE WHEN v.allowed THEN $2 END, leased_by = $4, attempts = o.attempts + 1 "
 	"FROM verdict v, cdp_data.segment g, cdp_data.purpose p "
-	"WHERE o.delivery_id = v.delivery_id AND g.segment_id = o.segment_id AND p.purpose_id = o.purpose_id "
+	"WHERE o.delivery_id = v.delivery_id AND g.segment_id = o.segment_id AND p.purpose_id = "
+	"o.purpose_id "
 	"RETURNING o.delivery_id, o.profile_id, v.address, "
-	"  jsonb_build_object('segment', g.name, 'channel', o.channel, 'purpose', p.name, 'entered_at', o.created_at, 'attempt', o.attempts), "
+	"  jsonb_build_object('segment', g.name, 'channel', o.channel, 'purpose', p.name, "
+	"'entered_at', o.created_at, 'attempt', o.attempts), "
 	"  o.state, o.created_at",
-	4, {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID}, NULL
-};
+	4,
+	{UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID},
+	NULL};
 
 static CdpPlan purposes_plan = {
-	"SELECT p.purpose_id FROM cdp_data.purpose p", 0, {0}, NULL
-};
+	"SELECT p.purpose_id FROM cdp_data.purpose p", 0, {0}, NULL};
 
 static CdpPlan ack_plan = {
 	"UPDATE cdp_data.outbox o SET state = 'delivered', settled_at = $2, leased_until = NULL "
 	"WHERE o.delivery_id = ANY ($1) AND o.state = 'leased' AND ($3 IS NULL OR o.leased_by = $3)",
-	3, {UUIDARRAYOID, TIMESTAMPTZOID, NAMEOID}, NULL
-};
+	3,
+	{UUIDARRAYOID, TIMESTAMPTZOID, NAMEOID},
+	NULL};
 
 /* Queues a delivery for every activation of the segments entered. */
 void
 cdp_activation_enqueue(const CdpEntry *entries, int n)
 {
-	int32	   *segment = palloc(sizeof(int32) * Max(n, 1));
-	int64	   *profile = palloc(sizeof(int64) * Max(n, 1));
-	int32	   *ord = palloc(sizeof(int32) * Max(n, 1));
-	Datum		args[4];
-	int			channels;
+	int32 *segment = palloc(sizeof(int32) * Max(n, 1));
+	int64 *profile = palloc(sizeof(int64) * Max(n, 1));
+	int32 *ord = palloc(sizeof(int32) * Max(n, 1));
+	Datum args[4];
+	int channels;
 
 	if (n == 0)
 		return;
@@ -128,10 +145,10 @@ cdp_activation_enqueue(const CdpEntry *entries, int n)
 void
 cdp_activation_join(const CdpGraph *graph)
 {
-	int			n = graph->nmerges;
-	int64	   *winner = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *loser = palloc(sizeof(int64) * Max(n, 1));
-	Datum		args[2];
+	int n = graph->nmerges;
+	int64 *winner = palloc(sizeof(int64) * Max(n, 1));
+	int64 *loser = palloc(sizeof(int64) * Max(n, 1));
+	Datum args[2];
 
 	if (n == 0)
 		return;
@@ -153,9 +170,9 @@ cdp_activation_join(const CdpGraph *graph)
 static Datum
 carried_purposes(Oid role)
 {
-	int			n = cdp_store_run(&purposes_plan, NULL, NULL, false, -1);
-	int32	   *all = palloc(sizeof(int32) * Max(n, 1));
-	int			kept = 0;
+	int n = cdp_store_run(&purposes_plan, NULL, NULL, false, -1);
+	int32 *all = palloc(sizeof(int32) * Max(n, 1));
+	int kept = 0;
 
 	for (int i = 0; i < n; i++)
 		all[i] = (int32) cdp_store_int64(i, 1);
@@ -173,21 +190,22 @@ Datum
 cdp_claim(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		channel = PG_GETARG_DATUM(0);
-	int32		n = PG_GETARG_INT32(1);
-	Interval   *lease = PG_GETARG_INTERVAL_P(2);
+	Datum channel = PG_GETARG_DATUM(0);
+	int32 n = PG_GETARG_INT32(1);
+	Interval *lease = PG_GETARG_INTERVAL_P(2);
 	TimestampTz now;
 	TimestampTz until;
-	CdpStore	store;
-	Datum		args[4];
-	NameData	caller;
+	CdpStore store;
+	Datum args[4];
+	NameData caller;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("claim cannot run under isolation level REPEATABLE READ or SERIALIZABLE"),
-				 errdetail("A consent withdrawn after the transaction's snapshot would not be seen."),
+				 errdetail("A consent withdrawn after the transaction's snapshot would not "
+						   "be seen."),
 				 errhint("Use READ COMMITTED.")));
 	if (n <= 0 || n > 100000)
 		ereport(ERROR,
@@ -207,9 +225,9 @@ cdp_claim(PG_FUNCTION_ARGS)
 	namestrcpy(&caller, GetUserNameFromId(store.caller, false));
 	while (n > 0)
 	{
-		int			picked;
-		int			rows;
-		Datum	   *ids;
+		int picked;
+		int rows;
+		Datum *ids;
 
 		args[0] = channel;
 		args[1] = Int64GetDatum(n);
@@ -221,7 +239,7 @@ cdp_claim(PG_FUNCTION_ARGS)
 		ids = palloc(sizeof(Datum) * picked);
 		for (int i = 0; i < picked; i++)
 		{
-			bool		isnull;
+			bool isnull;
 
 			ids[i] = cdp_store_value(i, 1, &isnull);
 		}
@@ -232,8 +250,8 @@ cdp_claim(PG_FUNCTION_ARGS)
 		rows = cdp_store_run(&settle_plan, args, NULL, false, -1);
 		for (int i = 0; i < rows; i++)
 		{
-			Datum		values[4];
-			bool		nulls[4];
+			Datum values[4];
+			bool nulls[4];
 
 			if (strcmp(cdp_store_text(i, 5), "leased") != 0)
 				continue;
@@ -251,11 +269,11 @@ cdp_claim(PG_FUNCTION_ARGS)
 Datum
 cdp_ack(PG_FUNCTION_ARGS)
 {
-	CdpStore	store;
-	Datum		args[3];
-	char		nulls[4] = "   ";
-	NameData	caller;
-	int			n;
+	CdpStore store;
+	Datum args[3];
+	char nulls[4] = "   ";
+	NameData caller;
+	int n;
 
 	args[0] = PG_GETARG_DATUM(0);
 	cdp_store_enter(&store);

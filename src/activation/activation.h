@@ -10,4 +10,4 @@
 extern void cdp_activation_enqueue(const CdpEntry *entries, int n);
 extern void cdp_activation_join(const CdpGraph *graph);
 
-#endif							/* CDP_ACTIVATION_ACTIVATION_H */
+#endif /* CDP_ACTIVATION_ACTIVATION_H */

@@ -60,40 +60,40 @@ PG_FUNCTION_INFO_V1(cdp_has_kind);
 
 typedef struct Grant
 {
-	NameData	role;
-	int32		purpose_id;
+	NameData role;
+	int32 purpose_id;
 	const char *purpose;
 } Grant;
 
 typedef struct Kind
 {
-	NameData	role;
+	NameData role;
 	const char *kind;
 } Kind;
 
 /* Roles' purposes and kinds, as configured. */
 static struct
 {
-	uint64		generation;
+	uint64 generation;
 	MemoryContext context;
-	Grant	   *grants;
-	int			ngrants;
-	Kind	   *kinds;
-	int			nkinds;
-}			roles;
+	Grant *grants;
+	int ngrants;
+	Kind *kinds;
+	int nkinds;
+} roles;
 
 /* Purposes in force for one role, until anything it depends on changes. */
 static struct
 {
-	uint64		generation;
-	uint64		membership;
-	uint64		purpose_stamp;
-	Oid			role;
-	bool		exempt;
-	int			n;				/* -1: more than MAX_IN_FORCE */
-	int32		purposes[MAX_IN_FORCE];
-	uint64		serial;			/* counts recomputations */
-}			force;
+	uint64 generation;
+	uint64 membership;
+	uint64 purpose_stamp;
+	Oid role;
+	bool exempt;
+	int n; /* -1: more than MAX_IN_FORCE */
+	int32 purposes[MAX_IN_FORCE];
+	uint64 serial; /* counts recomputations */
+} force;
 
 static uint64 membership = 1;
 static bool registered = false;
@@ -104,17 +104,17 @@ typedef struct Cache
 	MemoryContext context;
 	TransactionId xmin;
 	TransactionId xmax;
-	uint32		xcnt;
-	int32		subxcnt;
-	CommandId	curcid;
-	uint64		force_serial;
+	uint32 xcnt;
+	int32 subxcnt;
+	CommandId curcid;
+	uint64 force_serial;
 	TimestampTz now;
-	Oid			table;
-	Oid			index;
-	int64		probes;
-	bool		loaded;
-	int64		nbits;
-	uint8	   *bits;			/* everybody who allows all purposes in force */
+	Oid table;
+	Oid index;
+	int64 probes;
+	bool loaded;
+	int64 nbits;
+	uint8 *bits; /* everybody who allows all purposes in force */
 } Cache;
 
 static void
@@ -137,10 +137,10 @@ register_callbacks(void)
 
 /* Reads a whole configuration table under the latest snapshot. */
 static void
-scan_config(const char *name, void (*row) (TupleTableSlot *slot, void *arg), void *arg)
+scan_config(const char *name, void (*row)(TupleTableSlot *slot, void *arg), void *arg)
 {
-	Relation	rel = table_open(cdp_store_relation(name), AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Relation rel = table_open(cdp_store_relation(name), AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 
@@ -156,29 +156,29 @@ scan_config(const char *name, void (*row) (TupleTableSlot *slot, void *arg), voi
 static Datum
 column(TupleTableSlot *slot, const char *name)
 {
-	TupleDesc	desc = slot->tts_tupleDescriptor;
-	bool		isnull;
+	TupleDesc desc = slot->tts_tupleDescriptor;
+	bool isnull;
 
 	for (int i = 0; i < desc->natts; i++)
 		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
 			return slot_getattr(slot, i + 1, &isnull);
 	elog(ERROR, "cdp: configuration table has no column \"%s\"", name);
-	return (Datum) 0;			/* keep compiler quiet */
+	return (Datum) 0; /* keep compiler quiet */
 }
 
 typedef struct Loading
 {
 	MemoryContext context;
-	List	   *grants;
-	List	   *kinds;
-	List	   *purposes;		/* of Grant, role unset */
+	List *grants;
+	List *kinds;
+	List *purposes; /* of Grant, role unset */
 } Loading;
 
 static void
 load_purpose(TupleTableSlot *slot, void *arg)
 {
-	Loading    *loading = arg;
-	Grant	   *g = palloc0(sizeof(Grant));
+	Loading *loading = arg;
+	Grant *g = palloc0(sizeof(Grant));
 
 	g->purpose_id = DatumGetInt32(column(slot, "purpose_id"));
 	g->purpose = TextDatumGetCString(column(slot, "name"));
@@ -188,8 +188,8 @@ load_purpose(TupleTableSlot *slot, void *arg)
 static void
 load_grant(TupleTableSlot *slot, void *arg)
 {
-	Loading    *loading = arg;
-	Grant	   *g = palloc0(sizeof(Grant));
+	Loading *loading = arg;
+	Grant *g = palloc0(sizeof(Grant));
 
 	g->role = *DatumGetName(column(slot, "role_name"));
 	g->purpose_id = DatumGetInt32(column(slot, "purpose_id"));
@@ -199,8 +199,8 @@ load_grant(TupleTableSlot *slot, void *arg)
 static void
 load_kind(TupleTableSlot *slot, void *arg)
 {
-	Loading    *loading = arg;
-	Kind	   *k = palloc0(sizeof(Kind));
+	Loading *loading = arg;
+	Kind *k = palloc0(sizeof(Kind));
 
 	k->role = *DatumGetName(column(slot, "role_name"));
 	k->kind = TextDatumGetCString(column(slot, "kind"));
@@ -212,16 +212,16 @@ load_roles(void)
 {
 	while (roles.generation != cdp_store_generation())
 	{
-		uint64		generation = cdp_store_generation();
+		uint64 generation = cdp_store_generation();
 		MemoryContext fresh = AllocSetContextCreate(CacheMemoryContext,
 													"cdp roles and purposes",
 													ALLOCSET_SMALL_SIZES);
 		MemoryContext old = MemoryContextSwitchTo(fresh);
-		Loading		loading = {fresh, NIL, NIL, NIL};
-		Grant	   *grants;
-		Kind	   *kinds;
-		int			n = 0;
-		ListCell   *lc;
+		Loading loading = {fresh, NIL, NIL, NIL};
+		Grant *grants;
+		Kind *kinds;
+		int n = 0;
+		ListCell *lc;
 
 		scan_config("purpose", load_purpose, &loading);
 		scan_config("role_purpose", load_grant, &loading);
@@ -229,12 +229,12 @@ load_roles(void)
 		grants = palloc0(sizeof(Grant) * Max(list_length(loading.grants), 1));
 		foreach(lc, loading.grants)
 		{
-			Grant	   *g = lfirst(lc);
-			ListCell   *lp;
+			Grant *g = lfirst(lc);
+			ListCell *lp;
 
 			foreach(lp, loading.purposes)
 			{
-				Grant	   *p = lfirst(lp);
+				Grant *p = lfirst(lp);
 
 				if (p->purpose_id != g->purpose_id)
 					continue;
@@ -260,7 +260,7 @@ load_roles(void)
 static bool
 has_rights_of(Oid role, const NameData *name)
 {
-	Oid			other = get_role_oid(NameStr(*name), true);
+	Oid other = get_role_oid(NameStr(*name), true);
 
 	return OidIsValid(other) && has_privs_of_role(role, other);
 }
@@ -269,7 +269,7 @@ has_rights_of(Oid role, const NameData *name)
 static bool
 is_named(List *named, const char *purpose)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach(lc, named)
 		if (strcmp(lfirst(lc), purpose) == 0)
@@ -281,13 +281,13 @@ is_named(List *named, const char *purpose)
 static List *
 split_names(const char *text)
 {
-	List	   *names = NIL;
-	char	   *copy = pstrdup(text);
-	char	   *save = NULL;
+	List *names = NIL;
+	char *copy = pstrdup(text);
+	char *save = NULL;
 
 	for (char *tok = strtok_r(copy, ",", &save); tok; tok = strtok_r(NULL, ",", &save))
 	{
-		size_t		len;
+		size_t len;
 
 		while (*tok == ' ' || *tok == '\t')
 			tok++;
@@ -304,8 +304,8 @@ split_names(const char *text)
 static void
 purposes_in_force(Oid role)
 {
-	List	   *named;
-	bool		narrowed;
+	List *named;
+	bool narrowed;
 
 	register_callbacks();
 	if (force.role == role && force.generation == cdp_store_generation() &&
@@ -321,8 +321,8 @@ purposes_in_force(Oid role)
 	narrowed = cdp_guc_purpose != NULL && cdp_guc_purpose[0] != '\0';
 	for (int i = 0; i < roles.ngrants && !force.exempt; i++)
 	{
-		Grant	   *g = &roles.grants[i];
-		bool		known = false;
+		Grant *g = &roles.grants[i];
+		bool known = false;
 
 		if (!has_rights_of(role, &g->role) ||
 			(narrowed && !is_named(named, g->purpose)))
@@ -333,7 +333,7 @@ purposes_in_force(Oid role)
 			continue;
 		if (force.n == MAX_IN_FORCE)
 		{
-			force.n = -1;		/* too many to check: nobody is visible */
+			force.n = -1; /* too many to check: nobody is visible */
 			break;
 		}
 		force.purposes[force.n++] = g->purpose_id;
@@ -367,8 +367,8 @@ all_bits(void)
 static int64
 row_id(TupleTableSlot *slot, bool wide)
 {
-	bool		isnull;
-	Datum		d = slot_getattr(slot, 2, &isnull);
+	bool isnull;
+	Datum d = slot_getattr(slot, 2, &isnull);
 
 	return wide ? DatumGetInt64(d) : DatumGetInt32(d);
 }
@@ -376,7 +376,7 @@ row_id(TupleTableSlot *slot, bool wide)
 static uint32
 row_bit(TupleTableSlot *slot, TimestampTz now)
 {
-	bool		isnull;
+	bool isnull;
 
 	if (DatumGetTimestampTz(slot_getattr(slot, 3, &isnull)) <= now)
 		return 0;
@@ -387,12 +387,12 @@ row_bit(TupleTableSlot *slot, TimestampTz now)
 static bool
 probe(Oid table, Oid index, int64 id, bool wide, TimestampTz now)
 {
-	Relation	rel = table_open(table, AccessShareLock);
-	Relation	idx = index_open(index, AccessShareLock);
+	Relation rel = table_open(table, AccessShareLock);
+	Relation idx = index_open(index, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	ScanKeyData key;
 	IndexScanDesc scan;
-	uint32		found = 0;
+	uint32 found = 0;
 
 	if (wide)
 		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
@@ -414,18 +414,18 @@ static void
 load_all(Cache *cache, bool wide)
 {
 	MemoryContext old = MemoryContextSwitchTo(cache->context);
-	Relation	rel = table_open(cache->table, AccessShareLock);
+	Relation rel = table_open(cache->table, AccessShareLock);
 	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	uint8	   *bits[MAX_IN_FORCE];
-	int64		size = 8192;
+	uint8 *bits[MAX_IN_FORCE];
+	int64 size = 8192;
 
 	for (int i = 0; i < force.n; i++)
 		bits[i] = palloc0(size);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		uint32		bit = row_bit(slot, cache->now);
-		int64		id;
+		uint32 bit = row_bit(slot, cache->now);
+		int64 id;
 
 		CHECK_FOR_INTERRUPTS();
 		if (bit == 0)
@@ -433,7 +433,7 @@ load_all(Cache *cache, bool wide)
 		id = row_id(slot, wide);
 		if (id / 8 >= size)
 		{
-			int64		grown = Max(size * 2, id / 8 + 1);
+			int64 grown = Max(size * 2, id / 8 + 1);
 
 			for (int i = 0; i < force.n; i++)
 			{
@@ -463,18 +463,18 @@ static bool
 is_current(const Cache *cache, Snapshot snapshot)
 {
 	return cache->context != NULL &&
-		cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
-		cache->xcnt == snapshot->xcnt && cache->subxcnt == snapshot->subxcnt &&
-		cache->curcid == snapshot->curcid &&
-		cache->force_serial == force.serial;
+		   cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
+		   cache->xcnt == snapshot->xcnt && cache->subxcnt == snapshot->subxcnt &&
+		   cache->curcid == snapshot->curcid &&
+		   cache->force_serial == force.serial;
 }
 
 static bool
 is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
 		   int64 id, bool wide)
 {
-	Snapshot	snapshot;
-	Cache	   *cache;
+	Snapshot snapshot;
+	Cache *cache;
 	TimestampTz now = cdp_now();
 
 	if (!cdp_store_exists() || !ActiveSnapshotSet())
@@ -492,8 +492,8 @@ is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Cache));
 	if (!is_current(cache, snapshot) || cache->now != now)
 	{
-		Relation	rel;
-		double		rows;
+		Relation rel;
+		double rows;
 
 		if (cache->context)
 			MemoryContextReset(cache->context);

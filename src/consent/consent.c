@@ -20,28 +20,35 @@
 
 static CdpPlan purpose_plan = {
 	"SELECT p.purpose_id FROM cdp_data.purpose p WHERE p.name = $1",
-	1, {TEXTOID}, NULL
-};
+	1,
+	{TEXTOID},
+	NULL};
 
 static CdpPlan log_plan = {
 	"INSERT INTO cdp_data.consent_log (node_id, purpose_id, state, ts, message_key, "
 	"  valid_until, source, message_id, recorded_at, recorded_by) "
 	"SELECT u.*, $9, $10 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) u",
-	10, {INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
-		TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, NAMEOID}, NULL
-};
+	10,
+	{INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
+	 TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, NAMEOID},
+	NULL};
 
 static CdpPlan current_plan = {
-	"INSERT INTO cdp_data.consent_current AS c (node_id, purpose_id, state, ts, message_key, valid_until, source) "
-	"SELECT DISTINCT ON (u.node_id, u.purpose_id) u.node_id, u.purpose_id, u.state, u.ts, u.key, u.valid_until, u.source "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $7) u (node_id, purpose_id, state, ts, key, valid_until, source) "
+	"INSERT INTO cdp_data.consent_current AS c (node_id, purpose_id, state, ts, message_key, "
+	"valid_until, source) "
+	"SELECT DISTINCT ON (u.node_id, u.purpose_id) u.node_id, u.purpose_id, u.state, u.ts, "
+	"u.key, u.valid_until, u.source "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7) u (node_id, purpose_id, state, ts, key, "
+	"valid_until, source) "
 	"ORDER BY u.node_id, u.purpose_id, u.ts DESC, u.key DESC "
 	"ON CONFLICT (node_id, purpose_id) DO UPDATE SET state = excluded.state, ts = excluded.ts, "
-	"  message_key = excluded.message_key, valid_until = excluded.valid_until, source = excluded.source "
+	"  message_key = excluded.message_key, valid_until = excluded.valid_until, source = "
+	"excluded.source "
 	"WHERE (c.ts, c.message_key) < (excluded.ts, excluded.message_key)",
-	7, {INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
-		TIMESTAMPTZARRAYOID, TEXTARRAYOID}, NULL
-};
+	7,
+	{INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
+	 TIMESTAMPTZARRAYOID, TEXTARRAYOID},
+	NULL};
 
 /*
  * The effective state of these people, then the two tables the policies read.
@@ -55,12 +62,14 @@ static CdpPlan current_plan = {
 
 static CdpPlan drop_ord_plan = {
 	"DELETE FROM cdp_data.consent_ord o "
-	"USING (SELECT s.ord, s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id = ANY ($1) "
+	"USING (SELECT s.ord, s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id = "
+	"ANY ($1) "
 	"  UNION ALL SELECT d, NULL FROM unnest($2) d) x "
 	"WHERE o.ord = x.ord AND NOT EXISTS (SELECT FROM (" EFFECTIVE ") e "
 	"  WHERE e.profile_id = x.profile_id AND e.purpose_id = o.purpose_id)",
-	2, {INT8ARRAYOID, INT4ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT4ARRAYOID},
+	NULL};
 
 static CdpPlan put_ord_plan = {
 	"INSERT INTO cdp_data.consent_ord AS o (purpose_id, ord, valid_to) "
@@ -69,15 +78,18 @@ static CdpPlan put_ord_plan = {
 	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_ord x WHERE x.ord = s.ord "
 	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to) "
 	"ON CONFLICT (ord, purpose_id) DO UPDATE SET valid_to = excluded.valid_to",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 static CdpPlan drop_node_plan = {
 	"DELETE FROM cdp_data.consent_node o USING cdp_data.node n "
-	"WHERE n.profile_id = ANY ($1) AND o.node_id = n.node_id AND NOT EXISTS (SELECT FROM (" EFFECTIVE ") e "
+	"WHERE n.profile_id = ANY ($1) AND o.node_id = n.node_id AND NOT EXISTS (SELECT FROM "
+	"(" EFFECTIVE ") e "
 	"  WHERE e.profile_id = n.profile_id AND e.purpose_id = o.purpose_id)",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 static CdpPlan put_node_plan = {
 	"INSERT INTO cdp_data.consent_node AS o (purpose_id, node_id, valid_to) "
@@ -86,15 +98,15 @@ static CdpPlan put_node_plan = {
 	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_node x WHERE x.node_id = n.node_id "
 	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to) "
 	"ON CONFLICT (node_id, purpose_id) DO UPDATE SET valid_to = excluded.valid_to",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 bool
 cdp_consent_state_is_known(const char *state)
 {
 	static const char *const states[] = {
-		"granted", "denied", "withdrawn", "objected", "restricted"
-	};
+		"granted", "denied", "withdrawn", "objected", "restricted"};
 
 	for (int i = 0; i < (int) lengthof(states); i++)
 		if (strcmp(state, states[i]) == 0)
@@ -106,7 +118,7 @@ cdp_consent_state_is_known(const char *state)
 int32
 cdp_consent_purpose(const char *name)
 {
-	Datum		args[1] = {CStringGetTextDatum(name)};
+	Datum args[1] = {CStringGetTextDatum(name)};
 
 	if (cdp_store_run(&purpose_plan, args, NULL, false, -1) != 1)
 		return 0;
@@ -121,16 +133,16 @@ cdp_consent_purpose(const char *name)
 void
 cdp_consent_record(const CdpConsentRecord *records, int n, Oid caller)
 {
-	int64	   *node = palloc(sizeof(int64) * Max(n, 1));
-	int32	   *purpose = palloc(sizeof(int32) * Max(n, 1));
+	int64 *node = palloc(sizeof(int64) * Max(n, 1));
+	int32 *purpose = palloc(sizeof(int32) * Max(n, 1));
 	const char **state = palloc(sizeof(char *) * Max(n, 1));
 	TimestampTz *ts = palloc(sizeof(TimestampTz) * Max(n, 1));
-	uint8		(*key)[16] = palloc(16 * Max(n, 1));
+	uint8(*key)[16] = palloc(16 * Max(n, 1));
 	TimestampTz *until = palloc(sizeof(TimestampTz) * Max(n, 1));
 	const char **source = palloc(sizeof(char *) * Max(n, 1));
 	const char **message = palloc(sizeof(char *) * Max(n, 1));
-	NameData	name;
-	Datum		args[10];
+	NameData name;
+	Datum args[10];
 
 	if (n == 0)
 		return;
@@ -150,7 +162,7 @@ cdp_consent_record(const CdpConsentRecord *records, int n, Oid caller)
 	args[1] = cdp_array_int32(purpose, n);
 	args[2] = cdp_array_text(state, n);
 	args[3] = cdp_array_timestamptz(ts, n);
-	args[4] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[4] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[5] = cdp_array_timestamptz(until, n);
 	args[6] = cdp_array_text(source, n);
 	args[7] = cdp_array_text(message, n);
@@ -168,7 +180,7 @@ void
 cdp_consent_refresh(const int64 *profiles, int n,
 					const int32 *dead_ords, int ndead)
 {
-	Datum		args[2];
+	Datum args[2];
 
 	if (n == 0 && ndead == 0)
 		return;

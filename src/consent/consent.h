@@ -10,12 +10,12 @@
 /* One statement of a person about a purpose, for one of her identifiers. */
 typedef struct CdpConsentRecord
 {
-	int64		node_id;
-	int32		purpose_id;
-	const char *state;			/* granted, denied, withdrawn, objected, restricted */
+	int64 node_id;
+	int32 purpose_id;
+	const char *state; /* granted, denied, withdrawn, objected, restricted */
 	TimestampTz ts;
-	uint8		message_key[16];
-	TimestampTz valid_until;	/* DT_NOEND: until further notice */
+	uint8 message_key[16];
+	TimestampTz valid_until; /* DT_NOEND: until further notice */
 	const char *source;
 	const char *message_id;
 } CdpConsentRecord;
@@ -31,4 +31,4 @@ extern bool cdp_consent_sees(Oid role, int32 ord);
 extern bool cdp_consent_has_kind(Oid role, const char *kind);
 extern bool cdp_consent_has_purpose(Oid role, int32 purpose_id);
 
-#endif							/* CDP_CONSENT_CONSENT_H */
+#endif /* CDP_CONSENT_CONSENT_H */

@@ -32,7 +32,7 @@ cdp_core_uf_union(int32_t *parent, int32_t a, int32_t b)
 		return -1;
 	if (parent[a] > parent[b])
 	{
-		int32_t		t = a;
+		int32_t t = a;
 
 		a = b;
 		b = t;

@@ -22,4 +22,4 @@ extern int32_t cdp_core_uf_find(int32_t *parent, int32_t x);
  */
 extern int32_t cdp_core_uf_union(int32_t *parent, int32_t a, int32_t b);
 
-#endif							/* CDP_CORE_UNIONFIND_H */
+#endif /* CDP_CORE_UNIONFIND_H */

@@ -38,9 +38,9 @@
 void
 cdp_graph_key(uint64 seed, const char *ns, const char *value, uint8 *key)
 {
-	size_t		nslen = strlen(ns);
-	size_t		vallen = strlen(value);
-	char	   *buf = palloc(nslen + vallen + 2);
+	size_t nslen = strlen(ns);
+	size_t vallen = strlen(value);
+	char *buf = palloc(nslen + vallen + 2);
 	XXH128_canonical_t canonical;
 
 	buf[0] = KEY_VERSION;
@@ -58,68 +58,79 @@ static CdpPlan find_plan = {
 	"FROM unnest($1, $2) WITH ORDINALITY u (ns, key, i) "
 	"JOIN cdp_data.identifier i ON i.namespace = u.ns AND i.key = u.key "
 	"JOIN cdp_data.node n ON n.node_id = i.node_id",
-	2, {TEXTARRAYOID, UUIDARRAYOID}, NULL
-};
+	2,
+	{TEXTARRAYOID, UUIDARRAYOID},
+	NULL};
 
 static CdpPlan insert_plan = {
-	"INSERT INTO cdp_data.identifier AS i (namespace, key, value, node_id, first_seen, last_seen) "
+	"INSERT INTO cdp_data.identifier AS i (namespace, key, value, node_id, first_seen, "
+	"last_seen) "
 	"SELECT u.ns, u.key, u.value, u.node_id, u.f, u.l "
 	"FROM unnest($1, $2, $3, $4, $5, $6) u (ns, key, value, node_id, f, l) "
 	"ORDER BY u.ns COLLATE \"C\", u.key "
 	"ON CONFLICT DO NOTHING",
-	6, {TEXTARRAYOID, UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID,
-		TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}, NULL
-};
+	6,
+	{TEXTARRAYOID, UUIDARRAYOID, TEXTARRAYOID, INT8ARRAYOID,
+	 TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
 
 static CdpPlan node_plan = {
 	"INSERT INTO cdp_data.node (node_id, profile_id) SELECT * FROM unnest($1, $2)",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan lock_plan = {
 	"SELECT s.profile_id, s.ord FROM cdp_data.profile_state s "
 	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 static CdpPlan recheck_plan = {
 	"SELECT 1 FROM unnest($1, $2) u (node_id, profile_id) "
 	"JOIN cdp_data.node n ON n.node_id = u.node_id AND n.profile_id = u.profile_id",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan merge_plan = {
-	"INSERT INTO cdp_data.identity_merge (merge_id, winner, loser, loser_ord, moved_nodes, at, source, message_id) "
+	"INSERT INTO cdp_data.identity_merge (merge_id, winner, loser, loser_ord, moved_nodes, "
+	"at, source, message_id) "
 	"SELECT nextval('cdp_data.merge_id_seq'), u.winner, u.loser, u.ord, "
 	"  ARRAY(SELECT n.node_id FROM cdp_data.node n WHERE n.profile_id = u.loser ORDER BY 1), "
 	"  $6, u.source, u.message_id "
 	"FROM unnest($1, $2, $3, $4, $5) u (winner, loser, ord, source, message_id) "
 	"RETURNING loser, merge_id",
-	6, {INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TIMESTAMPTZOID}, NULL
-};
+	6,
+	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	 TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan relabel_plan = {
 	"UPDATE cdp_data.node n SET profile_id = u.winner "
 	"FROM unnest($1, $2) u (winner, loser) WHERE n.profile_id = u.loser",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan flatten_plan = {
 	"UPDATE cdp_data.profile_merged m SET profile_id = u.winner, ord = s.ord "
 	"FROM unnest($1, $2) u (winner, loser) "
 	"JOIN cdp_data.profile_state s ON s.profile_id = u.winner "
 	"WHERE m.profile_id = u.loser",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan merged_plan = {
 	"INSERT INTO cdp_data.profile_merged (old_id, old_ord, profile_id, ord, merge_id) "
 	"SELECT u.loser, u.loser_ord, u.winner, s.ord, u.merge_id "
 	"FROM unnest($1, $2, $3, $4) u (winner, loser, loser_ord, merge_id) "
 	"JOIN cdp_data.profile_state s ON s.profile_id = u.winner",
-	4, {INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID}, NULL
-};
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan seen_plan = {
 	"UPDATE cdp_data.identifier i SET first_seen = LEAST(i.first_seen, u.f), "
@@ -127,8 +138,9 @@ static CdpPlan seen_plan = {
 	"FROM unnest($1, $2, $3, $4) u (ns, key, f, l) "
 	"WHERE i.namespace = u.ns AND i.key = u.key "
 	"  AND (u.f < i.first_seen OR u.l > i.last_seen)",
-	4, {TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}, NULL
-};
+	4,
+	{TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
 
 /*
  * The earliest message is the evidence, whatever arrives first.  The test
@@ -143,15 +155,17 @@ static CdpPlan edge_plan = {
 	"  AND (o.ts < u.ts OR (o.ts = u.ts AND o.message_key <= u.key))) "
 	"ON CONFLICT (a, b) DO UPDATE SET ts = excluded.ts, message_key = excluded.message_key, "
 	"  source = excluded.source, message_id = excluded.message_id",
-	6, {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID}, NULL
-};
+	6,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
+	 TEXTARRAYOID, TEXTARRAYOID},
+	NULL};
 
 static CdpPlan canonical_plan = {
 	"SELECT s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id = $1 "
 	"UNION ALL SELECT m.profile_id FROM cdp_data.profile_merged m WHERE m.old_id = $1",
-	1, {INT8OID}, NULL
-};
+	1,
+	{INT8OID},
+	NULL};
 
 /*
  * Looks up every identifier: sets node_id and profile_id of those that are
@@ -161,15 +175,15 @@ static CdpPlan canonical_plan = {
 void
 cdp_graph_find(CdpGraph *graph, bool read_only)
 {
-	int			n = graph->nidents;
+	int n = graph->nidents;
 	const char **ns = palloc(sizeof(char *) * Max(n, 1));
-	uint8		(*key)[16] = palloc(16 * Max(n, 1));
-	Datum		args[2];
-	int			found;
+	uint8(*key)[16] = palloc(16 * Max(n, 1));
+	Datum args[2];
+	int found;
 
 	for (int i = 0; i < n; i++)
 	{
-		CdpIdent   *ident = &graph->idents[i];
+		CdpIdent *ident = &graph->idents[i];
 
 		ns[i] = ident->ns;
 		memcpy(key[i], ident->key, 16);
@@ -177,11 +191,11 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		ident->fresh = false;
 	}
 	args[0] = cdp_array_text(ns, n);
-	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	found = cdp_store_run(&find_plan, args, NULL, read_only, -1);
 	for (int r = 0; r < found; r++)
 	{
-		CdpIdent   *ident = &graph->idents[cdp_store_int64(r, 1) - 1];
+		CdpIdent *ident = &graph->idents[cdp_store_int64(r, 1) - 1];
 
 		if (strcmp(cdp_store_text(r, 2), ident->value) != 0)
 		{
@@ -197,7 +211,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 int64
 cdp_graph_canonical(int64 profile_id)
 {
-	Datum		args[1] = {Int64GetDatum(profile_id)};
+	Datum args[1] = {Int64GetDatum(profile_id)};
 
 	if (cdp_store_run(&canonical_plan, args, NULL, false, -1) < 1)
 		return 0;
@@ -207,8 +221,8 @@ cdp_graph_canonical(int64 profile_id)
 static int
 compare_int64(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
 
 	return (x > y) - (x < y);
 }
@@ -217,7 +231,7 @@ compare_int64(const void *a, const void *b)
 static int
 position_of(const int64 *ids, int n, int64 id)
 {
-	int64	   *hit = bsearch(&id, ids, n, sizeof(int64), compare_int64);
+	int64 *hit = bsearch(&id, ids, n, sizeof(int64), compare_int64);
 
 	Assert(hit != NULL);
 	return (int) (hit - ids);
@@ -226,32 +240,32 @@ position_of(const int64 *ids, int n, int64 id)
 /* What one round found out; arrays live in the round's context. */
 typedef struct Round
 {
-	int		   *fresh;			/* idents to create */
-	int			nfresh;
-	int64	   *profiles;		/* distinct existing profiles, ascending */
-	int			nprofiles;
-	int32	   *parent;			/* union-find: idents, then profiles */
-	int		   *cause;			/* per profile: link that made it lose, or -1 */
-	int		   *best;			/* per root: index of its oldest profile, or -1 */
-	int			ngroups_created;
-	bool		simple;			/* nothing to create or merge */
+	int *fresh; /* idents to create */
+	int nfresh;
+	int64 *profiles; /* distinct existing profiles, ascending */
+	int nprofiles;
+	int32 *parent; /* union-find: idents, then profiles */
+	int *cause; /* per profile: link that made it lose, or -1 */
+	int *best; /* per root: index of its oldest profile, or -1 */
+	int ngroups_created;
+	bool simple; /* nothing to create or merge */
 } Round;
 
 /* Joins a and b; of two profiles the younger loses, by this link. */
 static void
 join(Round *round, int a, int b, int link)
 {
-	int			ra = cdp_core_uf_find(round->parent, a);
-	int			rb = cdp_core_uf_find(round->parent, b);
-	int			pa = round->best[ra];
-	int			pb = round->best[rb];
-	int			root = cdp_core_uf_union(round->parent, a, b);
+	int ra = cdp_core_uf_find(round->parent, a);
+	int rb = cdp_core_uf_find(round->parent, b);
+	int pa = round->best[ra];
+	int pb = round->best[rb];
+	int root = cdp_core_uf_union(round->parent, a, b);
 
 	if (root < 0)
 		return;
 	if (pa >= 0 && pb >= 0)
 	{
-		int			loser = Max(pa, pb);
+		int loser = Max(pa, pb);
 
 		round->cause[loser] = link;
 		round->best[root] = Min(pa, pb);
@@ -264,9 +278,9 @@ join(Round *round, int a, int b, int link)
 static void
 plan_round(CdpGraph *graph, Round *round)
 {
-	int			n = graph->nidents;
-	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
-	int			total;
+	int n = graph->nidents;
+	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
+	int total;
 
 	memset(round, 0, sizeof(*round));
 	for (int i = 0; i < n; i++)
@@ -274,7 +288,7 @@ plan_round(CdpGraph *graph, Round *round)
 	round->fresh = palloc(sizeof(int) * Max(n, 1));
 	for (int l = 0; l < graph->nlinks; l++)
 	{
-		CdpLink    *link = &graph->links[l];
+		CdpLink *link = &graph->links[l];
 
 		for (int i = 0; !link->dead && i < link->n; i++)
 			graph->idents[link->idents[i]].used = true;
@@ -308,11 +322,10 @@ plan_round(CdpGraph *graph, Round *round)
 		round->cause[i] = -1;
 	for (int i = 0; i < n; i++)
 		if (graph->idents[i].used && graph->idents[i].node_id != 0)
-			join(round, i, n + position_of(ids, round->nprofiles,
-										   graph->idents[i].profile_id), -1);
+			join(round, i, n + position_of(ids, round->nprofiles, graph->idents[i].profile_id), -1);
 	for (int l = 0; l < graph->nlinks; l++)
 	{
-		CdpLink    *link = &graph->links[l];
+		CdpLink *link = &graph->links[l];
 
 		for (int i = 1; !link->dead && i < link->n; i++)
 			join(round, link->idents[0], link->idents[i], l);
@@ -326,10 +339,10 @@ plan_round(CdpGraph *graph, Round *round)
 static bool
 lock_round(CdpGraph *graph, Round *round)
 {
-	int			n = 0;
-	int64	   *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	int64	   *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	Datum		args[2];
+	int n = 0;
+	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	Datum args[2];
 
 	if (round->nprofiles == 0)
 	{
@@ -342,7 +355,7 @@ lock_round(CdpGraph *graph, Round *round)
 	graph->nlocked = round->nprofiles;
 	for (int i = 0; i < round->nprofiles; i++)
 	{
-		CdpLocked  *locked = &graph->locked[i];
+		CdpLocked *locked = &graph->locked[i];
 
 		memset(locked, 0, sizeof(*locked));
 		locked->profile_id = cdp_store_int64(i, 1);
@@ -365,19 +378,19 @@ lock_round(CdpGraph *graph, Round *round)
 static bool
 insert_identifiers(CdpGraph *graph, Round *round)
 {
-	int			n = round->nfresh;
+	int n = round->nfresh;
 	const char **ns = palloc(sizeof(char *) * n);
 	const char **value = palloc(sizeof(char *) * n);
-	uint8		(*key)[16] = palloc(16 * n);
-	int64	   *node = palloc(sizeof(int64) * n);
+	uint8(*key)[16] = palloc(16 * n);
+	int64 *node = palloc(sizeof(int64) * n);
 	TimestampTz *first = palloc(sizeof(TimestampTz) * n);
 	TimestampTz *last = palloc(sizeof(TimestampTz) * n);
-	Oid			sequence = cdp_store_relation("node_id_seq");
-	Datum		args[6];
+	Oid sequence = cdp_store_relation("node_id_seq");
+	Datum args[6];
 
 	for (int i = 0; i < n; i++)
 	{
-		CdpIdent   *ident = &graph->idents[round->fresh[i]];
+		CdpIdent *ident = &graph->idents[round->fresh[i]];
 
 		ident->node_id = nextval_internal(sequence, false);
 		ident->fresh = true;
@@ -389,7 +402,7 @@ insert_identifiers(CdpGraph *graph, Round *round)
 		last[i] = ident->last_seen;
 	}
 	args[0] = cdp_array_text(ns, n);
-	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[2] = cdp_array_text(value, n);
 	args[3] = cdp_array_int64(node, n);
 	args[4] = cdp_array_timestamptz(first, n);
@@ -401,16 +414,16 @@ insert_identifiers(CdpGraph *graph, Round *round)
 static void
 assign_profiles(CdpGraph *graph, Round *round)
 {
-	int			n = graph->nidents;
-	int64	   *chosen = palloc0(sizeof(int64) * Max(n + round->nprofiles, 1));
-	int64	   *node = palloc(sizeof(int64) * Max(round->nfresh, 1));
-	int64	   *owner = palloc(sizeof(int64) * Max(round->nfresh, 1));
-	Oid			sequence = cdp_store_relation("profile_id_seq");
+	int n = graph->nidents;
+	int64 *chosen = palloc0(sizeof(int64) * Max(n + round->nprofiles, 1));
+	int64 *node = palloc(sizeof(int64) * Max(round->nfresh, 1));
+	int64 *owner = palloc(sizeof(int64) * Max(round->nfresh, 1));
+	Oid sequence = cdp_store_relation("profile_id_seq");
 
 	for (int i = 0; i < round->nfresh; i++)
 	{
-		CdpIdent   *ident = &graph->idents[round->fresh[i]];
-		int			root = cdp_core_uf_find(round->parent, round->fresh[i]);
+		CdpIdent *ident = &graph->idents[round->fresh[i]];
+		int root = cdp_core_uf_find(round->parent, round->fresh[i]);
 
 		if (chosen[root] == 0)
 		{
@@ -418,7 +431,7 @@ assign_profiles(CdpGraph *graph, Round *round)
 				chosen[root] = round->profiles[round->best[root]];
 			else
 			{
-				CdpLocked  *locked = &graph->locked[graph->nlocked++];
+				CdpLocked *locked = &graph->locked[graph->nlocked++];
 
 				/* a new id is above every id we hold: the array stays sorted */
 				chosen[root] = nextval_internal(sequence, false);
@@ -433,7 +446,7 @@ assign_profiles(CdpGraph *graph, Round *round)
 	}
 	if (round->nfresh > 0)
 	{
-		Datum		args[2];
+		Datum args[2];
 
 		args[0] = cdp_array_int64(node, round->nfresh);
 		args[1] = cdp_array_int64(owner, round->nfresh);
@@ -441,12 +454,13 @@ assign_profiles(CdpGraph *graph, Round *round)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		int			root = cdp_core_uf_find(round->parent, i);
+		int root = cdp_core_uf_find(round->parent, i);
 
 		if (!graph->idents[i].used)
 			continue;
 		graph->idents[i].profile_id = round->best[root] >= 0 ?
-			round->profiles[round->best[root]] : chosen[root];
+										  round->profiles[round->best[root]] :
+										  chosen[root];
 	}
 }
 
@@ -454,20 +468,20 @@ assign_profiles(CdpGraph *graph, Round *round)
 static void
 merge_profiles(CdpGraph *graph, Round *round)
 {
-	int			n = graph->nidents;
-	int			m = 0;
-	int			kept = 0;
-	int64	   *winner = palloc(sizeof(int64) * round->nprofiles);
-	int64	   *loser = palloc(sizeof(int64) * round->nprofiles);
-	int64	   *merge_id = palloc(sizeof(int64) * round->nprofiles);
-	int32	   *ord = palloc(sizeof(int32) * round->nprofiles);
+	int n = graph->nidents;
+	int m = 0;
+	int kept = 0;
+	int64 *winner = palloc(sizeof(int64) * round->nprofiles);
+	int64 *loser = palloc(sizeof(int64) * round->nprofiles);
+	int64 *merge_id = palloc(sizeof(int64) * round->nprofiles);
+	int32 *ord = palloc(sizeof(int32) * round->nprofiles);
 	const char **source = palloc(sizeof(char *) * round->nprofiles);
 	const char **message = palloc(sizeof(char *) * round->nprofiles);
-	Datum		args[6];
+	Datum args[6];
 
 	for (int i = 0; i < round->nprofiles; i++)
 	{
-		int			root = cdp_core_uf_find(round->parent, n + i);
+		int root = cdp_core_uf_find(round->parent, n + i);
 
 		if (round->cause[i] < 0)
 			continue;
@@ -491,7 +505,7 @@ merge_profiles(CdpGraph *graph, Round *round)
 	cdp_store_run(&merge_plan, args, NULL, false, m);
 	for (int r = 0; r < m; r++)
 	{
-		int			i = position_of(loser, m, cdp_store_int64(r, 1));
+		int i = position_of(loser, m, cdp_store_int64(r, 1));
 
 		merge_id[i] = cdp_store_int64(r, 2);
 	}
@@ -510,7 +524,7 @@ merge_profiles(CdpGraph *graph, Round *round)
 	}
 	for (int i = 0; i < graph->nlocked; i++)
 	{
-		int64		id = graph->locked[i].profile_id;
+		int64 id = graph->locked[i].profile_id;
 
 		if (bsearch(&id, loser, m, sizeof(int64), compare_int64) == NULL)
 			graph->locked[kept++] = graph->locked[i];
@@ -522,13 +536,13 @@ merge_profiles(CdpGraph *graph, Round *round)
 CdpLocked *
 cdp_graph_locked(CdpGraph *graph, int64 profile_id)
 {
-	int			low = 0;
-	int			high = graph->nlocked - 1;
+	int low = 0;
+	int high = graph->nlocked - 1;
 
 	while (low <= high)
 	{
-		int			mid = (low + high) / 2;
-		int64		id = graph->locked[mid].profile_id;
+		int mid = (low + high) / 2;
+		int64 id = graph->locked[mid].profile_id;
 
 		if (id == profile_id)
 			return &graph->locked[mid];
@@ -538,7 +552,7 @@ cdp_graph_locked(CdpGraph *graph, int64 profile_id)
 			high = mid - 1;
 	}
 	elog(ERROR, "cdp: profile is not locked");
-	return NULL;				/* keep compiler quiet */
+	return NULL; /* keep compiler quiet */
 }
 
 /*
@@ -550,7 +564,7 @@ try_round(CdpGraph *graph, Round *round)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	bool		done;
+	bool done;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -586,8 +600,8 @@ cdp_graph_resolve(CdpGraph *graph)
 
 	for (int rounds = 0;; rounds++)
 	{
-		Round		round;
-		bool		done;
+		Round round;
+		bool done;
 
 		CHECK_FOR_INTERRUPTS();
 		if (rounds > 0)
@@ -595,7 +609,8 @@ cdp_graph_resolve(CdpGraph *graph)
 		if (rounds >= MAX_ROUNDS)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not resolve identifiers: other sessions kept merging the same people"),
+					 errmsg("could not resolve identifiers: other sessions kept merging the "
+							"same people"),
 					 errhint("Retry the transaction.")));
 		plan_round(graph, &round);
 
@@ -630,23 +645,23 @@ cdp_graph_record(CdpGraph *graph)
 {
 	typedef struct
 	{
-		int64		a,
-					b;
-		int			link;
+		int64 a,
+			b;
+		int link;
 	} Edge;
-	int			n = 0;
-	int			nedges = 0;
-	int			capacity = 0;
+	int n = 0;
+	int nedges = 0;
+	int capacity = 0;
 	const char **ns = palloc(sizeof(char *) * Max(graph->nidents, 1));
-	uint8		(*key)[16] = palloc(16 * Max(graph->nidents, 1));
+	uint8(*key)[16] = palloc(16 * Max(graph->nidents, 1));
 	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
 	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
-	Edge	   *edges;
-	Datum		args[6];
+	Edge *edges;
+	Datum args[6];
 
 	for (int i = 0; i < graph->nidents; i++)
 	{
-		CdpIdent   *ident = &graph->idents[i];
+		CdpIdent *ident = &graph->idents[i];
 
 		if (!ident->used || ident->fresh)
 			continue;
@@ -658,7 +673,7 @@ cdp_graph_record(CdpGraph *graph)
 	if (n > 0)
 	{
 		args[0] = cdp_array_text(ns, n);
-		args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+		args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 		args[2] = cdp_array_timestamptz(first, n);
 		args[3] = cdp_array_timestamptz(last, n);
 		cdp_store_run(&seen_plan, args, NULL, false, -1);
@@ -672,12 +687,12 @@ cdp_graph_record(CdpGraph *graph)
 	edges = palloc0(sizeof(Edge) * capacity);
 	for (int l = 0; l < graph->nlinks; l++)
 	{
-		CdpLink    *link = &graph->links[l];
+		CdpLink *link = &graph->links[l];
 
 		for (int i = 1; !link->dead && i < link->n; i++)
 		{
-			int64		x = graph->idents[link->idents[0]].node_id;
-			int64		y = graph->idents[link->idents[i]].node_id;
+			int64 x = graph->idents[link->idents[0]].node_id;
+			int64 y = graph->idents[link->idents[i]].node_id;
 
 			if (x == y)
 				continue;
@@ -692,11 +707,11 @@ cdp_graph_record(CdpGraph *graph)
 	n = 0;
 	for (int i = 0; i < nedges; i++)
 	{
-		CdpLink    *mine = &graph->links[edges[i].link];
+		CdpLink *mine = &graph->links[edges[i].link];
 
 		if (n > 0 && edges[n - 1].a == edges[i].a && edges[n - 1].b == edges[i].b)
 		{
-			CdpLink    *other = &graph->links[edges[n - 1].link];
+			CdpLink *other = &graph->links[edges[n - 1].link];
 
 			if (mine->ts < other->ts ||
 				(mine->ts == other->ts &&
@@ -709,16 +724,16 @@ cdp_graph_record(CdpGraph *graph)
 	nedges = n;
 	if (nedges > 0)
 	{
-		int64	   *a = palloc(sizeof(int64) * nedges);
-		int64	   *b = palloc(sizeof(int64) * nedges);
+		int64 *a = palloc(sizeof(int64) * nedges);
+		int64 *b = palloc(sizeof(int64) * nedges);
 		TimestampTz *ts = palloc(sizeof(TimestampTz) * nedges);
-		uint8		(*mkey)[16] = palloc(16 * nedges);
+		uint8(*mkey)[16] = palloc(16 * nedges);
 		const char **source = palloc(sizeof(char *) * nedges);
 		const char **message = palloc(sizeof(char *) * nedges);
 
 		for (int i = 0; i < nedges; i++)
 		{
-			CdpLink    *link = &graph->links[edges[i].link];
+			CdpLink *link = &graph->links[edges[i].link];
 
 			a[i] = edges[i].a;
 			b[i] = edges[i].b;
@@ -730,7 +745,7 @@ cdp_graph_record(CdpGraph *graph)
 		args[0] = cdp_array_int64(a, nedges);
 		args[1] = cdp_array_int64(b, nedges);
 		args[2] = cdp_array_timestamptz(ts, nedges);
-		args[3] = cdp_array_uuid((const uint8 (*)[16]) mkey, nedges);
+		args[3] = cdp_array_uuid((const uint8(*)[16]) mkey, nedges);
 		args[4] = cdp_array_text(source, nedges);
 		args[5] = cdp_array_text(message, nedges);
 		cdp_store_run(&edge_plan, args, NULL, false, -1);

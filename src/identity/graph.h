@@ -27,58 +27,58 @@
 typedef struct CdpIdent
 {
 	const char *ns;
-	const char *value;			/* normalised */
-	uint8		key[16];
-	int			rank;			/* of its namespace; lower files the event */
-	TimestampTz first_seen;		/* earliest and latest mention in the batch */
+	const char *value; /* normalised */
+	uint8 key[16];
+	int rank; /* of its namespace; lower files the event */
+	TimestampTz first_seen; /* earliest and latest mention in the batch */
 	TimestampTz last_seen;
-	int64		node_id;		/* 0 until known */
-	int64		profile_id;		/* 0 until known */
-	bool		fresh;			/* made by this batch */
-	bool		used;			/* named by a living link */
-	bool		collides;		/* its key belongs to another value */
+	int64 node_id; /* 0 until known */
+	int64 profile_id; /* 0 until known */
+	bool fresh; /* made by this batch */
+	bool used; /* named by a living link */
+	bool collides; /* its key belongs to another value */
 } CdpIdent;
 
 /* Identifiers that one message shows to be one person. */
 typedef struct CdpLink
 {
-	int			n;
-	int		   *idents;			/* indexes, highest-ranking first */
-	bool		dead;			/* takes no part: its message was rejected */
+	int n;
+	int *idents; /* indexes, highest-ranking first */
+	bool dead; /* takes no part: its message was rejected */
 	TimestampTz ts;
-	uint8		message_key[16];
+	uint8 message_key[16];
 	const char *source;
 	const char *message_id;
 } CdpLink;
 
 typedef struct CdpMerge
 {
-	int64		winner;
-	int64		loser;
-	int32		loser_ord;
-	int64		merge_id;
+	int64 winner;
+	int64 loser;
+	int32 loser_ord;
+	int64 merge_id;
 } CdpMerge;
 
 /* A profile the batch holds the lock of. */
 typedef struct CdpLocked
 {
-	int64		profile_id;
-	int32		ord;
-	bool		created;		/* by this batch; ord is set by its creator */
-	bool		reshaped;		/* got new nodes or was merged into */
+	int64 profile_id;
+	int32 ord;
+	bool created; /* by this batch; ord is set by its creator */
+	bool reshaped; /* got new nodes or was merged into */
 } CdpLocked;
 
 typedef struct CdpGraph
 {
-	CdpIdent   *idents;
-	int			nidents;
-	CdpLink    *links;
-	int			nlinks;
+	CdpIdent *idents;
+	int nidents;
+	CdpLink *links;
+	int nlinks;
 	/* results of cdp_graph_resolve(), ascending by profile_id */
-	CdpLocked  *locked;
-	int			nlocked;
-	CdpMerge   *merges;			/* losers are not in locked any more */
-	int			nmerges;
+	CdpLocked *locked;
+	int nlocked;
+	CdpMerge *merges; /* losers are not in locked any more */
+	int nmerges;
 } CdpGraph;
 
 extern void cdp_graph_key(uint64 seed, const char *ns, const char *value,
@@ -89,4 +89,4 @@ extern void cdp_graph_record(CdpGraph *graph);
 extern CdpLocked *cdp_graph_locked(CdpGraph *graph, int64 profile_id);
 extern int64 cdp_graph_canonical(int64 profile_id);
 
-#endif							/* CDP_IDENTITY_GRAPH_H */
+#endif /* CDP_IDENTITY_GRAPH_H */

@@ -223,7 +223,8 @@ cdp_identifier_in(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					 errmsg("invalid identifier"),
 					 errdetail("The %s.", reason),
-					 errhint("Write \"namespace:value\", for example \"email:ada@example.com\".")));
+					 errhint("Write \"namespace:value\", for example "
+							 "\"email:ada@example.com\".")));
 	PG_RETURN_TEXT_P(result);
 }
 

@@ -18,7 +18,8 @@ bad_who(const char *reason)
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 			 errmsg("invalid identifier"),
 			 errdetail("The %s.", reason),
-			 errhint("Write namespace:value, such as email:ada@example.com, or a set in braces.")));
+			 errhint("Write namespace:value, such as email:ada@example.com, or a set in "
+					 "braces.")));
 }
 
 /* Reads an argument; raises if it names nobody or is malformed. */
@@ -36,13 +37,13 @@ cdp_who_read(FunctionCallInfo fcinfo, int arg, CdpWhoKind kind, CdpWho *who)
 	switch (kind)
 	{
 		case CDP_WHO_TEXT:
-			{
-				text	   *t = PG_GETARG_TEXT_PP(arg);
+		{
+			text *t = PG_GETARG_TEXT_PP(arg);
 
-				if (!cdp_identity_set_parse(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &set, &reason))
-					bad_who(reason);
-				break;
-			}
+			if (!cdp_identity_set_parse(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &set, &reason))
+				bad_who(reason);
+			break;
+		}
 		case CDP_WHO_ARRAY:
 			if (!cdp_identity_set_parse_array(PG_GETARG_ARRAYTYPE_P(arg), &set, &reason))
 				bad_who(reason);
@@ -66,10 +67,10 @@ cdp_who_read(FunctionCallInfo fcinfo, int arg, CdpWhoKind kind, CdpWho *who)
 	who->mentions = palloc(sizeof(CdpMention) * who->n);
 	for (int i = 0; i < who->n; i++)
 	{
-		int			len;
+		int len;
 		const char *item = cdp_identity_set_get(set, i, &len);
-		char	   *copy = pnstrdup(item, len);
-		char	   *colon = strchr(copy, ':');
+		char *copy = pnstrdup(item, len);
+		char *colon = strchr(copy, ':');
 
 		*colon = '\0';
 		who->mentions[i].ns = copy;

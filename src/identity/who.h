@@ -28,8 +28,8 @@ typedef struct CdpMention
 /* Either a profile id or identifiers. */
 typedef struct CdpWho
 {
-	int64		profile_id;		/* 0: by identifiers */
-	int			n;
+	int64 profile_id; /* 0: by identifiers */
+	int n;
 	CdpMention *mentions;
 } CdpWho;
 
@@ -46,10 +46,22 @@ extern void cdp_who_read(FunctionCallInfo fcinfo, int arg, CdpWhoKind kind,
 	PG_FUNCTION_INFO_V1(name##_set); \
 	PG_FUNCTION_INFO_V1(name##_profile); \
 	static Datum name##_common(FunctionCallInfo fcinfo, CdpWhoKind kind); \
-	Datum name##_text(PG_FUNCTION_ARGS) { return name##_common(fcinfo, CDP_WHO_TEXT); } \
-	Datum name##_array(PG_FUNCTION_ARGS) { return name##_common(fcinfo, CDP_WHO_ARRAY); } \
-	Datum name##_set(PG_FUNCTION_ARGS) { return name##_common(fcinfo, CDP_WHO_SET); } \
-	Datum name##_profile(PG_FUNCTION_ARGS) { return name##_common(fcinfo, CDP_WHO_PROFILE); } \
+	Datum name##_text(PG_FUNCTION_ARGS) \
+	{ \
+		return name##_common(fcinfo, CDP_WHO_TEXT); \
+	} \
+	Datum name##_array(PG_FUNCTION_ARGS) \
+	{ \
+		return name##_common(fcinfo, CDP_WHO_ARRAY); \
+	} \
+	Datum name##_set(PG_FUNCTION_ARGS) \
+	{ \
+		return name##_common(fcinfo, CDP_WHO_SET); \
+	} \
+	Datum name##_profile(PG_FUNCTION_ARGS) \
+	{ \
+		return name##_common(fcinfo, CDP_WHO_PROFILE); \
+	} \
 	static Datum name##_common(FunctionCallInfo fcinfo, CdpWhoKind kind)
 
-#endif							/* CDP_IDENTITY_WHO_H */
+#endif /* CDP_IDENTITY_WHO_H */

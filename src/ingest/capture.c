@@ -38,29 +38,36 @@
  */
 #define CAPTURE_BATCH 10000
 
+/* Each update of a row is a message of its own, unless the mapping says which. */
+#define FRESH_ID \
+	"CASE WHEN x.m ? 'messageId' THEN x.m || jsonb_build_object('messageId', " \
+	"(x.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE x.m END"
+
 PG_FUNCTION_INFO_V1(cdp_capture);
 
 static CdpPlan attachment_plan = {
-	"SELECT a.expression, a.source, a.strict, a.mapping ? 'message_id' FROM cdp_data.attachment a WHERE a.attachment_id = $1",
-	1, {INT4OID}, NULL
-};
+	"SELECT a.expression, a.source, a.strict, a.mapping ? 'message_id' FROM "
+	"cdp_data.attachment a WHERE a.attachment_id = $1",
+	1,
+	{INT4OID},
+	NULL};
 
 typedef struct Attachment
 {
-	char	   *expression;
-	char	   *source;
-	bool		strict;
-	bool		own_ids;		/* the mapping names the message id */
+	char *expression;
+	char *source;
+	bool strict;
+	bool own_ids; /* the mapping names the message id */
 } Attachment;
 
 static bool
 find_attachment(int32 id, Attachment *attachment)
 {
-	CdpStore	store;
+	CdpStore store;
 	MemoryContext context = CurrentMemoryContext;
-	Datum		args[1] = {Int32GetDatum(id)};
-	bool		found;
-	bool		isnull;
+	Datum args[1] = {Int32GetDatum(id)};
+	bool found;
+	bool isnull;
 
 	cdp_store_enter(&store);
 	found = cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1;
@@ -77,12 +84,13 @@ find_attachment(int32 id, Attachment *attachment)
 
 /*
  * Takes documents as messages of a source; strict raises on the first one
- * that is refused.
+ * that is refused.  flags as cdp_ingest_batch() takes them.
  */
 void
-cdp_capture_documents(Datum *documents, int n, const char *source, bool strict)
+cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
+					  int flags)
 {
-	CdpStore	store;
+	CdpStore store;
 	CdpMessage *messages;
 
 	if (n == 0)
@@ -92,21 +100,22 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict)
 	for (int i = 0; i < n; i++)
 	{
 		JsonbValue *value = palloc(sizeof(JsonbValue));
-		Jsonb	   *document = DatumGetJsonbP(documents[i]);
+		Jsonb *document = DatumGetJsonbP(documents[i]);
 
 		value->type = jbvBinary;
 		value->val.binary.data = &document->root;
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
 		cdp_message_parse(&messages[i], value, NULL, 0, source, cdp_now());
 	}
-	cdp_ingest_batch(messages, n, store.caller);
+	cdp_ingest_batch(messages, n, store.caller, flags);
 	for (int i = 0; strict && i < n; i++)
 		if (messages[i].status == CDP_REJECTED)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("a row of source \"%s\" was refused: %s", source, messages[i].reason),
 					 errdetail("%s.", messages[i].detail),
-					 errhint("The attachment is strict; without, the row would be in cdp.rejected.")));
+					 errhint("The attachment is strict; without, the row would be in "
+							 "cdp.rejected.")));
 	cdp_store_leave(&store);
 }
 
@@ -114,11 +123,11 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict)
 static void
 capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment)
 {
-	int			level = NewGUCNestLevel();
+	int level = NewGUCNestLevel();
 	MemoryContext context;
 	MemoryContext old;
-	SPIPlanPtr	plan;
-	Portal		cursor;
+	SPIPlanPtr plan;
+	Portal cursor;
 
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION,
@@ -134,8 +143,8 @@ capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachmen
 	cursor = SPI_cursor_open(NULL, plan, NULL, NULL, false);
 	for (;;)
 	{
-		Datum	   *documents;
-		int			n;
+		Datum *documents;
+		int n;
 
 		SPI_cursor_fetch(cursor, true, CAPTURE_BATCH);
 		n = (int) SPI_processed;
@@ -145,14 +154,14 @@ capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachmen
 		documents = palloc(sizeof(Datum) * n);
 		for (int i = 0; i < n; i++)
 		{
-			bool		isnull;
-			Datum		d = cdp_store_value(i, 1, &isnull);
+			bool isnull;
+			Datum d = cdp_store_value(i, 1, &isnull);
 
 			documents[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(d));
 		}
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
-		cdp_capture_documents(documents, n, attachment->source, attachment->strict);
+		cdp_capture_documents(documents, n, attachment->source, attachment->strict, 0);
 		MemoryContextReset(context);
 	}
 	SPI_cursor_close(cursor);
@@ -185,7 +194,7 @@ reject_rows(TriggerData *trigdata, const Attachment *attachment,
 {
 	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
 								  unpack_sql_state(edata->sqlerrcode));
-	int			level = NewGUCNestLevel();
+	int level = NewGUCNestLevel();
 
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION,
@@ -196,13 +205,13 @@ reject_rows(TriggerData *trigdata, const Attachment *attachment,
 		elog(ERROR, "cdp: could not read transition tables");
 	{
 		SPITupleTable *rows = SPI_tuptable;
-		uint64		n = SPI_processed;
+		uint64 n = SPI_processed;
 
 		for (uint64 i = 0; i < n; i++)
 		{
-			CdpStore	store;
-			bool		isnull;
-			Datum		d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
+			CdpStore store;
+			bool isnull;
+			Datum d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
 
 			cdp_store_enter(&store);
 			cdp_ingest_reject(attachment->source, NULL, "mapping_error", detail,
@@ -223,11 +232,11 @@ capture_query(const Attachment *attachment, bool is_update)
 	if (!is_update)
 		appendStringInfo(&sql, "SELECT %s FROM cdp_new n", attachment->expression);
 	else
-		/* only rows whose message differs; each change is a message of its own */
+		/* only rows whose message differs */
 		appendStringInfo(&sql,
-						 "SELECT %s FROM (SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s FROM cdp_old n) x",
-						 attachment->own_ids ? "x.m" :
-						 "CASE WHEN x.m ? 'messageId' THEN x.m || jsonb_build_object('messageId', (x.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE x.m END",
+						 "SELECT %s FROM (SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s "
+						 "FROM cdp_old n) x",
+						 attachment->own_ids ? "x.m" : FRESH_ID,
 						 attachment->expression, attachment->expression);
 	return sql.data;
 }
@@ -237,10 +246,10 @@ Datum
 cdp_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Attachment	attachment;
+	Attachment attachment;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	char	   *sql;
+	char *sql;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event) ||
@@ -269,7 +278,7 @@ cdp_capture(PG_FUNCTION_ARGS)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();

@@ -6,6 +6,6 @@
 #define CDP_INGEST_CAPTURE_H
 
 extern void cdp_capture_documents(Datum *documents, int n, const char *source,
-								  bool strict);
+								  bool strict, int flags);
 
-#endif							/* CDP_INGEST_CAPTURE_H */
+#endif /* CDP_INGEST_CAPTURE_H */

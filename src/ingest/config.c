@@ -18,9 +18,9 @@ static CdpIngestConfig config;
 static char **
 split_path(const char *path, int *n)
 {
-	char	   *copy = pstrdup(path);
-	char	  **parts = palloc(sizeof(char *) * (strlen(path) + 1));
-	char	   *save = NULL;
+	char *copy = pstrdup(path);
+	char **parts = palloc(sizeof(char *) * (strlen(path) + 1));
+	char *save = NULL;
 
 	*n = 0;
 	for (char *tok = strtok_r(copy, ".", &save); tok; tok = strtok_r(NULL, ".", &save))
@@ -32,24 +32,25 @@ static void
 load_paths(CdpIngestConfig *fresh)
 {
 	MemoryContext old;
-	int			n = cdp_store_run_latest("SELECT path, namespace, types FROM cdp_data.identifier_path "
-										 "ORDER BY path COLLATE \"C\", namespace COLLATE \"C\"");
+	int n = cdp_store_run_latest("SELECT path, namespace, types FROM "
+								 "cdp_data.identifier_path "
+								 "ORDER BY path COLLATE \"C\", namespace COLLATE \"C\"");
 
 	old = MemoryContextSwitchTo(fresh->context);
 	fresh->paths = palloc0(sizeof(CdpIdentifierPath) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		CdpIdentifierPath *path = &fresh->paths[i];
-		bool		isnull;
-		Datum		types = cdp_store_value(i, 3, &isnull);
+		bool isnull;
+		Datum types = cdp_store_value(i, 3, &isnull);
 
 		path->path = cdp_store_text(i, 1);
 		path->parts = split_path(path->path, &path->nparts);
 		path->ns = cdp_store_text(i, 2);
 		if (!isnull)
 		{
-			Datum	   *elems;
-			bool	   *nulls;
+			Datum *elems;
+			bool *nulls;
 
 			deconstruct_array(DatumGetArrayTypeP(types), TEXTOID, -1, false,
 							  TYPALIGN_INT, &elems, &nulls, &path->ntypes);
@@ -66,7 +67,7 @@ static void
 load_ranks(CdpIngestConfig *fresh)
 {
 	MemoryContext old;
-	int			n = cdp_store_run_latest("SELECT name, rank FROM cdp_data.namespace");
+	int n = cdp_store_run_latest("SELECT name, rank FROM cdp_data.namespace");
 
 	old = MemoryContextSwitchTo(fresh->context);
 	fresh->ranks = palloc0(sizeof(CdpRank) * Max(n, 1));
@@ -82,7 +83,8 @@ load_ranks(CdpIngestConfig *fresh)
 static void
 load_partitions(CdpIngestConfig *fresh)
 {
-	int			n = cdp_store_run_latest("SELECT from_ts, to_ts FROM cdp_data.event_partition ORDER BY from_ts");
+	int n = cdp_store_run_latest("SELECT from_ts, to_ts FROM "
+								 "cdp_data.event_partition ORDER BY from_ts");
 
 	fresh->partitions = MemoryContextAlloc(fresh->context, sizeof(CdpRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)
@@ -130,12 +132,12 @@ bool
 cdp_partition_exists(TimestampTz ts)
 {
 	const CdpIngestConfig *c = cdp_ingest_config();
-	int			low = 0;
-	int			high = c->npartitions - 1;
+	int low = 0;
+	int high = c->npartitions - 1;
 
 	while (low <= high)
 	{
-		int			mid = (low + high) / 2;
+		int mid = (low + high) / 2;
 
 		if (ts < c->partitions[mid].from)
 			high = mid - 1;

@@ -13,18 +13,18 @@
 /* One place of a message where an identifier may be. */
 typedef struct CdpIdentifierPath
 {
-	const char *path;			/* "context.device.id" */
-	char	  **parts;
-	int			nparts;
+	const char *path; /* "context.device.id" */
+	char **parts;
+	int nparts;
 	const char *ns;
-	char	  **types;			/* message types; none: all */
-	int			ntypes;
+	char **types; /* message types; none: all */
+	int ntypes;
 } CdpIdentifierPath;
 
 typedef struct CdpRank
 {
 	const char *ns;
-	int			rank;
+	int rank;
 } CdpRank;
 
 /* [from, to) of one partition of events. */
@@ -36,19 +36,19 @@ typedef struct CdpRange
 
 typedef struct CdpIngestConfig
 {
-	uint64		generation;
+	uint64 generation;
 	MemoryContext context;
 	CdpIdentifierPath *paths;
-	int			npaths;
-	CdpRank    *ranks;
-	int			nranks;
-	CdpRange   *partitions;		/* ascending */
-	int			npartitions;
+	int npaths;
+	CdpRank *ranks;
+	int nranks;
+	CdpRange *partitions; /* ascending */
+	int npartitions;
 } CdpIngestConfig;
 
 extern const CdpIngestConfig *cdp_ingest_config(void);
-extern int	cdp_ingest_rank(const char *ns);
+extern int cdp_ingest_rank(const char *ns);
 extern bool cdp_partition_exists(TimestampTz ts);
-extern int	cdp_partition_ensure(TimestampTz from, TimestampTz to);
+extern int cdp_partition_ensure(TimestampTz from, TimestampTz to);
 
-#endif							/* CDP_INGEST_CONFIG_H */
+#endif /* CDP_INGEST_CONFIG_H */

@@ -44,57 +44,69 @@ static CdpPlan seen_plan = {
 	"INSERT INTO cdp_data.message_seen (source, key, content, received_at) "
 	"SELECT $1, u.key, u.content, u.at FROM unnest($2, $3, $4) u (key, content, at) "
 	"ORDER BY u.key ON CONFLICT DO NOTHING RETURNING key",
-	4, {TEXTOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID}, NULL
-};
+	4,
+	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
 
 static CdpPlan conflict_plan = {
 	"SELECT u.i FROM unnest($2, $3) WITH ORDINALITY u (key, content, i) "
 	"JOIN cdp_data.message_seen m ON m.source = $1 AND m.key = u.key AND m.content <> u.content",
-	3, {TEXTOID, UUIDARRAYOID, INT8ARRAYOID}, NULL
-};
+	3,
+	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan unsee_plan = {
 	"DELETE FROM cdp_data.message_seen m WHERE m.source = $1 AND m.key = ANY ($2)",
-	2, {TEXTOID, UUIDARRAYOID}, NULL
-};
+	2,
+	{TEXTOID, UUIDARRAYOID},
+	NULL};
 
 static CdpPlan event_plan = {
-	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, message_id, "
+	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, "
+	"message_id, "
 	"  properties, traits, context, extra, other_nodes) "
-	"SELECT u.ts, u.node, u.key, u.received, u.type, u.name, $13, u.message_id, u.properties, u.traits, "
+	"SELECT u.ts, u.node, u.key, u.received, u.type, u.name, $13, u.message_id, "
+	"u.properties, u.traits, "
 	"  u.context, u.extra, u.others::bigint[] "
 	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
-	"  u (ts, node, key, received, type, name, message_id, properties, traits, context, extra, others)",
-	13, {TIMESTAMPTZARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
-		JSONBARRAYOID, TEXTARRAYOID, TEXTOID}, NULL
-};
+	"  u (ts, node, key, received, type, name, message_id, properties, traits, context, "
+	"extra, others)",
+	13,
+	{TIMESTAMPTZARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+	 TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
+	 JSONBARRAYOID, TEXTARRAYOID, TEXTOID},
+	NULL};
 
 /* Sorted, so that two sessions refusing the same messages wait in one order. */
 static CdpPlan reject_plan = {
-	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, source, message_id, reason, detail, payload) "
+	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, source, message_id, reason, "
+	"detail, payload) "
 	"SELECT $6, $6, u.source, u.message_id, u.reason, u.detail, u.payload "
 	"FROM unnest($1, $2, $3, $4, $5) u (source, message_id, reason, detail, payload) "
 	"ORDER BY u.source, u.message_id, u.reason "
-	"ON CONFLICT (source, message_id, reason) DO UPDATE SET times = r.times + 1, last_at = excluded.last_at",
-	6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
-		TIMESTAMPTZOID}, NULL
-};
+	"ON CONFLICT (source, message_id, reason) DO UPDATE SET times = r.times + 1, last_at = "
+	"excluded.last_at",
+	6,
+	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
+	 TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan about_plan = {
 	"SELECT i.namespace, i.value FROM cdp_data.node n "
 	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
 	"LEFT JOIN cdp_data.namespace r ON r.name = i.namespace "
 	"WHERE n.profile_id = $1 ORDER BY coalesce(r.rank, 100), i.namespace, i.node_id LIMIT 1",
-	1, {INT8OID}, NULL
-};
+	1,
+	{INT8OID},
+	NULL};
 
 static CdpPlan all_plan = {
 	"SELECT i.namespace, i.value FROM cdp_data.node n "
 	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
 	"WHERE n.profile_id = $1 ORDER BY i.namespace, i.node_id",
-	1, {INT8OID}, NULL
-};
+	1,
+	{INT8OID},
+	NULL};
 
 /* A refusal to be written at the end of the batch. */
 typedef struct Refusal
@@ -103,16 +115,17 @@ typedef struct Refusal
 	const char *message_id;
 	const char *reason;
 	const char *detail;
-	Jsonb	   *payload;
+	Jsonb *payload;
 } Refusal;
 
 typedef struct Batch
 {
 	CdpMessage *messages;
-	int			n;
-	Oid			caller;
-	CdpGraph	graph;
-	List	   *refusals;
+	int n;
+	Oid caller;
+	int flags;
+	CdpGraph graph;
+	List *refusals;
 } Batch;
 
 static bool
@@ -121,11 +134,77 @@ is_consent(const CdpMessage *m)
 	return m->state != NULL;
 }
 
+/* Pushes a pair of an object, unless there is no value. */
+static void
+push_text(JsonbParseState **state, const char *key, const char *value)
+{
+	JsonbValue v;
+
+	if (value == NULL)
+		return;
+	v.type = jbvString;
+	v.val.string.val = unconstify(char *, key);
+	v.val.string.len = (int) strlen(key);
+	pushJsonbValue(state, WJB_KEY, &v);
+	v.val.string.val = unconstify(char *, value);
+	v.val.string.len = (int) strlen(value);
+	pushJsonbValue(state, WJB_VALUE, &v);
+}
+
+static void
+push_document(JsonbParseState **state, const char *key, Jsonb *document)
+{
+	JsonbValue v;
+
+	if (document == NULL)
+		return;
+	v.type = jbvString;
+	v.val.string.val = unconstify(char *, key);
+	v.val.string.len = (int) strlen(key);
+	pushJsonbValue(state, WJB_KEY, &v);
+	v.type = jbvBinary;
+	v.val.binary.data = &document->root;
+	v.val.binary.len = VARSIZE(document) - VARHDRSZ;
+	pushJsonbValue(state, WJB_VALUE, &v);
+}
+
+/* The message as it came, or as its call would be written as a message. */
+static Jsonb *
+payload_of(const CdpMessage *m)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue v;
+
+	if (m->payload)
+		return m->payload;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, "type", m->type);
+	push_text(&state, strcmp(m->type, "track") == 0 ? "event" : "name", m->name);
+	if (m->id_is_given)
+		push_text(&state, "messageId", m->message_id);
+	push_document(&state, "properties", m->properties);
+	push_document(&state, "traits", m->traits);
+	v.type = jbvString;
+	v.val.string.val = "identifiers";
+	v.val.string.len = (int) strlen(v.val.string.val);
+	pushJsonbValue(&state, WJB_KEY, &v);
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < m->nmentions; i++)
+	{
+		v.type = jbvString;
+		v.val.string.val = psprintf("%s:%s", m->mentions[i].ns, m->mentions[i].value);
+		v.val.string.len = (int) strlen(v.val.string.val);
+		pushJsonbValue(&state, WJB_ELEM, &v);
+	}
+	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 static void
 note_refusal(Batch *batch, const char *source, const char *message_id,
 			 const char *reason, const char *detail, Jsonb *payload)
 {
-	Refusal    *r = palloc(sizeof(Refusal));
+	Refusal *r = palloc(sizeof(Refusal));
 
 	r->source = source;
 	r->message_id = message_id;
@@ -145,9 +224,9 @@ resolve_about(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		int64		id;
-		Datum		args[1];
-		int			rows;
+		int64 id;
+		Datum args[1];
+		int rows;
 
 		if (m->about == 0 || m->status != CDP_ACCEPTED)
 			continue;
@@ -166,18 +245,18 @@ resolve_about(Batch *batch)
 		}
 		m->mention_room = m->nmentions + rows;
 		m->mentions = m->mentions ?
-			repalloc(m->mentions, sizeof(CdpMention) * m->mention_room) :
-			palloc(sizeof(CdpMention) * m->mention_room);
+						  repalloc(m->mentions, sizeof(CdpMention) * m->mention_room) :
+						  palloc(sizeof(CdpMention) * m->mention_room);
 		for (int r = 0; r < rows; r++)
 		{
 			CdpMention *mention = &m->mentions[m->nmentions];
-			bool		known = false;
+			bool known = false;
 
 			mention->ns = cdp_store_text(r, 1);
 			mention->value = cdp_store_text(r, 2);
 			for (int k = 0; k < m->nmentions && !known; k++)
 				known = strcmp(m->mentions[k].ns, mention->ns) == 0 &&
-					strcmp(m->mentions[k].value, mention->value) == 0;
+						strcmp(m->mentions[k].value, mention->value) == 0;
 			if (!known)
 				m->nmentions++;
 		}
@@ -199,9 +278,9 @@ ensure_partitions(Batch *batch)
 /* Entries of the batch's own hash of message keys. */
 typedef struct SeenEntry
 {
-	uint8		key[16];
-	int			first;			/* index of the first message with it */
-	bool		inserted;
+	uint8 key[16];
+	int first; /* index of the first message with it */
+	bool inserted;
 } SeenEntry;
 
 /*
@@ -211,17 +290,17 @@ typedef struct SeenEntry
 static void
 dedupe(Batch *batch)
 {
-	HASHCTL		ctl = {0};
-	HTAB	   *seen;
-	int			n = 0;
-	int			ndup = 0;
-	uint8		(*key)[16] = palloc(16 * Max(batch->n, 1));
-	int64	   *content = palloc(sizeof(int64) * Max(batch->n, 1));
+	HASHCTL ctl = {0};
+	HTAB *seen;
+	int n = 0;
+	int ndup = 0;
+	uint8(*key)[16] = palloc(16 * Max(batch->n, 1));
+	int64 *content = palloc(sizeof(int64) * Max(batch->n, 1));
 	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(batch->n, 1));
-	int		   *dup = palloc(sizeof(int) * Max(batch->n, 1));
+	int *dup = palloc(sizeof(int) * Max(batch->n, 1));
 	const char *source = batch->messages[0].source;
-	Datum		args[4];
-	int			rows;
+	Datum args[4];
+	int rows;
 
 	ctl.keysize = 16;
 	ctl.entrysize = sizeof(SeenEntry);
@@ -231,8 +310,8 @@ dedupe(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		SeenEntry  *entry;
-		bool		found;
+		SeenEntry *entry;
+		bool found;
 
 		if (m->status != CDP_ACCEPTED)
 			continue;
@@ -251,15 +330,15 @@ dedupe(Batch *batch)
 	if (n == 0)
 		return;
 	args[0] = CStringGetTextDatum(source);
-	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[2] = cdp_array_int64(content, n);
 	args[3] = cdp_array_timestamptz(at, n);
 	rows = cdp_store_run(&seen_plan, args, NULL, false, -1);
 	for (int r = 0; r < rows; r++)
 	{
-		bool		isnull;
-		Datum		d = cdp_store_value(r, 1, &isnull);
-		SeenEntry  *entry = hash_search(seen, DatumGetPointer(d), HASH_FIND, NULL);
+		bool isnull;
+		Datum d = cdp_store_value(r, 1, &isnull);
+		SeenEntry *entry = hash_search(seen, DatumGetPointer(d), HASH_FIND, NULL);
 
 		Assert(entry != NULL);
 		entry->inserted = true;
@@ -271,7 +350,7 @@ dedupe(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		SeenEntry  *entry;
+		SeenEntry *entry;
 
 		if (m->status == CDP_REJECTED)
 			continue;
@@ -284,9 +363,9 @@ dedupe(Batch *batch)
 		dup[n++] = i;
 	}
 	ndup = n;
-	if (ndup == 0)
+	if (ndup == 0 || (batch->flags & CDP_INGEST_QUIET_DUPLICATES))
 		return;
-	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, ndup);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, ndup);
 	args[2] = cdp_array_int64(content, ndup);
 	rows = cdp_store_run(&conflict_plan, args, NULL, false, -1);
 	for (int r = 0; r < rows; r++)
@@ -294,24 +373,24 @@ dedupe(Batch *batch)
 		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
 
 		note_refusal(batch, m->source, m->message_id, "conflicting_duplicate",
-					 "a message with this id and other content came first", m->payload);
+					 "a message with this id and other content came first", payload_of(m));
 	}
 }
 
 /* Entries of the batch's hash of identifiers. */
 typedef struct IdentKey
 {
-	uint8		key[16];
-	int			index;			/* into graph->idents */
+	uint8 key[16];
+	int index; /* into graph->idents */
 } IdentKey;
 
 static int
 compare_mentions(const void *a, const void *b, void *arg)
 {
-	CdpIdent   *idents = arg;
+	CdpIdent *idents = arg;
 	const CdpIdent *x = &idents[*(const int *) a];
 	const CdpIdent *y = &idents[*(const int *) b];
-	int			cmp;
+	int cmp;
 
 	if (x->rank != y->rank)
 		return x->rank < y->rank ? -1 : 1;
@@ -327,11 +406,11 @@ compare_mentions(const void *a, const void *b, void *arg)
 static void
 build_graph(Batch *batch)
 {
-	CdpGraph   *graph = &batch->graph;
-	uint64		seed = cdp_store_installation()->seed;
-	HASHCTL		ctl = {0};
-	HTAB	   *known;
-	int			room = 0;
+	CdpGraph *graph = &batch->graph;
+	uint64 seed = cdp_store_installation()->seed;
+	HASHCTL ctl = {0};
+	HTAB *known;
+	int room = 0;
 
 	for (int i = 0; i < batch->n; i++)
 		if (batch->messages[i].status != CDP_REJECTED)
@@ -346,7 +425,7 @@ build_graph(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		CdpLink    *link;
+		CdpLink *link;
 
 		m->link = -1;
 		if (m->status == CDP_REJECTED)
@@ -361,10 +440,10 @@ build_graph(Batch *batch)
 		link->message_id = m->message_id;
 		for (int k = 0; k < m->nmentions; k++)
 		{
-			uint8		key[16];
-			IdentKey   *entry;
-			CdpIdent   *ident;
-			bool		found;
+			uint8 key[16];
+			IdentKey *entry;
+			CdpIdent *ident;
+			bool found;
 
 			cdp_graph_key(seed, m->mentions[k].ns, m->mentions[k].value, key);
 			entry = hash_search(known, key, HASH_ENTER, &found);
@@ -384,7 +463,8 @@ build_graph(Batch *batch)
 				strcmp(ident->value, m->mentions[k].value) != 0)
 			{
 				cdp_message_reject(m, "key_collision",
-								   "an identifier has the key of another one; nothing is merged by it");
+								   "an identifier has the key of another one; nothing is "
+								   "merged by it");
 				link->dead = true;
 				break;
 			}
@@ -403,14 +483,14 @@ build_graph(Batch *batch)
 static void
 reject_collisions(Batch *batch)
 {
-	uint8		(*key)[16] = palloc(16 * batch->n);
-	int			n = 0;
-	Datum		args[2];
+	uint8(*key)[16] = palloc(16 * batch->n);
+	int n = 0;
+	Datum args[2];
 
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		CdpLink    *link;
+		CdpLink *link;
 
 		if (m->link < 0)
 			continue;
@@ -418,7 +498,8 @@ reject_collisions(Batch *batch)
 		for (int k = 0; k < link->n; k++)
 			if (batch->graph.idents[link->idents[k]].collides)
 				cdp_message_reject(m, "key_collision",
-								   "an identifier has the key of another one; nothing is merged by it");
+								   "an identifier has the key of another one; nothing is "
+								   "merged by it");
 		if (m->status != CDP_REJECTED)
 			continue;
 		link->dead = true;
@@ -429,26 +510,26 @@ reject_collisions(Batch *batch)
 		return;
 	/* a rejected message may come again, corrected, under its id */
 	args[0] = CStringGetTextDatum(batch->messages[0].source);
-	args[1] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	cdp_store_run(&unsee_plan, args, NULL, false, -1);
 }
 
 static void
 insert_events(Batch *batch)
 {
-	int			n = 0;
-	int			room = Max(batch->n, 1);
+	int n = 0;
+	int room = Max(batch->n, 1);
 	TimestampTz *ts = palloc(sizeof(TimestampTz) * room);
 	TimestampTz *received = palloc(sizeof(TimestampTz) * room);
-	int64	   *node = palloc(sizeof(int64) * room);
-	uint8		(*key)[16] = palloc(16 * room);
+	int64 *node = palloc(sizeof(int64) * room);
+	uint8(*key)[16] = palloc(16 * room);
 	const char **type = palloc(sizeof(char *) * room);
 	const char **name = palloc(sizeof(char *) * room);
 	const char **id = palloc(sizeof(char *) * room);
 	const char **others = palloc(sizeof(char *) * room);
-	Datum	   *docs[4];
-	bool	   *nulls[4];
-	Datum		args[13];
+	Datum *docs[4];
+	bool *nulls[4];
+	Datum args[13];
 
 	for (int d = 0; d < 4; d++)
 	{
@@ -458,8 +539,8 @@ insert_events(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		CdpLink    *link;
-		Jsonb	   *parts[4];
+		CdpLink *link;
+		Jsonb *parts[4];
 
 		if (m->status != CDP_ACCEPTED || is_consent(m))
 			continue;
@@ -498,7 +579,7 @@ insert_events(Batch *batch)
 		return;
 	args[0] = cdp_array_timestamptz(ts, n);
 	args[1] = cdp_array_int64(node, n);
-	args[2] = cdp_array_uuid((const uint8 (*)[16]) key, n);
+	args[2] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[3] = cdp_array_timestamptz(received, n);
 	args[4] = cdp_array_text(type, n);
 	args[5] = cdp_array_text(name, n);
@@ -514,11 +595,11 @@ insert_events(Batch *batch)
 static void
 fold_traits(Batch *batch)
 {
-	int			room = 0;
-	int			n = 0;
-	int			nrefused;
+	int room = 0;
+	int n = 0;
+	int nrefused;
 	CdpTraitChange *changes;
-	int		   *refused;
+	int *refused;
 
 	for (int i = 0; i < batch->n; i++)
 		if (batch->messages[i].status == CDP_ACCEPTED && batch->messages[i].traits &&
@@ -532,7 +613,7 @@ fold_traits(Batch *batch)
 	{
 		CdpMessage *m = &batch->messages[i];
 		JsonbIterator *it;
-		JsonbValue	key;
+		JsonbValue key;
 
 		if (m->status != CDP_ACCEPTED || m->traits == NULL ||
 			strcmp(m->type, "identify") != 0)
@@ -560,8 +641,10 @@ fold_traits(Batch *batch)
 
 		note_refusal(batch, m->source,
 					 psprintf("%s trait %s", m->message_id, c->name), "invalid_trait",
-					 psprintf("the value of trait \"%s\" does not fit its type; the rest of the message was taken", c->name),
-					 m->payload);
+					 psprintf("the value of trait \"%s\" does not fit its type; the rest of "
+							  "the message was taken",
+							  c->name),
+					 payload_of(m));
 	}
 }
 
@@ -569,9 +652,9 @@ fold_traits(Batch *batch)
 static int
 collect_activity(Batch *batch, CdpActivity **activity)
 {
-	CdpGraph   *graph = &batch->graph;
+	CdpGraph *graph = &batch->graph;
 	CdpActivity *all = palloc0(sizeof(CdpActivity) * Max(graph->nlocked, 1));
-	int			kept = 0;
+	int kept = 0;
 
 	for (int i = 0; i < graph->nlocked; i++)
 		all[i].profile_id = graph->locked[i].profile_id;
@@ -598,13 +681,13 @@ collect_activity(Batch *batch, CdpActivity **activity)
 static void
 apply_consent(Batch *batch)
 {
-	CdpGraph   *graph = &batch->graph;
+	CdpGraph *graph = &batch->graph;
 	CdpConsentRecord *records;
-	int			room = 0;
-	int			n = 0;
-	int64	   *changed = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	int			nchanged = 0;
-	int32	   *dead = palloc(sizeof(int32) * Max(graph->nmerges, 1));
+	int room = 0;
+	int n = 0;
+	int64 *changed = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int nchanged = 0;
+	int32 *dead = palloc(sizeof(int32) * Max(graph->nmerges, 1));
 
 	for (int i = 0; i < batch->n; i++)
 		if (batch->messages[i].status == CDP_ACCEPTED && is_consent(&batch->messages[i]))
@@ -613,7 +696,7 @@ apply_consent(Batch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
-		CdpLink    *link;
+		CdpLink *link;
 
 		if (m->status != CDP_ACCEPTED || !is_consent(m))
 			continue;
@@ -648,10 +731,10 @@ apply_consent(Batch *batch)
 static void
 evaluate_segments(Batch *batch)
 {
-	CdpGraph   *graph = &batch->graph;
-	int64	   *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	CdpEntry   *entries;
-	int			n;
+	CdpGraph *graph = &batch->graph;
+	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	CdpEntry *entries;
+	int n;
 
 	for (int i = 0; i < graph->nlocked; i++)
 		ids[i] = graph->locked[i].profile_id;
@@ -662,28 +745,28 @@ evaluate_segments(Batch *batch)
 static void
 write_refusals(List *refusals)
 {
-	int			n = list_length(refusals);
+	int n = list_length(refusals);
 	const char **source = palloc(sizeof(char *) * Max(n, 1));
 	const char **id = palloc(sizeof(char *) * Max(n, 1));
 	const char **reason = palloc(sizeof(char *) * Max(n, 1));
 	const char **detail = palloc(sizeof(char *) * Max(n, 1));
-	Datum	   *payload = palloc(sizeof(Datum) * Max(n, 1));
-	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
-	ListCell   *lc;
-	Datum		args[6];
-	int			kept = 0;
+	Datum *payload = palloc(sizeof(Datum) * Max(n, 1));
+	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
+	ListCell *lc;
+	Datum args[6];
+	int kept = 0;
 
 	if (n == 0)
 		return;
 	foreach(lc, refusals)
 	{
-		Refusal    *r = lfirst(lc);
-		bool		twice = false;
+		Refusal *r = lfirst(lc);
+		bool twice = false;
 
 		/* ON CONFLICT cannot count one row twice in a statement */
 		for (int i = 0; i < kept && !twice && r->message_id; i++)
 			twice = id[i] && strcmp(source[i], r->source) == 0 &&
-				strcmp(id[i], r->message_id) == 0 && strcmp(reason[i], r->reason) == 0;
+					strcmp(id[i], r->message_id) == 0 && strcmp(reason[i], r->reason) == 0;
 		if (twice)
 			continue;
 		source[kept] = r->source;
@@ -707,7 +790,7 @@ void
 cdp_ingest_reject(const char *source, const char *message_id,
 				  const char *reason, const char *detail, Jsonb *payload)
 {
-	Refusal		r = {source, message_id, reason, detail, payload};
+	Refusal r = {source, message_id, reason, detail, payload};
 
 	write_refusals(list_make1(&r));
 }
@@ -718,12 +801,12 @@ cdp_ingest_reject(const char *source, const char *message_id,
  * cdp_store_enter(); caller is the role that consent records name.
  */
 void
-cdp_ingest_batch(CdpMessage *messages, int n, Oid caller)
+cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 {
-	Batch		batch = {.messages = messages, .n = n, .caller = caller};
+	Batch batch = {.messages = messages, .n = n, .caller = caller, .flags = flags};
 	CdpActivity *activity;
-	int			nactivity;
-	bool		work = false;
+	int nactivity;
+	bool work = false;
 
 	if (n == 0)
 		return;
@@ -743,7 +826,7 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller)
 
 		if (m->status == CDP_REJECTED)
 			note_refusal(&batch, m->source, m->id_is_given ? m->message_id : NULL,
-						 m->reason, m->detail, m->payload);
+						 m->reason, m->detail, payload_of(m));
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 			m->profile_id = batch.graph.idents[batch.graph.links[m->link].idents[0]].profile_id;
 	}

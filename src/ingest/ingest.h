@@ -7,9 +7,15 @@
 
 #include "ingest/message.h"
 
-extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller);
+/*
+ * How a batch is taken.  A backfill reads rows that the trigger may have
+ * captured in an earlier shape: that is no conflict worth recording.
+ */
+#define CDP_INGEST_QUIET_DUPLICATES 0x01
+
+extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);
 extern void cdp_ingest_reject(const char *source, const char *message_id,
 							  const char *reason, const char *detail,
 							  Jsonb *payload);
 
-#endif							/* CDP_INGEST_INGEST_H */
+#endif /* CDP_INGEST_INGEST_H */

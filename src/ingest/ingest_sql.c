@@ -47,7 +47,7 @@ status_name(CdpStatus status)
 static char *
 name_argument(FunctionCallInfo fcinfo, int arg, const char *what)
 {
-	char	   *name;
+	char *name;
 
 	if (PG_ARGISNULL(arg))
 		ereport(ERROR,
@@ -66,20 +66,20 @@ Datum
 cdp_ingest(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Jsonb	   *payload = PG_GETARG_JSONB_P(0);
-	char	   *source = name_argument(fcinfo, 1, "source");
-	CdpStore	store;
+	Jsonb *payload = PG_GETARG_JSONB_P(0);
+	char *source = name_argument(fcinfo, 1, "source");
+	CdpStore store;
 	CdpMessage *messages;
-	int			n;
+	int n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	cdp_store_enter(&store);
 	messages = cdp_message_parse_payload(payload, source, cdp_now(), &n);
-	cdp_ingest_batch(messages, n, store.caller);
+	cdp_ingest_batch(messages, n, store.caller, 0);
 	for (int i = 0; i < n; i++)
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false, false, false};
+		Datum values[3];
+		bool nulls[3] = {false, false, false};
 
 		values[0] = CStringGetTextDatum(messages[i].message_id);
 		nulls[0] = messages[i].status == CDP_REJECTED && !messages[i].id_is_given;
@@ -119,7 +119,7 @@ start_message(CdpMessage *m, const char *type, const CdpWho *who,
 		cdp_message_make_id(m);
 	else
 	{
-		char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(id_arg));
+		char *id = text_to_cstring(PG_GETARG_TEXT_PP(id_arg));
 
 		if (id[0] == '\0' || strlen(id) > CDP_MAX_MESSAGE_ID)
 			ereport(ERROR,
@@ -169,11 +169,12 @@ content_of(const CdpMessage *m, const Jsonb *document)
 static int64
 take(CdpMessage *m, Oid caller)
 {
-	cdp_ingest_batch(m, 1, caller);
+	cdp_ingest_batch(m, 1, caller, 0);
 	if (m->status == CDP_REJECTED)
 		ereport(ERROR,
 				(errcode(strcmp(m->reason, "unknown_profile") == 0 ?
-						 ERRCODE_NO_DATA_FOUND : ERRCODE_INVALID_PARAMETER_VALUE),
+							 ERRCODE_NO_DATA_FOUND :
+							 ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the message was refused: %s", m->reason),
 				 errdetail("%s.", m->detail)));
 	return m->profile_id;
@@ -182,7 +183,7 @@ take(CdpMessage *m, Oid caller)
 static Jsonb *
 object_argument(FunctionCallInfo fcinfo, int arg, const char *what)
 {
-	Jsonb	   *document;
+	Jsonb *document;
 
 	if (PG_ARGISNULL(arg))
 		return NULL;
@@ -197,13 +198,13 @@ object_argument(FunctionCallInfo fcinfo, int arg, const char *what)
 /* cdp.track(who, event, properties, at, message_id, source) */
 CDP_WHO_OVERLOADS(cdp_track)
 {
-	CdpWho		who;
-	CdpStore	store;
-	CdpMessage	m;
-	char	   *event;
-	char	   *source = name_argument(fcinfo, 5, "source");
-	Jsonb	   *properties = object_argument(fcinfo, 2, "properties");
-	int64		id;
+	CdpWho who;
+	CdpStore store;
+	CdpMessage m;
+	char *event;
+	char *source = name_argument(fcinfo, 5, "source");
+	Jsonb *properties = object_argument(fcinfo, 2, "properties");
+	int64 id;
 
 	cdp_who_read(fcinfo, 0, kind, &who);
 	if (PG_ARGISNULL(1))
@@ -228,12 +229,12 @@ CDP_WHO_OVERLOADS(cdp_track)
 /* cdp.identify(who, traits, at, message_id, source) */
 CDP_WHO_OVERLOADS(cdp_identify)
 {
-	CdpWho		who;
-	CdpStore	store;
-	CdpMessage	m;
-	char	   *source = name_argument(fcinfo, 4, "source");
-	Jsonb	   *traits = object_argument(fcinfo, 1, "traits");
-	int64		id;
+	CdpWho who;
+	CdpStore store;
+	CdpMessage m;
+	char *source = name_argument(fcinfo, 4, "source");
+	Jsonb *traits = object_argument(fcinfo, 1, "traits");
+	int64 id;
 
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
@@ -255,13 +256,13 @@ CDP_WHO_OVERLOADS(cdp_identify)
 /* cdp.set_consent(who, purpose, state, at, valid_until, source, message_id) */
 CDP_WHO_OVERLOADS(cdp_set_consent)
 {
-	CdpWho		who;
-	CdpStore	store;
-	CdpMessage	m;
-	char	   *purpose = name_argument(fcinfo, 1, "purpose");
-	char	   *state = name_argument(fcinfo, 2, "state");
-	char	   *source = name_argument(fcinfo, 5, "source");
-	int64		id;
+	CdpWho who;
+	CdpStore store;
+	CdpMessage m;
+	char *purpose = name_argument(fcinfo, 1, "purpose");
+	char *state = name_argument(fcinfo, 2, "state");
+	char *source = name_argument(fcinfo, 5, "source");
+	int64 id;
 
 	cdp_who_read(fcinfo, 0, kind, &who);
 	if (!cdp_consent_state_is_known(state))

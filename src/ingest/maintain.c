@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "ingest/capture.h"
 #include "ingest/config.h"
+#include "ingest/ingest.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -45,43 +46,46 @@ static CdpPlan take_plan = {
 	"FROM cdp_data.task t JOIN cdp_data.attachment a ON a.attachment_id = t.target "
 	"WHERE t.kind = 'backfill' AND t.state IN ('waiting', 'running') "
 	"ORDER BY t.task_id LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
-	0, {0}, NULL
-};
+	0,
+	{0},
+	NULL};
 
 static CdpPlan progress_plan = {
-	"UPDATE cdp_data.task SET state = $2, position = coalesce($3, position), done_rows = done_rows + $4, "
+	"UPDATE cdp_data.task SET state = $2, position = coalesce($3, position), done_rows = "
+	"done_rows + $4, "
 	"  error = $5, updated_at = $6 WHERE task_id = $1",
-	6, {INT4OID, TEXTOID, JSONBOID, INT8OID, TEXTOID, TIMESTAMPTZOID}, NULL
-};
+	6,
+	{INT4OID, TEXTOID, JSONBOID, INT8OID, TEXTOID, TIMESTAMPTZOID},
+	NULL};
 
 typedef struct Backfill
 {
-	int32		task_id;
-	Datum		position;		/* jsonb array of the last key */
-	bool		fresh;			/* no position yet */
-	Oid			table;
-	char	   *expression;
-	char	   *source;
-	char	  **keys;
-	int			nkeys;
+	int32 task_id;
+	Datum position; /* jsonb array of the last key */
+	bool fresh; /* no position yet */
+	Oid table;
+	char *expression;
+	char *source;
+	char **keys;
+	int nkeys;
 } Backfill;
 
 static bool
 take_backfill(Backfill *b)
 {
 	MemoryContext context = CurrentMemoryContext;
-	CdpStore	store;
-	bool		found;
+	CdpStore store;
+	bool found;
 
 	cdp_store_enter(&store);
 	found = cdp_store_run(&take_plan, NULL, NULL, false, -1) == 1;
 	if (found)
 	{
-		bool		isnull;
+		bool isnull;
 		MemoryContext old = MemoryContextSwitchTo(context);
-		Datum		d;
-		Datum	   *elems;
-		bool	   *nulls;
+		Datum d;
+		Datum *elems;
+		bool *nulls;
 
 		b->task_id = (int32) cdp_store_int64(0, 1);
 		d = cdp_store_value(0, 2, &b->fresh);
@@ -105,9 +109,9 @@ static void
 report(const Backfill *b, const char *state, Datum position, int64 rows,
 	   const char *error)
 {
-	CdpStore	store;
-	Datum		args[6];
-	char		nulls[7] = "      ";
+	CdpStore store;
+	Datum args[6];
+	char nulls[7] = "      ";
 
 	cdp_store_enter(&store);
 	args[0] = Int32GetDatum(b->task_id);
@@ -131,7 +135,7 @@ backfill_query(const Backfill *b)
 	StringInfoData sql;
 	StringInfoData keys;
 	StringInfoData after;
-	char	   *table;
+	char *table;
 
 	table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(b->table)),
 									   get_rel_name(b->table));
@@ -140,7 +144,7 @@ backfill_query(const Backfill *b)
 	initStringInfo(&after);
 	for (int i = 0; i < b->nkeys; i++)
 	{
-		AttrNumber	attnum = get_attnum(b->table, b->keys[i]);
+		AttrNumber attnum = get_attnum(b->table, b->keys[i]);
 
 		if (attnum == InvalidAttrNumber)
 			ereport(ERROR,
@@ -168,14 +172,14 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(b->table));
-	Oid			owner;
-	Oid			save_user;
-	int			save_sec;
-	int			level;
-	Oid			types[1] = {JSONBOID};
-	Datum		args[1] = {b->position};
-	int			n;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(b->table));
+	Oid owner;
+	Oid save_user;
+	int save_sec;
+	int level;
+	Oid types[1] = {JSONBOID};
+	Datum args[1] = {b->position};
+	int n;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
@@ -199,7 +203,7 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 	*documents = palloc(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		(*documents)[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(cdp_store_value(i, 1, &isnull)));
 		if (i == n - 1)
@@ -218,7 +222,7 @@ step_backfill(void)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	Backfill	b;
+	Backfill b;
 
 	if (!take_backfill(&b))
 		return false;
@@ -226,11 +230,12 @@ step_backfill(void)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		Datum	   *documents;
-		Datum		position = (Datum) 0;
-		int			n = read_backfill(&b, &documents, &position);
+		Datum *documents;
+		Datum position = (Datum) 0;
+		int n = read_backfill(&b, &documents, &position);
 
-		cdp_capture_documents(documents, n, b.source, false);
+		cdp_capture_documents(documents, n, b.source, false,
+							  CDP_INGEST_QUIET_DUPLICATES);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -238,7 +243,7 @@ step_backfill(void)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
@@ -261,9 +266,9 @@ step_backfill(void)
 static bool
 step_partitions(void)
 {
-	CdpStore	store;
+	CdpStore store;
 	TimestampTz now = cdp_now();
-	bool		missing;
+	bool missing;
 
 	cdp_store_enter(&store);
 	missing = !cdp_partition_exists(now) || !cdp_partition_exists(now + AHEAD);
@@ -288,9 +293,9 @@ cdp_maintain_step(PG_FUNCTION_ARGS)
 Datum
 cdp_maintain(PG_FUNCTION_ARGS)
 {
-	bool		atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		((CallContext *) fcinfo->context)->atomic;
-	int			seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
+	bool atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+				  ((CallContext *) fcinfo->context)->atomic;
+	int seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
 	TimestampTz end = GetCurrentTimestamp() + (int64) seconds * USECS_PER_SEC;
 
 	if (seconds < 0)
@@ -301,7 +306,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
 	for (;;)
 	{
-		bool		more;
+		bool more;
 
 		CHECK_FOR_INTERRUPTS();
 		PushActiveSnapshot(GetTransactionSnapshot());

@@ -66,7 +66,7 @@ field(JsonbContainer *object, const char *name)
 static char *
 scalar(JsonbValue *v, int *len)
 {
-	char	   *text = NULL;
+	char *text = NULL;
 
 	if (v->type == jbvString)
 	{
@@ -99,7 +99,7 @@ static bool
 is_array(JsonbValue *v)
 {
 	return v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data) &&
-		!JsonContainerIsScalar(v->val.binary.data);
+		   !JsonContainerIsScalar(v->val.binary.data);
 }
 
 /*
@@ -112,9 +112,9 @@ cdp_message_mention(CdpMessage *m, const char *ns, int nslen,
 {
 	StringInfoData text;
 	const char *reason;
-	char	   *colon;
+	char *colon;
 	CdpMention *mention;
-	bool		blank = true;
+	bool blank = true;
 
 	for (int i = 0; i < valuelen && blank; i++)
 		blank = value[i] == ' ' || value[i] == '\t' || value[i] == '\n' || value[i] == '\r';
@@ -143,8 +143,8 @@ cdp_message_mention(CdpMessage *m, const char *ns, int nslen,
 	{
 		m->mention_room = Max(4, m->mention_room * 2);
 		m->mentions = m->mentions ?
-			repalloc(m->mentions, sizeof(CdpMention) * m->mention_room) :
-			palloc(sizeof(CdpMention) * m->mention_room);
+						  repalloc(m->mentions, sizeof(CdpMention) * m->mention_room) :
+						  palloc(sizeof(CdpMention) * m->mention_room);
 	}
 	mention = &m->mentions[m->nmentions++];
 	mention->ns = text.data;
@@ -176,8 +176,8 @@ static void
 mention_value(CdpMessage *m, const char *ns, int nslen, JsonbValue *v,
 			  const char *place)
 {
-	int			len;
-	char	   *text = scalar(v, &len);
+	int len;
+	char *text = scalar(v, &len);
 
 	if (text == NULL)
 		cdp_message_reject(m, "invalid_identifier",
@@ -193,7 +193,7 @@ mention_external(CdpMessage *m, JsonbContainer *message)
 	JsonbValue *context = field(message, "context");
 	JsonbValue *list;
 	JsonbIterator *it;
-	JsonbValue	item;
+	JsonbValue item;
 	JsonbIteratorToken token;
 
 	if (context == NULL || !is_object(context))
@@ -261,7 +261,7 @@ find_identifiers(CdpMessage *m, JsonbContainer *message)
 	{
 		const CdpIdentifierPath *path = &config->paths[i];
 		JsonbValue *v;
-		bool		applies = path->ntypes == 0;
+		bool applies = path->ntypes == 0;
 
 		for (int t = 0; t < path->ntypes && !applies; t++)
 			applies = strcmp(path->types[t], m->type) == 0;
@@ -280,7 +280,7 @@ static bool
 read_time(CdpMessage *m, JsonbValue *v, const char *name, TimestampTz *ts, bool *found)
 {
 	const char *reason = "neither text nor number";
-	bool		ok = false;
+	bool ok = false;
 
 	*found = v != NULL;
 	if (v == NULL)
@@ -289,12 +289,12 @@ read_time(CdpMessage *m, JsonbValue *v, const char *name, TimestampTz *ts, bool 
 		ok = cdp_core_parse_timestamp(v->val.string.val, v->val.string.len, ts, &reason);
 	else if (v->type == jbvNumeric)
 	{
-		int			len;
-		char	   *text = scalar(v, &len);
-		double		number;
+		int len;
+		char *text = scalar(v, &len);
+		double number;
 
 		ok = cdp_core_parse_float8(text, len, &number) &&
-			cdp_core_epoch_to_timestamp(number, ts);
+			 cdp_core_epoch_to_timestamp(number, ts);
 		reason = "not a plausible number of seconds or milliseconds";
 	}
 	if (!ok)
@@ -307,7 +307,7 @@ read_time(CdpMessage *m, JsonbValue *v, const char *name, TimestampTz *ts, bool 
 static void
 push_pair(JsonbParseState **state, const char *key, JsonbValue *value)
 {
-	JsonbValue	k;
+	JsonbValue k;
 
 	k.type = jbvString;
 	k.val.string.val = unconstify(char *, key);
@@ -323,8 +323,7 @@ has_place(const char *key, int len)
 	static const char *const keys[] = {
 		"type", "action", "event", "name", "messageId", "message_id",
 		"timestamp", "originalTimestamp", "sentAt", "receivedAt",
-		"properties", "traits", "context"
-	};
+		"properties", "traits", "context"};
 
 	for (int i = 0; i < (int) lengthof(keys); i++)
 		if ((int) strlen(keys[i]) == len && memcmp(keys[i], key, len) == 0)
@@ -337,8 +336,7 @@ static bool
 varies(const char *key, int len)
 {
 	static const char *const keys[] = {
-		"sentAt", "receivedAt", "timestamp", "_metadata", "writeKey"
-	};
+		"sentAt", "receivedAt", "timestamp", "_metadata", "writeKey"};
 
 	for (int i = 0; i < (int) lengthof(keys); i++)
 		if ((int) strlen(keys[i]) == len && memcmp(keys[i], key, len) == 0)
@@ -356,10 +354,10 @@ sweep(CdpMessage *m, JsonbContainer *message, JsonbValue *clamped)
 	JsonbIterator *it = JsonbIteratorInit(message);
 	JsonbParseState *extra = NULL;
 	JsonbParseState *stable = NULL;
-	JsonbValue	key;
-	JsonbValue	value;
-	int			n = 0;
-	Jsonb	   *kept;
+	JsonbValue key;
+	JsonbValue value;
+	int n = 0;
+	Jsonb *kept;
 
 	pushJsonbValue(&extra, WJB_BEGIN_OBJECT, NULL);
 	pushJsonbValue(&stable, WJB_BEGIN_OBJECT, NULL);
@@ -414,8 +412,8 @@ static void
 read_id(CdpMessage *m, JsonbContainer *message)
 {
 	JsonbValue *v = field(message, "messageId");
-	int			len;
-	char	   *text;
+	int len;
+	char *text;
 
 	if (v == NULL)
 		v = field(message, "message_id");
@@ -429,7 +427,9 @@ read_id(CdpMessage *m, JsonbContainer *message)
 	{
 		cdp_message_make_id(m);
 		cdp_message_reject(m, "invalid_message_id",
-						   psprintf("messageId must be text of 1 to %d bytes", CDP_MAX_MESSAGE_ID));
+						   psprintf("messageId must be text of 1 to %d "
+									"bytes",
+									CDP_MAX_MESSAGE_ID));
 		return;
 	}
 	m->message_id = text;
@@ -440,12 +440,11 @@ static void
 read_type(CdpMessage *m, JsonbContainer *message)
 {
 	static const char *const types[] = {
-		"identify", "track", "page", "screen", "group", "alias"
-	};
+		"identify", "track", "page", "screen", "group", "alias"};
 	JsonbValue *v = field(message, "type");
 
 	if (v == NULL)
-		v = field(message, "action");	/* the specification's older spelling */
+		v = field(message, "action"); /* the specification's older spelling */
 	if (v == NULL)
 	{
 		cdp_message_reject(m, "missing_type", "the message has no type");
@@ -463,9 +462,9 @@ read_type(CdpMessage *m, JsonbContainer *message)
 static void
 read_name(CdpMessage *m, JsonbContainer *message)
 {
-	bool		is_track = strcmp(m->type, "track") == 0;
+	bool is_track = strcmp(m->type, "track") == 0;
 	JsonbValue *v = field(message, is_track ? "event" : "name");
-	int			len = 0;
+	int len = 0;
 
 	if (v != NULL)
 	{
@@ -474,7 +473,9 @@ read_name(CdpMessage *m, JsonbContainer *message)
 		{
 			m->name = NULL;
 			cdp_message_reject(m, "invalid_event",
-							   psprintf("the name must be text of at most %d bytes", CDP_MAX_EVENT_NAME));
+							   psprintf("the name must be text of at most %d "
+										"bytes",
+										CDP_MAX_EVENT_NAME));
 			return;
 		}
 	}
@@ -505,16 +506,17 @@ read_times(CdpMessage *m, JsonbContainer *message, const char *batch_sent_at,
 				original = 0,
 				sent = 0,
 				received = now;
-	bool		has_claimed,
-				has_original,
-				has_sent,
-				has_received;
+	bool has_claimed,
+		has_original,
+		has_sent,
+		has_received;
 	JsonbValue *timestamp = field(message, "timestamp");
 
 	*clamped = NULL;
 	m->received_at = m->ts = now;
 	if (!read_time(m, timestamp, "timestamp", &claimed, &has_claimed) ||
-		!read_time(m, field(message, "originalTimestamp"), "originalTimestamp", &original, &has_original) ||
+		!read_time(m, field(message, "originalTimestamp"), "originalTimestamp", &original,
+				   &has_original) ||
 		!read_time(m, field(message, "sentAt"), "sentAt", &sent, &has_sent) ||
 		!read_time(m, field(message, "receivedAt"), "receivedAt", &received, &has_received))
 		return;
@@ -602,7 +604,8 @@ cdp_message_parse(CdpMessage *m, JsonbValue *value, const char *batch_sent_at,
 	find_identifiers(m, message);
 	if (m->status != CDP_REJECTED && m->nmentions == 0)
 		cdp_message_reject(m, "no_identifier",
-						   "the message names nobody: no userId, anonymousId or other identifier");
+						   "the message names nobody: no userId, anonymousId or other "
+						   "identifier");
 	sweep(m, message, clamped);
 }
 
@@ -614,14 +617,14 @@ CdpMessage *
 cdp_message_parse_payload(Jsonb *payload, const char *source, TimestampTz now,
 						  int *n)
 {
-	JsonbValue	root;
+	JsonbValue root;
 	JsonbValue *list = NULL;
 	JsonbValue *sent = NULL;
 	CdpMessage *messages;
 	JsonbIterator *it;
-	JsonbValue	item;
+	JsonbValue item;
 	JsonbIteratorToken token;
-	int			count;
+	int count;
 
 	root.type = jbvBinary;
 	root.val.binary.data = &payload->root;
@@ -638,7 +641,7 @@ cdp_message_parse_payload(Jsonb *payload, const char *source, TimestampTz now,
 	}
 	if (list == NULL)
 	{
-		JsonbValue	one;
+		JsonbValue one;
 
 		messages = palloc(sizeof(CdpMessage));
 		if (!JsonbExtractScalar(&payload->root, &one))

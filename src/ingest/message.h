@@ -19,37 +19,37 @@ typedef enum CdpStatus
 typedef struct CdpMessage
 {
 	/* from the message */
-	const char *type;			/* identify, track, page ...; consent is ours */
-	const char *name;			/* event or page name, may be NULL */
+	const char *type; /* identify, track, page ...; consent is ours */
+	const char *name; /* event or page name, may be NULL */
 	const char *source;
-	const char *message_id;		/* given or made up */
-	bool		id_is_given;
+	const char *message_id; /* given or made up */
+	bool id_is_given;
 	TimestampTz ts;
 	TimestampTz received_at;
-	Jsonb	   *properties;		/* each may be NULL */
-	Jsonb	   *traits;
-	Jsonb	   *context;
-	Jsonb	   *extra;
-	Jsonb	   *payload;		/* the whole message, for refusals */
-	uint64		content;		/* hash of what must not differ in a retry */
+	Jsonb *properties; /* each may be NULL */
+	Jsonb *traits;
+	Jsonb *context;
+	Jsonb *extra;
+	Jsonb *payload; /* the whole message, for refusals */
+	uint64 content; /* hash of what must not differ in a retry */
 	CdpMention *mentions;
-	int			nmentions;
-	int			mention_room;	/* entries allocated */
-	int64		about;			/* profile id instead of mentions, or 0 */
+	int nmentions;
+	int mention_room; /* entries allocated */
+	int64 about; /* profile id instead of mentions, or 0 */
 
 	/* consent only */
-	int32		purpose_id;
+	int32 purpose_id;
 	const char *state;
 	TimestampTz valid_until;
 
 	/* outcome */
-	CdpStatus	status;
-	const char *reason;			/* of a refusal: a fixed word */
-	const char *detail;			/* a sentence without personal data */
-	int64		profile_id;
-	uint8		key[16];
-	bool		claimed;		/* its row in message_seen is ours */
-	int			link;			/* index in the graph, -1 without */
+	CdpStatus status;
+	const char *reason; /* of a refusal: a fixed word */
+	const char *detail; /* a sentence without personal data */
+	int64 profile_id;
+	uint8 key[16];
+	bool claimed; /* its row in message_seen is ours */
+	int link; /* index in the graph, -1 without */
 } CdpMessage;
 
 extern void cdp_message_reject(CdpMessage *m, const char *reason,
@@ -66,4 +66,4 @@ extern void cdp_message_parse(CdpMessage *m, JsonbValue *value,
 extern CdpMessage *cdp_message_parse_payload(Jsonb *payload, const char *source,
 											 TimestampTz now, int *n);
 
-#endif							/* CDP_INGEST_MESSAGE_H */
+#endif /* CDP_INGEST_MESSAGE_H */

@@ -26,23 +26,29 @@ PG_FUNCTION_INFO_V1(cdp_create_partitions);
 
 static CdpPlan lock_plan = {
 	"SELECT pg_advisory_xact_lock('cdp_data.event'::regclass::oid::bigint)",
-	0, {0}, NULL
-};
+	0,
+	{0},
+	NULL};
 
 /* All bounds in UTC, so that they do not depend on who creates them. */
 static CdpPlan missing_plan = {
 	"SELECT g AT TIME ZONE 'UTC', (g + ('1 ' || $3)::interval) AT TIME ZONE 'UTC', "
-	"  'event_' || to_char(g, CASE $3 WHEN 'year' THEN 'YYYY' WHEN 'month' THEN 'YYYYMM' ELSE 'YYYYMMDD' END) "
-	"FROM generate_series(date_trunc($3, $1 AT TIME ZONE 'UTC'), $2 AT TIME ZONE 'UTC', ('1 ' || $3)::interval) g "
-	"WHERE NOT EXISTS (SELECT FROM cdp_data.event_partition p WHERE p.from_ts < (g + ('1 ' || $3)::interval) AT TIME ZONE 'UTC' "
+	"  'event_' || to_char(g, CASE $3 WHEN 'year' THEN 'YYYY' WHEN 'month' THEN 'YYYYMM' "
+	"ELSE 'YYYYMMDD' END) "
+	"FROM generate_series(date_trunc($3, $1 AT TIME ZONE 'UTC'), $2 AT TIME ZONE 'UTC', ('1 "
+	"' || $3)::interval) g "
+	"WHERE NOT EXISTS (SELECT FROM cdp_data.event_partition p WHERE p.from_ts < (g + ('1 ' "
+	"|| $3)::interval) AT TIME ZONE 'UTC' "
 	"  AND p.to_ts > g AT TIME ZONE 'UTC')",
-	3, {TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}, NULL
-};
+	3,
+	{TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
+	NULL};
 
 static CdpPlan record_plan = {
 	"INSERT INTO cdp_data.event_partition (name, from_ts, to_ts) VALUES ($1::name, $2, $3)",
-	3, {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}, NULL
-};
+	3,
+	{TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	NULL};
 
 static char *
 utc_literal(TimestampTz ts)
@@ -50,18 +56,23 @@ utc_literal(TimestampTz ts)
 	/* exact and independent of DateStyle and TimeZone */
 	return psprintf("'epoch'::timestamptz + " INT64_FORMAT " * interval '1 second'",
 					ts / USECS_PER_SEC +
-					(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
+						(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY);
 }
 
 static void
 create_one(const char *name, TimestampTz from, TimestampTz to)
 {
 	const char *q = quote_identifier(name);
-	Datum		args[3];
+	Datum args[3];
 
-	cdp_store_execute(psprintf("CREATE TABLE cdp_data.%s (LIKE cdp_data.event INCLUDING DEFAULTS INCLUDING STORAGE)", q));
-	cdp_store_execute(psprintf("SELECT cdp.guard(%s, 'cdp.allowed_node(node_id)')", quote_literal_cstr(name)));
-	cdp_store_execute(psprintf("ALTER TABLE cdp_data.event ATTACH PARTITION cdp_data.%s FOR VALUES FROM (%s) TO (%s)",
+	cdp_store_execute(psprintf("CREATE TABLE cdp_data.%s (LIKE cdp_data.event INCLUDING "
+							   "DEFAULTS INCLUDING STORAGE)",
+							   q));
+	cdp_store_execute(psprintf("SELECT cdp.guard(%s, "
+							   "'cdp.allowed_node(node_id)')",
+							   quote_literal_cstr(name)));
+	cdp_store_execute(psprintf("ALTER TABLE cdp_data.event ATTACH PARTITION cdp_data.%s FOR "
+							   "VALUES FROM (%s) TO (%s)",
 							   q, utc_literal(from), utc_literal(to)));
 	args[0] = CStringGetTextDatum(name);
 	args[1] = TimestampTzGetDatum(from);
@@ -77,10 +88,10 @@ int
 cdp_partition_ensure(TimestampTz from, TimestampTz to)
 {
 	const char *interval = cdp_store_installation()->partition_interval;
-	Datum		args[3];
-	int			n;
-	char	  **names;
-	CdpRange   *ranges;
+	Datum args[3];
+	int n;
+	char **names;
+	CdpRange *ranges;
 
 	cdp_store_run(&lock_plan, NULL, NULL, false, -1);
 	args[0] = TimestampTzGetDatum(from);
@@ -106,8 +117,8 @@ cdp_create_partitions(PG_FUNCTION_ARGS)
 {
 	TimestampTz from = PG_GETARG_TIMESTAMPTZ(0);
 	TimestampTz to = PG_GETARG_TIMESTAMPTZ(1);
-	CdpStore	store;
-	int			n;
+	CdpStore store;
+	int n;
 
 	if (TIMESTAMP_NOT_FINITE(from) || TIMESTAMP_NOT_FINITE(to) ||
 		from < CDP_MIN_EVENT_TIME || to < from ||

@@ -30,44 +30,46 @@ PG_FUNCTION_INFO_V1(cdp_backfill_trait);
 typedef struct Patch
 {
 	const CdpTraitChange *change;
-	const CdpTrait *trait;		/* NULL: undeclared */
-	char	   *text;			/* canonical, declared traits; NULL unsets */
-	int			namelen;
+	const CdpTrait *trait; /* NULL: undeclared */
+	char *text; /* canonical, declared traits; NULL unsets */
+	int namelen;
 } Patch;
 
 /* One person under the fold. */
 typedef struct Person
 {
-	int64		profile_id;
-	Jsonb	   *traits;
-	Jsonb	   *meta;
-	Patch	   *patches;
-	int			npatches;
+	int64 profile_id;
+	Jsonb *traits;
+	Jsonb *meta;
+	Patch *patches;
+	int npatches;
 } Person;
 
 /* Statements whose text lists the declared traits, for one generation. */
 static struct
 {
-	uint64		generation;
+	uint64 generation;
 	MemoryContext context;
-	CdpPlan		read;
-	CdpPlan		write;
-}			dynamic;
+	CdpPlan read;
+	CdpPlan write;
+} dynamic;
 
 static CdpPlan create_plan = {
 	"WITH made AS (INSERT INTO cdp_data.profile (profile_id, ord, created_at) "
 	"  SELECT u.id, u.ord, $3 FROM unnest($1, $2) u (id, ord) RETURNING profile_id, ord) "
 	"INSERT INTO cdp_data.profile_state (profile_id, ord) SELECT m.profile_id, m.ord FROM made m",
-	3, {INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID}, NULL
-};
+	3,
+	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan count_plan = {
 	"UPDATE cdp_data.profile_state s SET events = s.events + u.events, rev = s.rev + 1, "
 	"  first_seen = LEAST(s.first_seen, u.f), last_seen = GREATEST(s.last_seen, u.l) "
 	"FROM unnest($1, $2, $3, $4) u (profile_id, events, f, l) "
 	"WHERE s.profile_id = u.profile_id",
-	4, {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID}, NULL
-};
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
 
 static CdpPlan join_plan = {
 	"WITH gone AS (DELETE FROM cdp_data.profile_state s USING unnest($1, $2) u (winner, loser) "
@@ -80,13 +82,15 @@ static CdpPlan join_plan = {
 	"  segments = ARRAY(SELECT x FROM gone g, unnest(g.segments) x WHERE g.winner = w.profile_id "
 	"    UNION SELECT unnest(w.segments) ORDER BY 1) "
 	"FROM total t WHERE w.profile_id = t.winner",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan drop_plan = {
 	"DELETE FROM cdp_data.profile p WHERE p.profile_id = ANY ($1)",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 static void
 forget_plan(CdpPlan *plan)
@@ -94,6 +98,21 @@ forget_plan(CdpPlan *plan)
 	if (plan->plan)
 		SPI_freeplan(plan->plan);
 	memset(plan, 0, sizeof(*plan));
+}
+
+/* A declared trait's column as text that cdp_trait_canonical() takes. */
+static void
+append_as_text(StringInfo sql, const CdpTrait *trait)
+{
+	const char *column = quote_identifier(trait->name);
+
+	if (trait->type == CDP_TRAIT_TIMESTAMPTZ)
+		appendStringInfo(sql, "to_char(p.%s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
+						 column);
+	else if (trait->type == CDP_TRAIT_DATE)
+		appendStringInfo(sql, "to_char(p.%s, 'YYYY-MM-DD')", column);
+	else
+		appendStringInfo(sql, "p.%s::text", column);
 }
 
 /*
@@ -122,33 +141,32 @@ prepare_dynamic(void)
 
 	initStringInfo(&read);
 	initStringInfo(&write);
-	/* declared traits come as text that cdp_trait_canonical() takes */
 	appendStringInfoString(&read, "SELECT p.profile_id, p.traits, p.trait_meta, ");
 	if (config->n == 0)
 		appendStringInfoString(&read, "NULL::text[]");
 	else
 		appendStringInfoString(&read, "ARRAY[");
 	appendStringInfoString(&write,
-						   "UPDATE cdp_data.profile p SET traits = u.traits, trait_meta = u.meta");
+						   "UPDATE cdp_data.profile p SET traits = u.traits, trait_meta = "
+						   "u.meta");
 	for (int i = 0; i < config->n; i++)
 	{
 		const CdpTrait *trait = &config->traits[i];
 		const char *column = quote_identifier(trait->name);
 		const char *name = quote_literal_cstr(trait->name);
 
-		appendStringInfo(&read, trait->type == CDP_TRAIT_TIMESTAMPTZ ?
-						 "%sto_char(p.%s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')" :
-						 trait->type == CDP_TRAIT_DATE ?
-						 "%sto_char(p.%s, 'YYYY-MM-DD')" :
-						 "%sp.%s::text", i ? ", " : "", column);
+		appendStringInfoString(&read, i ? ", " : "");
+		append_as_text(&read, trait);
 		appendStringInfo(&write,
-						 ", %s = CASE WHEN u.d OPERATOR(pg_catalog.?) %s THEN (u.d ->> %s)::%s ELSE p.%s END",
+						 ", %s = CASE WHEN u.d OPERATOR(pg_catalog.?) %s THEN (u.d ->> "
+						 "%s)::%s ELSE p.%s END",
 						 column, name, name, trait->type_name, column);
 	}
 	if (config->n > 0)
 		appendStringInfoString(&read, "]");
 	appendStringInfoString(&read,
-						   " FROM cdp_data.profile p WHERE p.profile_id = ANY ($1) ORDER BY p.profile_id");
+						   " FROM cdp_data.profile p WHERE p.profile_id = ANY ($1) ORDER BY "
+						   "p.profile_id");
 	appendStringInfoString(&write,
 						   " FROM unnest($1, $2, $3, $4) u (profile_id, traits, meta, d) "
 						   "WHERE p.profile_id = u.profile_id");
@@ -169,15 +187,15 @@ prepare_dynamic(void)
 void
 cdp_profile_create(CdpGraph *graph)
 {
-	int			n = 0;
-	int64	   *id = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	int32	   *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
-	Oid			sequence = InvalidOid;
-	Datum		args[3];
+	int n = 0;
+	int64 *id = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int32 *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
+	Oid sequence = InvalidOid;
+	Datum args[3];
 
 	for (int i = 0; i < graph->nlocked; i++)
 	{
-		CdpLocked  *locked = &graph->locked[i];
+		CdpLocked *locked = &graph->locked[i];
 
 		if (!locked->created)
 			continue;
@@ -199,11 +217,11 @@ cdp_profile_create(CdpGraph *graph)
 void
 cdp_profile_count(const CdpActivity *activity, int n)
 {
-	int64	   *id = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *events = palloc(sizeof(int64) * Max(n, 1));
+	int64 *id = palloc(sizeof(int64) * Max(n, 1));
+	int64 *events = palloc(sizeof(int64) * Max(n, 1));
 	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(n, 1));
 	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(n, 1));
-	Datum		args[4];
+	Datum args[4];
 
 	if (n == 0)
 		return;
@@ -238,8 +256,8 @@ hex_key(const uint8 *key, char *out)
 static bool
 parse_mark(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source)
 {
-	char	   *copy = pnstrdup(mark, len);
-	char	   *end;
+	char *copy = pnstrdup(mark, len);
+	char *end;
 
 	*ts = strtoll(copy, &end, 10);
 	if (end == copy || *end != ' ' || strlen(end) < 34)
@@ -247,9 +265,10 @@ parse_mark(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source
 	end++;
 	for (int i = 0; i < 32; i++)
 	{
-		char		c = end[i];
-		int			v = c >= '0' && c <= '9' ? c - '0' :
-			c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+		char c = end[i];
+		int v = c >= '0' && c <= '9' ? c - '0' :
+				c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+									   -1;
 
 		if (v < 0)
 			return false;
@@ -265,7 +284,7 @@ parse_mark(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source
 static bool
 beats(const CdpTraitChange *change, bool oldest, TimestampTz ts, const uint8 *key)
 {
-	int			cmp;
+	int cmp;
 
 	if (change->ts != ts)
 		cmp = change->ts > ts ? 1 : -1;
@@ -278,17 +297,17 @@ static bool
 survives(Person *person, const CdpTraitChange *change, int namelen,
 		 const CdpTrait *trait, Patch **slot)
 {
-	bool		oldest = trait && trait->oldest;
-	JsonbValue	holder;
+	bool oldest = trait && trait->oldest;
+	JsonbValue holder;
 	JsonbValue *mark;
 	TimestampTz ts;
-	uint8		key[16];
-	char	   *source;
+	uint8 key[16];
+	char *source;
 
 	*slot = NULL;
 	for (int i = 0; i < person->npatches; i++)
 	{
-		Patch	   *patch = &person->patches[i];
+		Patch *patch = &person->patches[i];
 
 		if (patch->namelen == namelen &&
 			memcmp(patch->change->name, change->name, namelen) == 0)
@@ -315,7 +334,7 @@ static void
 push_string(JsonbParseState **state, JsonbIteratorToken token,
 			const char *text, int len)
 {
-	JsonbValue	v;
+	JsonbValue v;
 
 	v.type = jbvString;
 	v.val.string.val = unconstify(char *, text);
@@ -338,13 +357,13 @@ static void
 push_rest(JsonbParseState **state, Jsonb *old, const Person *person)
 {
 	JsonbIterator *it = JsonbIteratorInit(&old->root);
-	JsonbValue	v;
+	JsonbValue v;
 	JsonbIteratorToken token;
 
 	(void) JsonbIteratorNext(&it, &v, true);
 	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
 	{
-		bool		keep = !is_patched(person, v.val.string.val, v.val.string.len);
+		bool keep = !is_patched(person, v.val.string.val, v.val.string.len);
 
 		if (keep)
 			pushJsonbValue(state, WJB_KEY, &v);
@@ -371,8 +390,8 @@ compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
 	{
 		const Patch *patch = &person->patches[i];
 		const CdpTraitChange *change = patch->change;
-		char		hex[33];
-		char	   *mark;
+		char hex[33];
+		char *mark;
 
 		hex_key(change->message_key, hex);
 		mark = psprintf(INT64_FORMAT " %s %s", change->ts, hex, change->source);
@@ -385,14 +404,14 @@ compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
 				push_string(&d, WJB_VALUE, patch->text, (int) strlen(patch->text));
 			else
 			{
-				JsonbValue	null = {.type = jbvNull};
+				JsonbValue null = {.type = jbvNull};
 
 				pushJsonbValue(&d, WJB_VALUE, &null);
 			}
 		}
 		else if (change->value.type != jbvNull)
 		{
-			JsonbValue	value = change->value;
+			JsonbValue value = change->value;
 
 			push_string(&t, WJB_KEY, change->name, patch->namelen);
 			pushJsonbValue(&t, WJB_VALUE, &value);
@@ -406,8 +425,8 @@ compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
 static int
 compare_changes(const void *a, const void *b)
 {
-	int64		x = (*(const CdpTraitChange *const *) a)->profile_id;
-	int64		y = (*(const CdpTraitChange *const *) b)->profile_id;
+	int64 x = (*(const CdpTraitChange *const *) a)->profile_id;
+	int64 y = (*(const CdpTraitChange *const *) b)->profile_id;
 
 	return (x > y) - (x < y);
 }
@@ -421,15 +440,15 @@ int
 cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 {
 	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
-	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
-	Person	   *people;
-	int			npeople = 0;
-	int			nrefused = 0;
-	int			written = 0;
-	Datum		args[4];
-	Datum	   *traits;
-	Datum	   *meta;
-	Datum	   *declared;
+	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
+	Person *people;
+	int npeople = 0;
+	int nrefused = 0;
+	int written = 0;
+	Datum args[4];
+	Datum *traits;
+	Datum *meta;
+	Datum *declared;
 
 	if (n == 0)
 		return 0;
@@ -446,7 +465,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 	cdp_store_run(&dynamic.read, args, NULL, false, npeople);
 	for (int i = 0; i < npeople; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		people[i].profile_id = cdp_store_int64(i, 1);
 		people[i].traits = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
@@ -455,8 +474,8 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 
 	for (int i = 0, p = 0; i < n; p++)
 	{
-		Person	   *person = &people[p];
-		int			end = i;
+		Person *person = &people[p];
+		int end = i;
 
 		Assert(person->profile_id == order[i]->profile_id);
 		while (end < n && order[end]->profile_id == person->profile_id)
@@ -465,10 +484,10 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		for (; i < end; i++)
 		{
 			CdpTraitChange *change = order[i];
-			int			namelen = (int) strlen(change->name);
+			int namelen = (int) strlen(change->name);
 			const CdpTrait *trait = cdp_trait_find(change->name, namelen);
-			char	   *text = NULL;
-			Patch	   *slot;
+			char *text = NULL;
+			Patch *slot;
 
 			if (trait && !cdp_trait_canonical(trait, &change->value, &text))
 			{
@@ -512,10 +531,10 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 static char *
 declared_text(Datum array, const CdpTraitConfig *config, const CdpTrait *trait)
 {
-	Datum	   *elems;
-	bool	   *nulls;
-	int			n;
-	int			i = (int) (trait - config->traits);
+	Datum *elems;
+	bool *nulls;
+	int n;
+	int i = (int) (trait - config->traits);
 
 	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
 					  TYPALIGN_INT, &elems, &nulls, &n);
@@ -526,20 +545,20 @@ declared_text(Datum array, const CdpTraitConfig *config, const CdpTrait *trait)
 static void
 row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
 {
-	bool		isnull;
-	bool		no_declared;
-	Jsonb	   *traits = DatumGetJsonbPCopy(cdp_store_value(row, 2, &isnull));
-	Jsonb	   *meta = DatumGetJsonbPCopy(cdp_store_value(row, 3, &isnull));
-	Datum		declared = cdp_store_value(row, 4, &no_declared);
+	bool isnull;
+	bool no_declared;
+	Jsonb *traits = DatumGetJsonbPCopy(cdp_store_value(row, 2, &isnull));
+	Jsonb *meta = DatumGetJsonbPCopy(cdp_store_value(row, 3, &isnull));
+	Datum declared = cdp_store_value(row, 4, &no_declared);
 	JsonbIterator *it = JsonbIteratorInit(&meta->root);
-	JsonbValue	name;
-	JsonbValue	mark;
+	JsonbValue name;
+	JsonbValue mark;
 
 	(void) JsonbIteratorNext(&it, &name, true);
 	while (JsonbIteratorNext(&it, &name, true) == WJB_KEY)
 	{
 		CdpTraitChange *change = palloc0(sizeof(CdpTraitChange));
-		char	   *source;
+		char *source;
 		const CdpTrait *trait;
 
 		(void) JsonbIteratorNext(&it, &mark, true);
@@ -566,7 +585,7 @@ row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
 		}
 		else if (!no_declared)
 		{
-			char	   *text = declared_text(declared, config, trait);
+			char *text = declared_text(declared, config, trait);
 
 			if (text)
 			{
@@ -586,16 +605,16 @@ row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
 void
 cdp_profile_join(CdpGraph *graph)
 {
-	int			n = graph->nmerges;
-	int64	   *winner = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *loser = palloc(sizeof(int64) * Max(n, 1));
-	List	   *list = NIL;
+	int n = graph->nmerges;
+	int64 *winner = palloc(sizeof(int64) * Max(n, 1));
+	int64 *loser = palloc(sizeof(int64) * Max(n, 1));
+	List *list = NIL;
 	CdpTraitChange *changes;
-	int			nchanges = 0;
-	int			rows;
-	int		   *refused;
-	ListCell   *lc;
-	Datum		args[2];
+	int nchanges = 0;
+	int rows;
+	int *refused;
+	ListCell *lc;
+	Datum args[2];
 
 	if (n == 0)
 		return;
@@ -609,7 +628,7 @@ cdp_profile_join(CdpGraph *graph)
 	rows = cdp_store_run(&dynamic.read, args, NULL, false, n);
 	for (int r = 0; r < rows; r++)
 	{
-		int64		id = cdp_store_int64(r, 1);
+		int64 id = cdp_store_int64(r, 1);
 
 		for (int i = 0; i < n; i++)
 			if (loser[i] == id)
@@ -629,6 +648,70 @@ cdp_profile_join(CdpGraph *graph)
 }
 
 /*
+ * The undeclared trait survived as "latest"; an "oldest" one is folded again
+ * from the events.  Values that do not fit were recorded by the caller, or
+ * never survived.
+ */
+static void
+refold_oldest(const char *name)
+{
+	Oid types[1] = {TEXTOID};
+	Datum args[1] = {CStringGetTextDatum(name)};
+	SPIPlanPtr plan;
+	Portal cursor;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "cdp trait refold",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	plan = SPI_prepare("SELECT n.profile_id, e.traits -> $1, e.ts, e.message_key, e.source "
+					   "FROM cdp_data.event e JOIN cdp_data.node n ON n.node_id = e.node_id "
+					   "WHERE e.type = 'identify' AND e.traits OPERATOR(pg_catalog.?) "
+					   "$1",
+					   1, types);
+	if (plan == NULL)
+		elog(ERROR, "cdp: could not prepare the refold of a trait");
+	cursor = SPI_cursor_open(NULL, plan, args, NULL, false);
+	for (;;)
+	{
+		MemoryContext old;
+		CdpTraitChange *changes;
+		int *refused;
+		int n;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(cursor, true, 1000);
+		n = (int) SPI_processed;
+		if (n == 0)
+			break;
+		old = MemoryContextSwitchTo(context);
+		changes = palloc0(sizeof(CdpTraitChange) * n);
+		refused = palloc(sizeof(int) * n);
+		for (int i = 0; i < n; i++)
+		{
+			bool isnull;
+			Jsonb *value = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
+
+			changes[i].profile_id = cdp_store_int64(i, 1);
+			changes[i].name = name;
+			if (!JsonbExtractScalar(&value->root, &changes[i].value))
+			{
+				changes[i].value.type = jbvBinary;
+				changes[i].value.val.binary.data = &value->root;
+				changes[i].value.val.binary.len = VARSIZE(value) - VARHDRSZ;
+			}
+			changes[i].ts = cdp_store_int64(i, 3);
+			memcpy(changes[i].message_key,
+				   DatumGetPointer(cdp_store_value(i, 4, &isnull)), 16);
+			changes[i].source = cdp_store_text(i, 5);
+		}
+		(void) cdp_profile_fold(changes, n, refused);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	SPI_cursor_close(cursor);
+}
+
+/*
  * cdp.backfill_trait(name): a trait was declared; its values move from the
  * undeclared traits to the column.  Values that do not fit stay behind in
  * cdp.rejected, with the trait's name and the profile.
@@ -636,19 +719,19 @@ cdp_profile_join(CdpGraph *graph)
 Datum
 cdp_backfill_trait(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	CdpStore	store;
-	int64		moved = 0;
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	CdpStore store;
+	int64 moved = 0;
 	const CdpTrait *trait;
 	StringInfoData sql;
-	Portal		cursor;
-	SPIPlanPtr	plan;
-	Datum		args[1];
-	Oid			types[1] = {TEXTOID};
-	SPIPlanPtr	move;
-	SPIPlanPtr	refuse;
-	Oid			move_types[3] = {INT8OID, TEXTOID, TEXTOID};
-	Oid			refuse_types[3] = {INT8OID, TEXTOID, JSONBOID};
+	Portal cursor;
+	SPIPlanPtr plan;
+	Datum args[1];
+	Oid types[1] = {TEXTOID};
+	SPIPlanPtr move;
+	SPIPlanPtr refuse;
+	Oid move_types[3] = {INT8OID, TEXTOID, TEXTOID};
+	Oid refuse_types[3] = {INT8OID, TEXTOID, JSONBOID};
 
 	cdp_store_enter(&store);
 	trait = cdp_trait_find(name, (int) strlen(name));
@@ -658,16 +741,23 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 				 errmsg("trait \"%s\" is not declared", name)));
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
-					 "UPDATE cdp_data.profile SET %s = $2::%s, traits = traits - $3 WHERE profile_id = $1",
+					 "UPDATE cdp_data.profile SET %s = $2::%s, traits = traits - $3 WHERE "
+					 "profile_id = $1",
 					 quote_identifier(trait->name), trait->type_name);
 	move = SPI_prepare(sql.data, 3, move_types);
-	refuse = SPI_prepare("INSERT INTO cdp_data.rejected (rejected_at, last_at, source, message_id, reason, detail, payload) "
-						 "VALUES (statement_timestamp(), statement_timestamp(), 'cdp.define_trait', $1::text || ':' || $2, "
-						 "'invalid_trait', 'trait \"' || $2 || '\" was declared with a type its value does not fit', "
-						 "jsonb_build_object('profile_id', $1, 'traits', jsonb_build_object($2, $3))) "
-						 "ON CONFLICT (source, message_id, reason) DO NOTHING", 3, refuse_types);
+	refuse = SPI_prepare("INSERT INTO cdp_data.rejected (rejected_at, last_at, source, "
+						 "message_id, reason, detail, payload) "
+						 "VALUES (statement_timestamp(), statement_timestamp(), "
+						 "'cdp.define_trait', $1::text || ':' || $2, "
+						 "'invalid_trait', 'trait \"' || $2 || '\" was declared with a type "
+						 "its value does not fit', "
+						 "jsonb_build_object('profile_id', $1, 'traits', "
+						 "jsonb_build_object($2, $3))) "
+						 "ON CONFLICT (source, message_id, reason) DO NOTHING",
+						 3, refuse_types);
 	plan = SPI_prepare("SELECT profile_id, traits -> $1 FROM cdp_data.profile "
-					   "WHERE traits OPERATOR(pg_catalog.?) $1", 1, types);
+					   "WHERE traits OPERATOR(pg_catalog.?) $1",
+					   1, types);
 	if (move == NULL || refuse == NULL || plan == NULL)
 		elog(ERROR, "cdp: could not prepare the backfill of a trait");
 	args[0] = CStringGetTextDatum(name);
@@ -675,7 +765,7 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	for (;;)
 	{
 		SPITupleTable *batch;
-		uint64		n;
+		uint64 n;
 
 		SPI_cursor_fetch(cursor, true, 1000);
 		batch = SPI_tuptable;
@@ -684,12 +774,12 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 			break;
 		for (uint64 r = 0; r < n; r++)
 		{
-			bool		isnull;
-			Datum		values[3];
-			char		nulls[4] = "   ";
-			Datum		d;
-			JsonbValue	value;
-			char	   *text;
+			bool isnull;
+			Datum values[3];
+			char nulls[4] = "   ";
+			Datum d;
+			JsonbValue value;
+			char *text;
 
 			CHECK_FOR_INTERRUPTS();
 			values[0] = SPI_getbinval(batch->vals[r], batch->tupdesc, 1, &isnull);
@@ -711,13 +801,16 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 				values[1] = CStringGetTextDatum(name);
 				values[2] = d;
 				SPI_execute_plan(refuse, values, nulls, false, 0);
-				SPI_execute_with_args("UPDATE cdp_data.profile SET traits = traits - $2 WHERE profile_id = $1",
-									  2, (Oid[]) {INT8OID, TEXTOID}, values, NULL, false, 0);
+				SPI_execute_with_args("UPDATE cdp_data.profile SET traits = traits - $2 "
+									  "WHERE profile_id = $1",
+									  2, (Oid[]){INT8OID, TEXTOID}, values, NULL, false, 0);
 			}
 		}
 		SPI_freetuptable(batch);
 	}
 	SPI_cursor_close(cursor);
+	if (trait->oldest)
+		refold_oldest(name);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(moved);
 }

@@ -14,27 +14,27 @@
 /* One value that a message gives to a trait. */
 typedef struct CdpTraitChange
 {
-	int64		profile_id;
+	int64 profile_id;
 	const char *name;
-	JsonbValue	value;			/* jbvNull unsets */
+	JsonbValue value; /* jbvNull unsets */
 	TimestampTz ts;
-	uint8		message_key[16];
+	uint8 message_key[16];
 	const char *source;
-	int			origin;			/* the caller's own mark, for refusals */
+	int origin; /* the caller's own mark, for refusals */
 } CdpTraitChange;
 
 /* What a batch adds to a person's state. */
 typedef struct CdpActivity
 {
-	int64		profile_id;
-	int64		events;
+	int64 profile_id;
+	int64 events;
 	TimestampTz first_seen;
 	TimestampTz last_seen;
 } CdpActivity;
 
 extern void cdp_profile_create(CdpGraph *graph);
 extern void cdp_profile_join(CdpGraph *graph);
-extern int	cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
+extern int cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
 extern void cdp_profile_count(const CdpActivity *activity, int n);
 
-#endif							/* CDP_PROFILE_PROFILE_H */
+#endif /* CDP_PROFILE_PROFILE_H */

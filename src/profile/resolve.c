@@ -20,16 +20,17 @@
 
 static CdpPlan ord_plan = {
 	"SELECT s.ord FROM cdp_data.profile_state s WHERE s.profile_id = $1",
-	1, {INT8OID}, NULL
-};
+	1,
+	{INT8OID},
+	NULL};
 
 /* Profile of identifiers that all are one person's; 0 otherwise. */
 static int64
 profile_of(const CdpWho *who)
 {
-	CdpGraph	graph = {0};
-	uint64		seed = cdp_store_installation()->seed;
-	int64		id = 0;
+	CdpGraph graph = {0};
+	uint64 seed = cdp_store_installation()->seed;
+	int64 id = 0;
 
 	graph.nidents = who->n;
 	graph.idents = palloc0(sizeof(CdpIdent) * who->n);
@@ -42,7 +43,7 @@ profile_of(const CdpWho *who)
 	cdp_graph_find(&graph, true);
 	for (int i = 0; i < who->n; i++)
 	{
-		int64		other = graph.idents[i].profile_id;
+		int64 other = graph.idents[i].profile_id;
 
 		if (other != 0 && id != 0 && other != id)
 			return 0;
@@ -54,21 +55,21 @@ profile_of(const CdpWho *who)
 
 CDP_WHO_OVERLOADS(cdp_resolve)
 {
-	CdpWho		who;
-	CdpStore	store;
-	int64		id;
-	bool		visible = false;
+	CdpWho who;
+	CdpStore store;
+	int64 id;
+	bool visible = false;
 
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
 	id = who.profile_id ? cdp_graph_canonical(who.profile_id) : profile_of(&who);
 	if (id != 0)
 	{
-		Datum		args[1] = {Int64GetDatum(id)};
+		Datum args[1] = {Int64GetDatum(id)};
 
 		visible = cdp_store_run(&ord_plan, args, NULL, true, -1) == 1 &&
-			(cdp_consent_sees(store.caller, (int32) cdp_store_int64(0, 1)) ||
-			 cdp_consent_has_kind(store.caller, "ingest"));
+				  (cdp_consent_sees(store.caller, (int32) cdp_store_int64(0, 1)) ||
+				   cdp_consent_has_kind(store.caller, "ingest"));
 	}
 	cdp_store_leave(&store);
 	if (!visible)

@@ -47,17 +47,17 @@ cdp_trait_config(void)
 {
 	while (config.generation != cdp_store_generation())
 	{
-		uint64		generation = cdp_store_generation();
+		uint64 generation = cdp_store_generation();
 		MemoryContext fresh = AllocSetContextCreate(CacheMemoryContext,
 													"cdp trait config",
 													ALLOCSET_SMALL_SIZES);
-		int			n = cdp_store_run_latest("SELECT name, type, survivorship "
-											 "FROM cdp_data.trait ORDER BY name COLLATE \"C\"");
-		CdpTrait   *traits = MemoryContextAllocZero(fresh, sizeof(CdpTrait) * Max(n, 1));
+		int n = cdp_store_run_latest("SELECT name, type, survivorship "
+									 "FROM cdp_data.trait ORDER BY name COLLATE \"C\"");
+		CdpTrait *traits = MemoryContextAllocZero(fresh, sizeof(CdpTrait) * Max(n, 1));
 
 		for (int i = 0; i < n; i++)
 		{
-			char	   *type = cdp_store_text(i, 2);
+			char *type = cdp_store_text(i, 2);
 
 			traits[i].name = MemoryContextStrdup(fresh, cdp_store_text(i, 1));
 			traits[i].type_name = MemoryContextStrdup(fresh, type);
@@ -79,15 +79,15 @@ const CdpTrait *
 cdp_trait_find(const char *name, int len)
 {
 	const CdpTraitConfig *c = cdp_trait_config();
-	int			low = 0;
-	int			high = c->n - 1;
+	int low = 0;
+	int high = c->n - 1;
 
 	while (low <= high)
 	{
-		int			mid = (low + high) / 2;
+		int mid = (low + high) / 2;
 		const char *other = c->traits[mid].name;
-		int			otherlen = (int) strlen(other);
-		int			cmp = memcmp(name, other, Min(len, otherlen));
+		int otherlen = (int) strlen(other);
+		int cmp = memcmp(name, other, Min(len, otherlen));
 
 		if (cmp == 0)
 			cmp = len - otherlen;
@@ -123,7 +123,7 @@ scalar_text(JsonbValue *value)
 static void
 strip_zero_fraction(char *text)
 {
-	char	   *dot = strchr(text, '.');
+	char *dot = strchr(text, '.');
 
 	if (dot != NULL && dot[1] != '\0' && strspn(dot + 1, "0") == strlen(dot + 1))
 		*dot = '\0';
@@ -136,10 +136,10 @@ instant_of(JsonbValue *value, const char *text, TimestampTz *ts)
 
 	if (value->type == jbvNumeric)
 	{
-		double		number;
+		double number;
 
 		return cdp_core_parse_float8(text, strlen(text), &number) &&
-			cdp_core_epoch_to_timestamp(number, ts);
+			   cdp_core_epoch_to_timestamp(number, ts);
 	}
 	return cdp_core_parse_timestamp(text, strlen(text), ts, &reason);
 }
@@ -147,9 +147,9 @@ instant_of(JsonbValue *value, const char *text, TimestampTz *ts)
 static char *
 iso_date(int32 day)
 {
-	int			year,
-				month,
-				dom;
+	int year,
+		month,
+		dom;
 
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &dom);
 	return psprintf("%04d-%02d-%02d", year, month, dom);
@@ -159,8 +159,8 @@ iso_date(int32 day)
 static char *
 iso_instant(TimestampTz ts)
 {
-	int64		day = ts / USECS_PER_DAY;
-	int64		rest = ts % USECS_PER_DAY;
+	int64 day = ts / USECS_PER_DAY;
+	int64 rest = ts % USECS_PER_DAY;
 
 	if (rest < 0)
 	{
@@ -182,14 +182,14 @@ iso_instant(TimestampTz ts)
 bool
 cdp_trait_canonical(const CdpTrait *trait, JsonbValue *value, char **text)
 {
-	char	   *raw;
-	size_t		len;
-	int64_t		whole;
-	double		number;
-	bool		truth;
-	int32_t		day;
+	char *raw;
+	size_t len;
+	int64_t whole;
+	double number;
+	bool truth;
+	int32_t day;
 	TimestampTz ts;
-	uint8		uuid[16];
+	uint8 uuid[16];
 	const char *reason;
 
 	*text = NULL;

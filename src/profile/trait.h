@@ -23,17 +23,17 @@ typedef enum CdpTraitType
 typedef struct CdpTrait
 {
 	const char *name;
-	const char *type_name;		/* as SQL spells it */
+	const char *type_name; /* as SQL spells it */
 	CdpTraitType type;
-	bool		oldest;			/* survivorship "oldest" instead of "latest" */
+	bool oldest; /* survivorship "oldest" instead of "latest" */
 } CdpTrait;
 
 typedef struct CdpTraitConfig
 {
-	uint64		generation;
+	uint64 generation;
 	MemoryContext context;
-	int			n;
-	CdpTrait   *traits;			/* by name, bytewise */
+	int n;
+	CdpTrait *traits; /* by name, bytewise */
 } CdpTraitConfig;
 
 extern const CdpTraitConfig *cdp_trait_config(void);
@@ -41,4 +41,4 @@ extern const CdpTrait *cdp_trait_find(const char *name, int len);
 extern bool cdp_trait_canonical(const CdpTrait *trait, JsonbValue *value,
 								char **text);
 
-#endif							/* CDP_PROFILE_TRAIT_H */
+#endif /* CDP_PROFILE_TRAIT_H */

@@ -43,8 +43,8 @@ PG_FUNCTION_INFO_V1(cdp_check_predicate);
 typedef struct Walk
 {
 	const char *text;
-	ParseState *pstate;			/* for positions in error messages */
-	int			location;		/* of the nearest node that has one */
+	ParseState *pstate; /* for positions in error messages */
+	int location; /* of the nearest node that has one */
 } Walk;
 
 static void
@@ -61,19 +61,19 @@ refuse(Walk *walk, const char *what, const char *hint)
 static bool
 check_function(Oid funcid, void *context)
 {
-	Walk	   *walk = context;
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	Walk *walk = context;
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	Form_pg_proc proc;
-	char	   *name;
-	bool		foreign;
-	bool		mutable;
+	char *name;
+	bool foreign;
+	bool mutable;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cdp: cache lookup failed for function %u", funcid);
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	name = pstrdup(NameStr(proc->proname));
 	foreign = funcid >= FirstNormalObjectId &&
-		proc->pronamespace != get_namespace_oid(CDP_SCHEMA, false);
+			  proc->pronamespace != get_namespace_oid(CDP_SCHEMA, false);
 	mutable = proc->provolatile != PROVOLATILE_IMMUTABLE;
 	ReleaseSysCache(tuple);
 	if (mutable)
@@ -88,7 +88,8 @@ check_function(Oid funcid, void *context)
 	}
 	if (foreign)
 		refuse(walk, psprintf("%s(): it is not a function of the server or of cdp", name),
-			   "A predicate runs with the rights of cdp's owner, so it calls nobody else's code.");
+			   "A predicate runs with the rights of cdp's owner, so it calls nobody else's "
+			   "code.");
 	return false;
 }
 
@@ -120,8 +121,8 @@ check_constant(Walk *walk, const Const *c)
 static bool
 check_node(Node *node, void *context)
 {
-	Walk	   *walk = context;
-	int			location;
+	Walk *walk = context;
+	int location;
 
 	if (node == NULL)
 		return false;
@@ -152,22 +153,22 @@ check_node(Node *node, void *context)
 			refuse(walk, "this expression", NULL);
 			break;
 		case T_CoerceViaIO:
-			{
-				CoerceViaIO *c = (CoerceViaIO *) node;
-				Oid			source = exprType((Node *) c->arg);
+		{
+			CoerceViaIO *c = (CoerceViaIO *) node;
+			Oid source = exprType((Node *) c->arg);
 
-				/*
+			/*
 				 * Text to or from a date or time goes through DateStyle and
 				 * TimeZone, whatever the functions' labels say.
 				 */
-				if (source == TIMESTAMPTZOID || source == TIMESTAMPOID || source == DATEOID ||
-					c->resulttype == TIMESTAMPTZOID || c->resulttype == TIMESTAMPOID ||
-					c->resulttype == DATEOID || c->resulttype == TIMEOID ||
-					c->resulttype == TIMETZOID || c->resulttype == INTERVALOID)
-					refuse(walk, "a cast between text and a date or time: it depends on settings",
-						   "Declare the trait with type date or timestamptz.");
-				break;
-			}
+			if (source == TIMESTAMPTZOID || source == TIMESTAMPOID || source == DATEOID ||
+				c->resulttype == TIMESTAMPTZOID || c->resulttype == TIMESTAMPOID ||
+				c->resulttype == DATEOID || c->resulttype == TIMEOID ||
+				c->resulttype == TIMETZOID || c->resulttype == INTERVALOID)
+				refuse(walk, "a cast between text and a date or time: it depends on settings",
+					   "Declare the trait with type date or timestamptz.");
+			break;
+		}
 		case T_Const:
 			check_constant(walk, (Const *) node);
 			break;
@@ -190,7 +191,7 @@ check_node(Node *node, void *context)
 static SelectStmt *
 parse_expression(const char *text)
 {
-	List	   *raw = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	List *raw = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
 	SelectStmt *select = NULL;
 
 	if (list_length(raw) == 1)
@@ -209,23 +210,46 @@ parse_expression(const char *text)
 	return select;
 }
 
+/*
+ * Positions in errors refer to the predicate, not to the statement that the
+ * client sent.
+ */
+static void
+point_into_predicate(void *arg)
+{
+	int position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+	errcontext("predicate of a segment");
+}
+
 /* cdp.check_predicate(text) */
 Datum
 cdp_check_predicate(PG_FUNCTION_ARGS)
 {
-	char	   *input = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *input = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	MemoryContext context = CurrentMemoryContext;
-	CdpStore	store;
+	CdpStore store;
 	SelectStmt *select;
-	RangeVar   *from;
-	RawStmt    *raw;
-	Query	   *query;
+	RangeVar *from;
+	RawStmt *raw;
+	Query *query;
 	TargetEntry *target;
-	Walk		walk;
-	char	   *canonical;
-	Oid			view;
+	Walk walk;
+	char *canonical;
+	Oid view;
+	ErrorContextCallback callback;
 
 	cdp_store_enter(&store);
+	callback.callback = point_into_predicate;
+	callback.arg = input;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 	select = parse_expression(input);
 	from = makeRangeVar(pstrdup(CDP_DATA_SCHEMA), pstrdup("profile_rule"), -1);
 	from->alias = makeAlias("p", NIL);
@@ -257,6 +281,7 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 	view = cdp_store_relation("profile_rule");
 	canonical = deparse_expression((Node *) target->expr,
 								   deparse_context_for("p", view), true, false);
+	error_context_stack = callback.previous;
 	canonical = MemoryContextStrdup(context, canonical);
 	cdp_store_leave(&store);
 	PG_RETURN_TEXT_P(cstring_to_text(canonical));

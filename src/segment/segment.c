@@ -30,75 +30,84 @@ PG_FUNCTION_INFO_V1(cdp_build_segment);
 
 typedef struct Rule
 {
-	int32		id;
-	char	   *predicate;		/* canonical, columns qualified by p */
-	CdpPlan		plan;			/* this rule for one person */
+	int32 id;
+	char *predicate; /* canonical, columns qualified by p */
+	CdpPlan plan; /* this rule for one person */
 } Rule;
 
 static struct
 {
-	uint64		generation;
+	uint64 generation;
 	MemoryContext context;
-	int			n;
-	Rule	   *rules;			/* ascending by id */
-	CdpPlan		changed;		/* people whose array changes */
-}			config;
+	int n;
+	Rule *rules; /* ascending by id */
+	CdpPlan changed; /* people whose array changes */
+} config;
 
 /* A change of a person's segments. */
 typedef struct Flip
 {
-	int64		profile_id;
-	int32		ord;
-	ArrayType  *before;
-	ArrayType  *after;
+	int64 profile_id;
+	int32 ord;
+	ArrayType *before;
+	ArrayType *after;
 } Flip;
 
 static CdpPlan mirror_plan = {
 	"UPDATE cdp_data.profile_state s SET segments = u.segments::int[], rev = s.rev + 1 "
 	"FROM unnest($1, $2) u (profile_id, segments) WHERE s.profile_id = u.profile_id",
-	2, {INT8ARRAYOID, TEXTARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, TEXTARRAYOID},
+	NULL};
 
 static CdpPlan enter_plan = {
 	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
-	"SELECT u.segment_id, u.ord, u.profile_id, $4 FROM unnest($1, $2, $3) u (segment_id, ord, profile_id) "
+	"SELECT u.segment_id, u.ord, u.profile_id, $4 FROM unnest($1, $2, $3) u (segment_id, "
+	"ord, profile_id) "
 	"ON CONFLICT DO NOTHING",
-	4, {INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID}, NULL
-};
+	4,
+	{INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan leave_plan = {
 	"DELETE FROM cdp_data.segment_member m USING unnest($1, $2) u (segment_id, ord) "
 	"WHERE m.segment_id = u.segment_id AND m.ord = u.ord",
-	2, {INT4ARRAYOID, INT4ARRAYOID}, NULL
-};
+	2,
+	{INT4ARRAYOID, INT4ARRAYOID},
+	NULL};
 
 /* What the losers were in, the winners are in until evaluated anew. */
 static CdpPlan inherit_plan = {
 	"INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
-	"SELECT o.segment_id, s.ord, s.profile_id, min(o.since) FROM unnest($1, $2) u (winner, loser) "
+	"SELECT o.segment_id, s.ord, s.profile_id, min(o.since) FROM unnest($1, $2) u (winner, "
+	"loser) "
 	"JOIN cdp_data.profile_state s ON s.profile_id = u.winner "
 	"JOIN cdp_data.segment_member o ON o.profile_id = u.loser "
 	"GROUP BY o.segment_id, s.ord, s.profile_id "
 	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)",
-	2, {INT8ARRAYOID, INT8ARRAYOID}, NULL
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
 
 static CdpPlan disown_plan = {
 	"DELETE FROM cdp_data.segment_member m WHERE m.profile_id = ANY ($1)",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 static CdpPlan error_plan = {
 	"INSERT INTO cdp_data.segment_error (segment_id, last_error, at) VALUES ($1, $2, $3) "
 	"ON CONFLICT (segment_id) DO NOTHING",
-	3, {INT4OID, TEXTOID, TIMESTAMPTZOID}, NULL
-};
+	3,
+	{INT4OID, TEXTOID, TIMESTAMPTZOID},
+	NULL};
 
 static CdpPlan state_plan = {
 	"SELECT s.profile_id, s.ord, s.segments FROM cdp_data.profile_state s "
 	"WHERE s.profile_id = ANY ($1)",
-	1, {INT8ARRAYOID}, NULL
-};
+	1,
+	{INT8ARRAYOID},
+	NULL};
 
 static void
 forget(CdpPlan *plan)
@@ -113,8 +122,8 @@ load_rules(void)
 {
 	while (config.generation != cdp_store_generation())
 	{
-		uint64		generation = cdp_store_generation();
-		int			n;
+		uint64 generation = cdp_store_generation();
+		int n;
 		StringInfoData sql;
 		MemoryContext old;
 
@@ -128,7 +137,8 @@ load_rules(void)
 												   "cdp segments",
 												   ALLOCSET_SMALL_SIZES);
 		MemoryContextReset(config.context);
-		n = cdp_store_run_latest("SELECT segment_id, predicate FROM cdp_data.segment ORDER BY segment_id");
+		n = cdp_store_run_latest("SELECT segment_id, predicate FROM cdp_data.segment ORDER "
+								 "BY segment_id");
 		old = MemoryContextSwitchTo(config.context);
 		config.rules = palloc0(sizeof(Rule) * Max(n, 1));
 		initStringInfo(&sql);
@@ -137,7 +147,7 @@ load_rules(void)
 							   "SELECT s.profile_id, s.ord, s.segments, array_remove(ARRAY[");
 		for (int i = 0; i < n; i++)
 		{
-			Rule	   *rule = &config.rules[i];
+			Rule *rule = &config.rules[i];
 			StringInfoData one;
 
 			rule->id = (int32) cdp_store_int64(i, 1);
@@ -145,7 +155,8 @@ load_rules(void)
 			appendStringInfo(&sql, "%sCASE WHEN (%s) THEN %d END",
 							 i ? ", " : "", rule->predicate, rule->id);
 			initStringInfo(&one);
-			appendStringInfo(&one, "SELECT 1 FROM cdp_data.profile_rule p WHERE p.profile_id = $1 AND (%s)",
+			appendStringInfo(&one, "SELECT 1 FROM cdp_data.profile_rule p WHERE p.profile_id "
+								   "= $1 AND (%s)",
 							 rule->predicate);
 			rule->plan.sql = one.data;
 			rule->plan.nargs = 1;
@@ -154,7 +165,8 @@ load_rules(void)
 		appendStringInfoString(&sql,
 							   "]::int[], NULL) AS now FROM cdp_data.profile_state s "
 							   "JOIN cdp_data.profile_rule p ON p.profile_id = s.profile_id "
-							   "WHERE s.profile_id = ANY ($1)) x WHERE x.now <> x.segments ORDER BY x.profile_id");
+							   "WHERE s.profile_id = ANY ($1)) x WHERE x.now <> x.segments "
+							   "ORDER BY x.profile_id");
 		MemoryContextSwitchTo(old);
 		config.changed.sql = sql.data;
 		config.changed.nargs = 1;
@@ -206,7 +218,7 @@ run_guarded(CdpPlan *plan, Datum *args, ErrorData **error)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
@@ -230,10 +242,11 @@ run_guarded(CdpPlan *plan, Datum *args, ErrorData **error)
 static void
 record_error(int32 segment_id, const ErrorData *edata)
 {
-	Datum		args[3];
+	Datum args[3];
 
 	args[0] = Int32GetDatum(segment_id);
-	args[1] = CStringGetTextDatum(psprintf("the predicate raised SQLSTATE %s for at least one profile, which is therefore no member",
+	args[1] = CStringGetTextDatum(psprintf("the predicate raised SQLSTATE %s for at least "
+										   "one profile, which is therefore no member",
 										   unpack_sql_state(edata->sqlerrcode)));
 	args[2] = TimestampTzGetDatum(cdp_now());
 	cdp_store_run(&error_plan, args, NULL, false, -1);
@@ -243,17 +256,17 @@ record_error(int32 segment_id, const ErrorData *edata)
 static int
 evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 {
-	Datum		args[1];
-	int			rows;
-	Flip	   *people;
-	int			kept = 0;
+	Datum args[1];
+	int rows;
+	Flip *people;
+	int kept = 0;
 
 	args[0] = cdp_array_int64(profiles, n);
 	rows = cdp_store_run(&state_plan, args, NULL, false, -1);
 	people = palloc0(sizeof(Flip) * Max(rows, 1));
 	for (int r = 0; r < rows; r++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		people[r].profile_id = cdp_store_int64(r, 1);
 		people[r].ord = (int32) cdp_store_int64(r, 2);
@@ -261,14 +274,14 @@ evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 	}
 	for (int r = 0; r < rows; r++)
 	{
-		Datum	   *in = palloc(sizeof(Datum) * Max(config.n, 1));
-		int			nin = 0;
-		Flip		flip = people[r];
+		Datum *in = palloc(sizeof(Datum) * Max(config.n, 1));
+		int nin = 0;
+		Flip flip = people[r];
 
 		for (int i = 0; i < config.n; i++)
 		{
-			ErrorData  *error;
-			int			hit;
+			ErrorData *error;
+			int hit;
 
 			CHECK_FOR_INTERRUPTS();
 			args[0] = Int64GetDatum(flip.profile_id);
@@ -288,8 +301,8 @@ evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 static bool
 contains(ArrayType *array, int32 id)
 {
-	int32	   *v = (int32 *) ARR_DATA_PTR(array);
-	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int32 *v = (int32 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
 	for (int i = 0; i < n; i++)
 		if (v[i] == id)
@@ -302,8 +315,8 @@ static int
 difference(const Flip *flip, ArrayType *of, ArrayType *without,
 		   CdpEntry *entries, int n)
 {
-	int32	   *v = (int32 *) ARR_DATA_PTR(of);
-	int			items = ArrayGetNItems(ARR_NDIM(of), ARR_DIMS(of));
+	int32 *v = (int32 *) ARR_DATA_PTR(of);
+	int items = ArrayGetNItems(ARR_NDIM(of), ARR_DIMS(of));
 
 	for (int i = 0; i < items; i++)
 	{
@@ -319,8 +332,8 @@ difference(const Flip *flip, ArrayType *of, ArrayType *without,
 static char *
 array_text(ArrayType *array)
 {
-	int32	   *v = (int32 *) ARR_DATA_PTR(array);
-	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int32 *v = (int32 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -341,14 +354,14 @@ items(ArrayType *array)
 static int
 apply_flips(const Flip *flips, int n, CdpEntry **entries)
 {
-	int64	   *id = palloc(sizeof(int64) * n);
+	int64 *id = palloc(sizeof(int64) * n);
 	const char **mirror = palloc(sizeof(char *) * n);
-	int			room = 1;
-	CdpEntry   *in;
-	CdpEntry   *out;
-	int			nin = 0;
-	int			nout = 0;
-	Datum		args[4];
+	int room = 1;
+	CdpEntry *in;
+	CdpEntry *out;
+	int nin = 0;
+	int nout = 0;
+	Datum args[4];
 
 	for (int i = 0; i < n; i++)
 	{
@@ -368,11 +381,11 @@ apply_flips(const Flip *flips, int n, CdpEntry **entries)
 	cdp_store_run(&mirror_plan, args, NULL, false, n);
 	for (int pass = 0; pass < 2; pass++)
 	{
-		CdpEntry   *e = pass == 0 ? in : out;
-		int			m = pass == 0 ? nin : nout;
-		int32	   *segment = palloc(sizeof(int32) * Max(m, 1));
-		int32	   *ord = palloc(sizeof(int32) * Max(m, 1));
-		int64	   *profile = palloc(sizeof(int64) * Max(m, 1));
+		CdpEntry *e = pass == 0 ? in : out;
+		int m = pass == 0 ? nin : nout;
+		int32 *segment = palloc(sizeof(int32) * Max(m, 1));
+		int32 *ord = palloc(sizeof(int32) * Max(m, 1));
+		int64 *profile = palloc(sizeof(int64) * Max(m, 1));
 
 		if (m == 0)
 			continue;
@@ -399,10 +412,10 @@ apply_flips(const Flip *flips, int n, CdpEntry **entries)
 int
 cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries)
 {
-	Datum		args[1];
-	ErrorData  *error;
-	Flip	   *flips;
-	int			rows;
+	Datum args[1];
+	ErrorData *error;
+	Flip *flips;
+	int rows;
 
 	*entries = NULL;
 	load_rules();
@@ -417,7 +430,7 @@ cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries)
 		flips = palloc(sizeof(Flip) * Max(rows, 1));
 		for (int r = 0; r < rows; r++)
 		{
-			bool		isnull;
+			bool isnull;
 
 			flips[r].profile_id = cdp_store_int64(r, 1);
 			flips[r].ord = (int32) cdp_store_int64(r, 2);
@@ -435,10 +448,10 @@ cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries)
 void
 cdp_segment_join(const CdpGraph *graph)
 {
-	int			n = graph->nmerges;
-	int64	   *winner = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *loser = palloc(sizeof(int64) * Max(n, 1));
-	Datum		args[2];
+	int n = graph->nmerges;
+	int64 *winner = palloc(sizeof(int64) * Max(n, 1));
+	int64 *loser = palloc(sizeof(int64) * Max(n, 1));
+	Datum args[2];
 
 	if (n == 0)
 		return;
@@ -461,24 +474,25 @@ cdp_segment_join(const CdpGraph *graph)
 Datum
 cdp_build_segment(PG_FUNCTION_ARGS)
 {
-	int32		id = PG_GETARG_INT32(0);
-	CdpStore	store;
-	int64		from = 0;
-	int64		members = 0;
-	SPIPlanPtr	next;
-	Oid			types[1] = {INT8OID};
+	int32 id = PG_GETARG_INT32(0);
+	CdpStore store;
+	int64 from = 0;
+	int64 members = 0;
+	SPIPlanPtr next;
+	Oid types[1] = {INT8OID};
 
 	cdp_store_enter(&store);
 	next = SPI_prepare("SELECT profile_id FROM cdp_data.profile_state WHERE profile_id > $1 "
-					   "ORDER BY profile_id LIMIT 10000", 1, types);
+					   "ORDER BY profile_id LIMIT 10000",
+					   1, types);
 	if (next == NULL)
 		elog(ERROR, "cdp: could not prepare the build of a segment");
 	for (;;)
 	{
-		Datum		args[1] = {Int64GetDatum(from)};
-		int64	   *profiles;
-		CdpEntry   *entries;
-		uint64		n;
+		Datum args[1] = {Int64GetDatum(from)};
+		int64 *profiles;
+		CdpEntry *entries;
+		uint64 n;
 
 		CHECK_FOR_INTERRUPTS();
 		SPI_execute_plan(next, args, NULL, false, 0);
@@ -494,10 +508,11 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 		pfree(profiles);
 	}
 	{
-		Datum		args[1] = {Int32GetDatum(id)};
-		Oid			int4[1] = {INT4OID};
+		Datum args[1] = {Int32GetDatum(id)};
+		Oid int4[1] = {INT4OID};
 
-		SPI_execute_with_args("SELECT count(*) FROM cdp_data.segment_member WHERE segment_id = $1",
+		SPI_execute_with_args("SELECT count(*) FROM cdp_data.segment_member WHERE segment_id "
+							  "= $1",
 							  1, int4, args, NULL, false, 0);
 		members = cdp_store_int64(0, 1);
 	}

@@ -10,12 +10,12 @@
 /* A person entered a segment. */
 typedef struct CdpEntry
 {
-	int32		segment_id;
-	int64		profile_id;
-	int32		ord;
+	int32 segment_id;
+	int64 profile_id;
+	int32 ord;
 } CdpEntry;
 
 extern void cdp_segment_join(const CdpGraph *graph);
-extern int	cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries);
+extern int cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries);
 
-#endif							/* CDP_SEGMENT_SEGMENT_H */
+#endif /* CDP_SEGMENT_SEGMENT_H */

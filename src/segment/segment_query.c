@@ -22,13 +22,14 @@ PG_FUNCTION_INFO_V1(cdp_segment_query);
 
 static CdpPlan id_plan = {
 	"SELECT g.segment_id FROM cdp_data.segment g WHERE g.name = $1",
-	1, {TEXTOID}, NULL
-};
+	1,
+	{TEXTOID},
+	NULL};
 
 static void
 require_segment(const char *name)
 {
-	Datum		args[1] = {CStringGetTextDatum(name)};
+	Datum args[1] = {CStringGetTextDatum(name)};
 
 	if (cdp_store_run(&id_plan, args, NULL, false, -1) != 1)
 		ereport(ERROR,
@@ -41,22 +42,24 @@ require_segment(const char *name)
 static char *
 condition(const CdpCoreSegexprStep *steps, size_t n, const char *scratch)
 {
-	char	  **stack = palloc(sizeof(char *) * n);
-	int			depth = 0;
+	char **stack = palloc(sizeof(char *) * n);
+	int depth = 0;
 
 	for (size_t i = 0; i < n; i++)
 	{
 		switch (steps[i].op)
 		{
 			case CDP_CORE_SEGEXPR_NAME:
-				{
-					char	   *name = pnstrdup(scratch + steps[i].start, steps[i].len);
+			{
+				char *name = pnstrdup(scratch + steps[i].start, steps[i].len);
 
-					require_segment(name);
-					stack[depth++] = psprintf("p.profile_id IN (SELECT m.profile_id FROM cdp.segment_members m "
-											  "WHERE m.segment = %s)", quote_literal_cstr(name));
-					break;
-				}
+				require_segment(name);
+				stack[depth++] = psprintf("p.profile_id IN (SELECT m.profile_id FROM "
+										  "cdp.segment_members m "
+										  "WHERE m.segment = %s)",
+										  quote_literal_cstr(name));
+				break;
+			}
 			case CDP_CORE_SEGEXPR_NOT:
 				stack[depth - 1] = psprintf("NOT (%s)", stack[depth - 1]);
 				break;
@@ -77,18 +80,18 @@ condition(const CdpCoreSegexprStep *steps, size_t n, const char *scratch)
 Datum
 cdp_segment_query(PG_FUNCTION_ARGS)
 {
-	char	   *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	size_t		len = strlen(expr);
+	char *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	size_t len = strlen(expr);
 	CdpCoreSegexprStep *steps = palloc(sizeof(CdpCoreSegexprStep) * CDP_MAX_SEGEXPR_TOKENS);
-	char	   *scratch = palloc(len + 1);
-	size_t		n = 0;
-	size_t		offset = 0;
+	char *scratch = palloc(len + 1);
+	size_t n = 0;
+	size_t offset = 0;
 	const char *reason;
 	MemoryContext context = CurrentMemoryContext;
-	CdpStore	store;
-	char	   *where;
-	char	   *result;
+	CdpStore store;
+	char *where;
+	char *result;
 
 	if (!cdp_core_segexpr_parse(expr, len, steps, &n, scratch, &reason, &offset))
 		ereport(ERROR,
@@ -96,7 +99,8 @@ cdp_segment_query(PG_FUNCTION_ARGS)
 				 errmsg("invalid segment expression: %s", reason),
 				 errdetail("At character %d of \"%s\".",
 						   pg_mbstrlen_with_len(expr, (int) Min(offset, len)) + 1, expr),
-				 errhint("Combine names of segments with & | ! and parentheses: vip & !churned.")));
+				 errhint("Combine names of segments with & | ! and parentheses: vip & "
+						 "!churned.")));
 	cdp_store_enter(&store);
 	where = condition(steps, n, scratch);
 	result = MemoryContextStrdup(context,
