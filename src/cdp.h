@@ -25,6 +25,7 @@
 #define CDP_MAX_EVENT_NAME 512 /* bytes of an event name */
 #define CDP_MAX_MESSAGE_ID 512 /* bytes of a message id */
 #define CDP_MAX_MENTIONS 100 /* identifiers in one message */
+#define CDP_MAX_TRAITS 1000 /* traits in one message */
 
 /*
  * An event may claim to come from the future by this much before its time is

@@ -15,12 +15,15 @@
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/planmain.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -46,6 +49,7 @@ static struct
 static uint64 generation = 1;
 
 PG_FUNCTION_INFO_V1(cdp_config_changed);
+PG_FUNCTION_INFO_V1(cdp_lock_relation);
 PG_FUNCTION_INFO_V1(cdp_require_init);
 
 static void
@@ -229,6 +233,13 @@ cdp_store_enter(CdpStore *store)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+	/* settings of the caller that would change what our statements do */
+	if (!row_security)
+		(void) set_config_option("row_security", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	if (extra_float_digits < 1)
+		(void) set_config_option("extra_float_digits", "1", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "cdp: SPI_connect failed");
 	(void) cdp_store_installation();
@@ -451,6 +462,17 @@ cdp_config_changed(PG_FUNCTION_ARGS)
 	if (look_up())
 		CacheInvalidateRelcacheByRelid(known.signal);
 	return PointerGetDatum(NULL);
+}
+
+/*
+ * cdp.lock_relation(rel): ACCESS EXCLUSIVE on this relation alone.  LOCK TABLE
+ * on a view would lock all the tables below it as well.
+ */
+Datum
+cdp_lock_relation(PG_FUNCTION_ARGS)
+{
+	LockRelationOid(PG_GETARG_OID(0), AccessExclusiveLock);
+	PG_RETURN_VOID();
 }
 
 /* cdp.require_init(): the same check for functions written in SQL. */

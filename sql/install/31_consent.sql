@@ -84,8 +84,8 @@ BEGIN
 		PRIMARY KEY (node_id, purpose_id)
 	);
 
-	PERFORM cdp.guard('consent_log', 'cdp.has_kind(''privacy'') OR cdp.allowed_node(node_id)');
-	PERFORM cdp.guard('consent_current', 'cdp.has_kind(''privacy'') OR cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_ord', 'false');
 	PERFORM cdp.guard('consent_node', 'false');
 END $$;

@@ -93,28 +93,40 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.refresh_views() IS 'Builds cdp.profiles anew from the declared traits; part of cdp.init() and cdp.define_trait().';
 
-CREATE FUNCTION cdp.lock_storage() RETURNS void
+CREATE FUNCTION cdp.lock_relation(rel regclass) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_lock_relation';
+COMMENT ON FUNCTION cdp.lock_relation(regclass) IS
+'Takes an ACCESS EXCLUSIVE lock on this table or view alone; part of cdp.lock_storage().';
+
+-- Locks are waited for shortly and often: a writer must never queue behind a
+-- DDL that waits.  The order is that of writers (the state first) and readers
+-- (the view, then the table).
+CREATE FUNCTION cdp.lock_storage(change_columns boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	saved text := current_setting('lock_timeout');
 BEGIN
-	-- Short waits, often: a writer must never queue behind a waiting DDL.
 	FOR attempt IN 1..300 LOOP
 		BEGIN
 			PERFORM set_config('lock_timeout', '100ms', true);
 			LOCK TABLE cdp_data.profile_state IN SHARE ROW EXCLUSIVE MODE;
+			IF change_columns THEN
+				PERFORM cdp.lock_relation('cdp.profiles');
+				PERFORM cdp.lock_relation('cdp_data.profile_rule');
+				PERFORM cdp.lock_relation('cdp_data.profile');
+			END IF;
 			PERFORM set_config('lock_timeout', saved, true);
 			RETURN;
-		EXCEPTION WHEN lock_not_available THEN
+		EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 			PERFORM pg_sleep(0.1);
 		END;
 	END LOOP;
 	RAISE lock_not_available USING
 		MESSAGE = 'could not lock the profiles within a minute',
-		HINT = 'A transaction that wrote events is still open; see pg_stat_activity.';
+		HINT = 'A transaction that reads or writes them is still open; see pg_stat_activity.';
 END $$;
-COMMENT ON FUNCTION cdp.lock_storage() IS
-'Waits until no transaction writes profiles and keeps new ones out until commit; readers are not touched.';
+COMMENT ON FUNCTION cdp.lock_storage(boolean) IS
+'Waits until no transaction writes profiles and keeps new ones out until commit; with change_columns also readers.';
 
 CREATE FUNCTION cdp.backfill_trait(name text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_backfill_trait';
@@ -165,7 +177,7 @@ BEGIN
 				HINT = 'Type and survivorship of a declared trait stay; declare one of another name.';
 		END IF;
 	ELSE
-		PERFORM cdp.lock_storage();
+		PERFORM cdp.lock_storage(true);
 		INSERT INTO cdp_data.trait (name, type, survivorship, indexed, description)
 		VALUES (define_trait.name, kind, define_trait.survivorship, coalesce(define_trait.index, false), define_trait.description);
 		EXECUTE format('ALTER TABLE cdp_data.profile ADD COLUMN %I %s', name, kind);

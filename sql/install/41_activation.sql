@@ -42,7 +42,7 @@ BEGIN
 	) WITH (fillfactor = 70);
 	CREATE INDEX outbox_waiting ON cdp_data.outbox (channel, created_at) WHERE state IN ('pending', 'leased');
 	CREATE INDEX outbox_profile ON cdp_data.outbox (profile_id);
-	PERFORM cdp.guard('outbox', 'cdp.has_kind(''privacy'') OR cdp.allowed(ord)');
+	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 END $$;
 COMMENT ON FUNCTION cdp.install_activation() IS 'Step of cdp.init(): tables of activations and the outbox.';
 

@@ -139,7 +139,7 @@ BEGIN
 			HINT = 'ALTER ROLE cdp_owner NOLOGIN NOSUPERUSER NOBYPASSRLS; or rename the role.';
 	END IF;
 	GRANT USAGE, CREATE ON SCHEMA cdp TO cdp_owner;
-	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cdp TO cdp_owner;
+	GRANT EXECUTE ON ALL ROUTINES IN SCHEMA cdp TO cdp_owner;
 
 	IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'cdp_data') THEN
 		CREATE SCHEMA cdp_data AUTHORIZATION cdp_owner;

@@ -571,12 +571,35 @@ cdp_consent_has_purpose(Oid role, int32 purpose_id)
 	return force.exempt || (force.n > 0 && purpose_bit(purpose_id) != 0);
 }
 
-/* cdp.has_kind(kind) */
+/* cdp.has_kind(kind): asked once a row by policies, so the answer is kept. */
 Datum
 cdp_has_kind(PG_FUNCTION_ARGS)
 {
-	if (!cdp_store_exists())
+	static struct
+	{
+		uint64 generation;
+		uint64 membership;
+		Oid role;
+		char kind[16];
+		bool answer;
+	} last;
+	text *arg = PG_GETARG_TEXT_PP(0);
+	int len = VARSIZE_ANY_EXHDR(arg);
+
+	if (!cdp_store_exists() || len >= (int) sizeof(last.kind))
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(cdp_consent_has_kind(GetUserId(),
-										text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	register_callbacks();
+	if (last.generation != cdp_store_generation() || last.membership != membership ||
+		last.role != GetUserId() || (int) strlen(last.kind) != len ||
+		memcmp(last.kind, VARDATA_ANY(arg), len) != 0)
+	{
+		last.generation = 0;
+		memcpy(last.kind, VARDATA_ANY(arg), len);
+		last.kind[len] = '\0';
+		last.role = GetUserId();
+		last.answer = cdp_consent_has_kind(last.role, last.kind);
+		last.membership = membership;
+		last.generation = roles.generation;
+	}
+	PG_RETURN_BOOL(last.answer);
 }

@@ -231,7 +231,7 @@ compare_int64(const void *a, const void *b)
 static int
 position_of(const int64 *ids, int n, int64 id)
 {
-	int64 *hit = bsearch(&id, ids, n, sizeof(int64), compare_int64);
+	const int64 *hit = bsearch(&id, ids, n, sizeof(int64), compare_int64);
 
 	Assert(hit != NULL);
 	return (int) (hit - ids);

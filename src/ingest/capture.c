@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 
 #include "cdp.h"
@@ -60,25 +61,57 @@ typedef struct Attachment
 	bool own_ids; /* the mapping names the message id */
 } Attachment;
 
+/*
+ * False if there is no such attachment or the storage cannot be used, as
+ * between an update of the library and cdp.migrate(): that must not stop the
+ * application, and nobody can say yet whether the attachment is strict.
+ */
 static bool
 find_attachment(int32 id, Attachment *attachment)
 {
-	CdpStore store;
 	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
 	Datum args[1] = {Int32GetDatum(id)};
-	bool found;
-	bool isnull;
+	volatile bool found = false;
 
-	cdp_store_enter(&store);
-	found = cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1;
-	if (found)
+	if (!cdp_store_exists())
+		return false;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
 	{
-		attachment->expression = MemoryContextStrdup(context, cdp_store_text(0, 1));
-		attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
-		attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
-		attachment->own_ids = DatumGetBool(cdp_store_value(0, 4, &isnull));
+		CdpStore store;
+		bool isnull;
+
+		cdp_store_enter(&store);
+		if (cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1)
+		{
+			attachment->expression = MemoryContextStrdup(context, cdp_store_text(0, 1));
+			attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
+			attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
+			attachment->own_ids = DatumGetBool(cdp_store_value(0, 4, &isnull));
+			found = true;
+		}
+		cdp_store_leave(&store);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
 	}
-	cdp_store_leave(&store);
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (edata->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			ReThrowError(edata);
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
 	return found;
 }
 
@@ -259,7 +292,14 @@ cdp_capture(PG_FUNCTION_ARGS)
 				 errmsg("\"capture\" is the trigger of cdp.attach()"),
 				 errhint("Use SELECT cdp.attach(...).")));
 	if (!find_attachment(pg_strtoint32(trigdata->tg_trigger->tgargs[0]), &attachment))
+	{
+		ereport(WARNING,
+				(errmsg("rows of \"%s\" are not captured: cdp cannot be used",
+						RelationGetRelationName(trigdata->tg_relation)),
+				 errhint("SELECT cdp.require_init(); tells why; SELECT cdp.detach(...); "
+						 "removes the trigger.")));
 		return PointerGetDatum(NULL);
+	}
 	sql = capture_query(&attachment, TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event));
 	if (attachment.strict)
 	{

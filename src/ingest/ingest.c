@@ -5,6 +5,7 @@
  * A single event is a batch of one; there is no second path whose result
  * could differ.  The stages, each a few set-based statements:
  *
+ *	lock		the table of states, against redefinition meanwhile
  *	partitions	that the events' times need
  *	dedupe		a row in message_seen before anything else; who does not get
  *				to insert it has a duplicate
@@ -26,6 +27,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -742,6 +744,26 @@ evaluate_segments(Batch *batch)
 	cdp_activation_enqueue(entries, n);
 }
 
+static int
+compare_text(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return (a != NULL) - (b != NULL);
+	return strcmp(a, b);
+}
+
+static int
+compare_refusals(const ListCell *a, const ListCell *b)
+{
+	const Refusal *x = lfirst(a);
+	const Refusal *y = lfirst(b);
+	int cmp = compare_text(x->source, y->source);
+
+	if (cmp == 0)
+		cmp = compare_text(x->message_id, y->message_id);
+	return cmp != 0 ? cmp : compare_text(x->reason, y->reason);
+}
+
 static void
 write_refusals(List *refusals)
 {
@@ -758,16 +780,16 @@ write_refusals(List *refusals)
 
 	if (n == 0)
 		return;
+	list_sort(refusals, compare_refusals);
 	foreach(lc, refusals)
 	{
 		Refusal *r = lfirst(lc);
-		bool twice = false;
 
 		/* ON CONFLICT cannot count one row twice in a statement */
-		for (int i = 0; i < kept && !twice && r->message_id; i++)
-			twice = id[i] && strcmp(source[i], r->source) == 0 &&
-					strcmp(id[i], r->message_id) == 0 && strcmp(reason[i], r->reason) == 0;
-		if (twice)
+		if (kept > 0 && r->message_id && id[kept - 1] &&
+			strcmp(source[kept - 1], r->source) == 0 &&
+			strcmp(id[kept - 1], r->message_id) == 0 &&
+			strcmp(reason[kept - 1], r->reason) == 0)
 			continue;
 		source[kept] = r->source;
 		id[kept] = r->message_id;
@@ -810,6 +832,8 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 
 	if (n == 0)
 		return;
+	/* before any other lock: see cdp.lock_storage() */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
 	resolve_about(&batch);
 	ensure_partitions(&batch);
 	dedupe(&batch);

@@ -236,6 +236,10 @@ CDP_WHO_OVERLOADS(cdp_identify)
 	Jsonb *traits = object_argument(fcinfo, 1, "traits");
 	int64 id;
 
+	if (traits && JB_ROOT_COUNT(traits) > CDP_MAX_TRAITS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a message has at most %d traits", CDP_MAX_TRAITS)));
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
 	start_message(&m, "identify", &who, fcinfo, 2, 3, source);

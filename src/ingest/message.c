@@ -323,7 +323,9 @@ has_place(const char *key, int len)
 	static const char *const keys[] = {
 		"type", "action", "event", "name", "messageId", "message_id",
 		"timestamp", "originalTimestamp", "sentAt", "receivedAt",
-		"properties", "traits", "context"};
+		"properties", "traits", "context",
+		/* identifiers now; a second copy would only have to be erased some day */
+		"userId", "user_id", "anonymousId", "anonymous_id", "previousId", "previous_id"};
 
 	for (int i = 0; i < (int) lengthof(keys); i++)
 		if ((int) strlen(keys[i]) == len && memcmp(keys[i], key, len) == 0)
@@ -601,6 +603,9 @@ cdp_message_parse(CdpMessage *m, JsonbValue *value, const char *batch_sent_at,
 		cdp_message_reject(m, "missing_previous_id", "an alias message needs a previousId");
 	else if (strcmp(m->type, "group") == 0 && field(message, "groupId") == NULL)
 		cdp_message_reject(m, "missing_group_id", "a group message needs a groupId");
+	if (m->traits && JB_ROOT_COUNT(m->traits) > CDP_MAX_TRAITS)
+		cdp_message_reject(m, "too_many_traits",
+						   psprintf("a message has at most %d traits", CDP_MAX_TRAITS));
 	find_identifiers(m, message);
 	if (m->status != CDP_REJECTED && m->nmentions == 0)
 		cdp_message_reject(m, "no_identifier",

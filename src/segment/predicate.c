@@ -38,6 +38,15 @@
 #include "compat.h"
 #include "store.h"
 
+/*
+ * Nothing re-evaluates a rule when time passes, so no rule may ask the clock;
+ * cdp.within(), which will also wake the rule, is announced for a later
+ * version.
+ */
+#define TIME_HINT \
+	"A rule does not look at the clock (cdp.within() is to come): keep what time decides " \
+	"in a trait."
+
 PG_FUNCTION_INFO_V1(cdp_check_predicate);
 
 typedef struct Walk
@@ -81,8 +90,7 @@ check_function(Oid funcid, void *context)
 		if (strcmp(name, "now") == 0 || strstr(name, "timestamp") != NULL ||
 			strstr(name, "date") != NULL || strstr(name, "time") != NULL)
 			refuse(walk, psprintf("%s(): its answer depends on the clock or the time zone", name),
-				   "Time enters a rule through cdp's own functions only (cdp.within); for a "
-				   "conversion name the zone: ts AT TIME ZONE 'Asia/Tokyo'.");
+				   TIME_HINT " For a conversion name the zone: ts AT TIME ZONE 'Asia/Tokyo'.");
 		refuse(walk, psprintf("%s(): it is not immutable", name),
 			   "Only functions whose answer depends on nothing but their arguments are allowed.");
 	}
@@ -114,8 +122,7 @@ check_constant(Walk *walk, const Const *c)
 	for (int i = 0; i < (int) lengthof(words); i++)
 		if (pg_strncasecmp(p, words[i], strlen(words[i])) == 0)
 			refuse(walk, psprintf("the moving time '%s'", words[i]),
-				   "It would mean the moment of the definition; time enters a rule through "
-				   "cdp's own functions only (cdp.within).");
+				   "It would mean the moment of the definition, for ever. " TIME_HINT);
 }
 
 static bool
@@ -146,7 +153,7 @@ check_node(Node *node, void *context)
 			break;
 		case T_SQLValueFunction:
 			refuse(walk, "the clock or the session (CURRENT_DATE, CURRENT_USER ...)",
-				   "Time enters a rule through cdp's own functions only (cdp.within).");
+				   TIME_HINT);
 			break;
 		case T_NextValueExpr:
 		case T_CurrentOfExpr:
