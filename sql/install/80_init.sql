@@ -168,6 +168,9 @@ BEGIN
 		END IF;
 		IF v_done THEN
 			detail := 'already there';
+			IF v_step = 'base' AND partition_interval <> (SELECT i.partition_interval FROM cdp_data.installation i) THEN
+				detail := format('already there; events stay partitioned by %s', (SELECT i.partition_interval FROM cdp_data.installation i));
+			END IF;
 		ELSE
 			EXECUTE 'SELECT ' || v_call;
 			INSERT INTO cdp_data.schema_step (step, version) VALUES (v_step, 1);
@@ -183,3 +186,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.init(text) IS
 'Makes, in one transaction, the role, tables, policies and views that cdp works on, and says what it did; run again it changes nothing. Events are partitioned by day, week, month or year.';
+
+CREATE FUNCTION cdp.migrate() RETURNS TABLE (step text, detail text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF to_regclass('cdp_data.installation') IS NULL THEN
+		PERFORM cdp.require_init();
+	END IF;
+	-- The first version has no older one to come from: what is missing is made.
+	RETURN QUERY SELECT i.step, i.detail FROM cdp.init((SELECT n.partition_interval FROM cdp_data.installation n)) i;
+END $$;
+COMMENT ON FUNCTION cdp.migrate() IS
+'Brings the tables to the version of the library, after ALTER EXTENSION cdp UPDATE; run again it changes nothing.';
+
+CREATE FUNCTION cdp.schedule(schedule text DEFAULT '* * * * *') RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	job bigint;
+BEGIN
+	PERFORM cdp.require_admin();
+	IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'pg_cron is not installed in this database',
+			HINT = 'Run CREATE EXTENSION pg_cron; or call CALL cdp.maintain(); each minute by other means.';
+	END IF;
+	EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job
+	USING 'cdp_maintain', schedule, 'CALL cdp.maintain()';
+	RETURN job;
+END $$;
+COMMENT ON FUNCTION cdp.schedule(text) IS
+'Lets pg_cron call cdp.maintain(), by default each minute; returns the number of the job.';

@@ -28,6 +28,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -75,6 +76,7 @@ typedef struct Kind
 static struct
 {
 	uint64 generation;
+	bool provisional; /* read under a query's snapshot, in parallel mode */
 	MemoryContext context;
 	Grant *grants;
 	int ngrants;
@@ -135,12 +137,17 @@ register_callbacks(void)
 	registered = true;
 }
 
-/* Reads a whole configuration table under the latest snapshot. */
+/*
+ * Reads a whole configuration table under the latest snapshot.  In parallel
+ * mode there is none to be had: then under the query's, and what is read is
+ * provisional.
+ */
 static void
 scan_config(const char *name, void (*row)(TupleTableSlot *slot, void *arg), void *arg)
 {
 	Relation rel = table_open(cdp_store_relation(name), AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot =
+		RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 
@@ -207,10 +214,18 @@ load_kind(TupleTableSlot *slot, void *arg)
 	loading->kinds = lappend(loading->kinds, k);
 }
 
+/* Was the configuration read in parallel mode, which is over now? */
+static bool
+is_provisional(void)
+{
+	return roles.provisional && !IsInParallelMode();
+}
+
 static void
 load_roles(void)
 {
-	while (roles.generation != cdp_store_generation())
+	while (roles.generation != cdp_store_generation() ||
+		   is_provisional())
 	{
 		uint64 generation = cdp_store_generation();
 		MemoryContext fresh = AllocSetContextCreate(CacheMemoryContext,
@@ -254,6 +269,7 @@ load_roles(void)
 		roles.ngrants = n;
 		roles.kinds = kinds;
 		roles.generation = generation;
+		roles.provisional = IsInParallelMode();
 	}
 }
 
@@ -308,7 +324,8 @@ purposes_in_force(Oid role)
 	bool narrowed;
 
 	register_callbacks();
-	if (force.role == role && force.generation == cdp_store_generation() &&
+	if (force.role == role && !is_provisional() &&
+		force.generation == cdp_store_generation() &&
 		force.membership == membership &&
 		force.purpose_stamp == cdp_guc_purpose_stamp)
 		return;
@@ -589,7 +606,8 @@ cdp_has_kind(PG_FUNCTION_ARGS)
 	if (!cdp_store_exists() || len >= (int) sizeof(last.kind))
 		PG_RETURN_BOOL(false);
 	register_callbacks();
-	if (last.generation != cdp_store_generation() || last.membership != membership ||
+	if (is_provisional() || last.generation != cdp_store_generation() ||
+		last.membership != membership ||
 		last.role != GetUserId() || (int) strlen(last.kind) != len ||
 		memcmp(last.kind, VARDATA_ANY(arg), len) != 0)
 	{
