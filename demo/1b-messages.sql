@@ -1,14 +1,6 @@
 -- Step 1, route 2: messages in the form of the Segment specification, in batches of 500, one transaction each.
 \ir style.psql
-
--- JSON lines into a table: a quote and a delimiter that JSON never contains.
-\copy shop.collector (message) FROM 'messages/web.jsonl' (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02')
-ALTER TABLE shop.collector ALTER source SET DEFAULT 'app';
-\copy shop.collector (message) FROM 'messages/app.jsonl' (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02')
-ALTER TABLE shop.collector ALTER source SET DEFAULT 'email';
-\copy shop.collector (message) FROM 'messages/email.jsonl' (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02')
-ALTER TABLE shop.collector ALTER source SET DEFAULT 'contact_centre';
-\copy shop.collector (message) FROM 'messages/contact_centre.jsonl' (FORMAT csv, QUOTE e'\x01', DELIMITER e'\x02')
+SELECT clock_timestamp() AS began \gset
 
 -- One statement a batch. (A web server would send each batch as it comes: SELECT * FROM cdp.ingest($1, 'web').)
 SELECT format($sql$
@@ -20,3 +12,7 @@ $sql$, source, min(n), max(n))
 FROM (SELECT source, n, (row_number() OVER (PARTITION BY source ORDER BY n) - 1) / 500 AS batch FROM shop.collector) m
 GROUP BY source, batch
 ORDER BY batch, source \gexec
+
+SELECT to_char((SELECT count(*) FROM shop.receipt), '99,999') AS rows,
+	to_char(extract(epoch FROM clock_timestamp() - :'began'::timestamptz), 'FM990.0') AS seconds \gset
+\echo '  messages  ' :rows 'messages in' :seconds 'seconds'

@@ -1,84 +1,117 @@
 -- Step 4: the segment acts. Whoever enters it is handed to a channel, if she may be written to.
 \ir style.psql
 \set who 'user_id:card-2208'
-\echo
 \echo '=================================================================================================='
 \echo ' 4. ACT: the moment somebody is about to leave'
 \echo '=================================================================================================='
+\echo
+\echo 'From now on, whoever enters churn_risk shall get an e-mail, if she allows marketing:'
+\echo
 
-SELECT cdp.define_activation('churn_risk', 'email', 'marketing') \g /dev/null
+\o /dev/null
+\set ECHO queries
+SELECT cdp.define_activation('churn_risk', 'email', 'marketing');
+\set ECHO none
+\o
 CREATE TEMP TABLE before AS SELECT profile_id FROM cdp.members('churn_risk');
 
 \echo
-\echo 'The shop''s nightly job of 1 October updates weeks_since_visit in its own table shop.member. That is all it does.'
-\echo 'Entering the segment writes to the outbox in the very same transaction, so a rollback leaves nothing:'
+\echo 'The shop''s nightly job runs again, on 1 October. It is one UPDATE of shop.member and knows nothing of cdp.'
+\echo 'Who enters the segment is in the outbox within the very same transaction; a rollback leaves nothing:'
+\echo
 
-SELECT cdp.segment_count('churn_risk') AS members0, (SELECT count(*) FROM cdp.outbox) AS outbox0 \gset
+\set look 'SELECT cdp.segment_count(''churn_risk'') AS members, (SELECT count(*) FROM cdp.outbox) AS outbox'
+:look \gset before_
 BEGIN;
 CALL shop.nightly('2017-10-01');
-SELECT cdp.segment_count('churn_risk') AS members1, (SELECT count(*) FROM cdp.outbox) AS outbox1 \gset
+:look \gset inside_
 ROLLBACK;
-SELECT cdp.segment_count('churn_risk') AS members2, (SELECT count(*) FROM cdp.outbox) AS outbox2 \gset
+:look \gset rolled_
 CALL shop.nightly('2017-10-01');
-SELECT cdp.segment_count('churn_risk') AS members3, (SELECT count(*) FROM cdp.outbox) AS outbox3 \gset
+:look \gset after_
+
+CREATE TEMP TABLE after AS SELECT profile_id FROM cdp.members('churn_risk');
+CREATE TEMP TABLE entered AS TABLE after EXCEPT TABLE before;
+SELECT (SELECT count(*) FROM entered) AS entered, count(*) AS left FROM (TABLE before EXCEPT TABLE after) s \gset
 
 SELECT * FROM (VALUES
-	('before the job', :members0, :outbox0),
-	('inside its transaction', :members1, :outbox1),
-	('after ROLLBACK', :members2, :outbox2),
-	('run again, after COMMIT', :members3, :outbox3)) AS v ("when", "members of churn_risk", "rows in the outbox");
+	('before', :before_members, :before_outbox),
+	('BEGIN; CALL shop.nightly(''2017-10-01'');', :inside_members, :inside_outbox),
+	('ROLLBACK;', :rolled_members, :rolled_outbox),
+	('CALL shop.nightly(''2017-10-01'');', :after_members, :after_outbox)) AS v ("the shop", "in churn_risk", "in the outbox");
 
-CREATE TEMP TABLE entered AS
-SELECT profile_id FROM cdp.members('churn_risk') EXCEPT SELECT profile_id FROM before;
+\echo :entered 'members entered,' :left 'had come back and left:' :before_members '+' :entered '-' :left '=' :after_members'.'
 
 -- What each of them signed; one changes her mind before the e-mail leaves.
 CREATE TEMP TABLE card AS
-SELECT cdp.resolve('user_id:' || m.card) AS profile_id, m.card, m.weeks_since_visit, coalesce(f.answer = 'granted', false) AS yes
+SELECT cdp.resolve('user_id:' || m.card) AS profile_id, 'user_id:' || m.card AS who, m.email, coalesce(f.answer = 'granted', false) AS yes
 FROM shop.member m
 LEFT JOIN shop.consent_form f ON f.card = m.card AND f.purpose = 'marketing';
 
-SELECT min(c.card) AS late FROM card c JOIN entered USING (profile_id) JOIN cdp.profiles p USING (profile_id)
-WHERE c.yes AND p.email IS NOT NULL AND c.card <> 'card-2208' \gset
-SELECT cdp.set_consent('user_id:' || :'late', 'marketing', 'withdrawn', source => 'web') \g /dev/null
+SELECT min(c.who) AS late FROM card c JOIN entered USING (profile_id) JOIN cdp.profiles p USING (profile_id)
+WHERE c.yes AND p.identifiers ? 'email' AND c.who <> :'who' \gset
+
+\echo
+\echo 'One of them changes her mind before the mailer comes:'
+\echo
+
+\o /dev/null
+\set ECHO queries
+SELECT cdp.set_consent(:'late', 'marketing', 'withdrawn', source => 'web');
+\set ECHO none
 
 -- The mailer is a service with the purpose marketing. It takes what is due, sends it, and says so.
 CREATE ROLE shop_mailer;
-SELECT cdp.provision('shop_mailer', 'service'), cdp.permit('shop_mailer', 'marketing') \g /dev/null
+SELECT cdp.provision('shop_mailer', 'service'), cdp.permit('shop_mailer', 'marketing');
+\o
+
+\echo
+\echo 'The mailer is a role of its own, permitted for marketing. It claims what waits; nobody else gets it meanwhile:'
+\echo
 
 SET ROLE shop_mailer;
-CREATE TEMP TABLE handed AS SELECT * FROM cdp.claim('email', 100);
-RESET ROLE;
+\set ECHO queries
+CREATE TEMP TABLE letter AS SELECT * FROM cdp.claim('email', 100);
+\set ECHO none
+\echo
+\echo 'What it was handed: her first, then who is away longest:'
+\echo
 
-\echo 'What the e-mail channel was handed (cdp.claim), longest away first:'
-
-SELECT h.address, p.loyalty, p.weeks_since_visit, p.segments
-FROM handed h
+SELECT l.address, p.loyalty, p.weeks_since_visit, p.segments
+FROM letter l
 JOIN cdp.profiles p USING (profile_id)
-ORDER BY h.profile_id <> cdp.resolve(:'who'), p.weeks_since_visit DESC, h.address
+ORDER BY l.profile_id <> cdp.resolve(:'who'), p.weeks_since_visit DESC, l.address
 LIMIT 6;
 
-\echo 'Who entered, and why not everybody gets a letter:'
+\echo 'It sends the letters and says so. Asked again, there is nothing left:'
+\echo
 
-SELECT what AS "that night", people FROM (
-	SELECT 1 AS n, 'entered churn_risk that night' AS what, count(*) AS people FROM entered
-	UNION ALL
-	SELECT 2, '  said no to marketing', count(*) FROM entered JOIN card USING (profile_id) WHERE NOT yes
-	UNION ALL
-	SELECT 3, '  said yes, but withdrew before the letter left', count(*) FROM entered JOIN card USING (profile_id)
-	WHERE yes AND card = :'late'
-	UNION ALL
-	SELECT 4, '  said yes, but we know no e-mail address', count(*) FROM entered JOIN card USING (profile_id)
-	JOIN cdp.profiles p USING (profile_id) WHERE yes AND card <> :'late' AND p.email IS NULL
-	UNION ALL
-	SELECT 5, '  handed to the channel', count(*) FROM handed) s
-ORDER BY n;
-
-SET ROLE shop_mailer;
-SELECT cdp.ack(array_agg(delivery_id)) AS acked FROM handed \gset
-SELECT count(*) AS again FROM cdp.claim('email', 100) \gset
+\set ECHO queries
+SELECT cdp.ack(array_agg(delivery_id)) AS acknowledged FROM letter;
+SELECT count(*) AS handed_again FROM cdp.claim('email', 100);
+\set ECHO none
 RESET ROLE;
 
-\echo 'The mailer acknowledged' :acked 'letters; asked again, it was handed' :again'.'
+\echo 'Why not everybody who entered got a letter, as the outbox tells it:'
 \echo
-\echo 'Next: read demo/*.sql in this order, it is the tutorial; docs/ has a page per word; or keep this database with'
-\echo '      make demo KEEP=1   and ask it your own questions: cdp.profiles, cdp.events, cdp.members(''family & !gold'').'
+
+\set ECHO queries
+SELECT state, reason, count(*) AS people FROM cdp.outbox GROUP BY state, reason ORDER BY people DESC;
+\set ECHO none
+
+SELECT count(*) FILTER (WHERE NOT yes) AS no, count(*) FILTER (WHERE who = :'late') AS changed,
+	count(*) FILTER (WHERE yes AND who <> :'late' AND NOT p.identifiers ? 'email') AS addressless,
+	count(*) FILTER (WHERE yes AND who <> :'late' AND p.identifiers ? 'email') AS reachable,
+	(SELECT count(*) FROM letter JOIN card USING (profile_id) WHERE card.email IS NULL) AS learnt
+FROM entered JOIN card USING (profile_id) JOIN cdp.profiles p USING (profile_id) \gset
+SELECT :changed = 1 AND :no + :changed + :addressless + :reachable = :entered AND count(*) = :reachable AS agree FROM letter \gset
+\if :agree
+\else
+	DO $$ BEGIN RAISE EXCEPTION 'the demo is broken: outbox and forms disagree'; END $$;
+\endif
+
+\echo 'The shop''s own papers agree: of' :entered 'who entered,' :no 'had said no,' :changed 'changed her mind, of' :addressless 'no address is known;'
+\echo :reachable 'remain. Of these,' :learnt 'left no address at the till; it is known because they logged in on web or app.'
+\echo
+\echo 'Next: read demo/*.sql in this order, they are the tutorial; docs/ has a page per word; or keep this database'
+\echo 'with  make demo KEEP=1  and ask it yourself: cdp.profiles, cdp.events, cdp.members(''family & !gold'').'

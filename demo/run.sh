@@ -24,16 +24,17 @@ run_sql 1-collect.sql
 
 # Two routes at once, in two sessions.
 start=$(date +%s%N)
-run_sql 1a-store.sql &
+run_sql 1a-store.sql > "$CDP_TMP/store.out" &
 store=$!
-run_sql 1b-messages.sql &
+run_sql 1b-messages.sql > "$CDP_TMP/messages.out" &
 messages=$!
 failed=
 wait "$store" || failed="$failed 1a-store.sql"
 wait "$messages" || failed="$failed 1b-messages.sql"
 [ -z "$failed" ] || die "failed:$failed"
 ms=$((($(date +%s%N) - start) / 1000000))
-say "Both are done after $((ms / 1000)).$((ms % 1000 / 100)) seconds."
+cat "$CDP_TMP/store.out" "$CDP_TMP/messages.out"
+say "  both       done after $((ms / 1000)).$((ms % 1000 / 100)) seconds"
 
 run_sql 2-see.sql
 run_sql 3-understand.sql
@@ -49,8 +50,8 @@ if [ -n "${KEEP:-}" ] && [ "$KEEP" != 0 ]; then
 	say "    psql -h $PGHOST -p $PGPORT -U postgres shop"
 	say "To remove it:"
 	if is_root; then
-		say "    runuser -u $CDP_OS_USER -- $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop; rm -rf $CDP_TMP"
+		say "    runuser -u $CDP_OS_USER -- $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop && rm -rf $CDP_TMP"
 	else
-		say "    $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop; rm -rf $CDP_TMP"
+		say "    $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop && rm -rf $CDP_TMP"
 	fi
 fi

@@ -39,15 +39,46 @@
  */
 #define CAPTURE_BATCH 10000
 
+/*
+ * The message x.m with those traits t for which a condition (%s) holds.
+ *
+ * A row says nothing about a column that is null, and an update says nothing
+ * about one it did not change: otherwise each touch of a row would put its
+ * old e-mail address above the newer one that the web knows.  So a new row
+ * gives what is not null, an update what differs, null (unset) included.
+ */
+#define WITH_TRAITS \
+	"CASE WHEN x.m ? 'traits' THEN jsonb_set(x.m, '{traits}', coalesce(" \
+	"(SELECT jsonb_object_agg(t.key, t.value) FROM jsonb_each(x.m -> 'traits') t " \
+	"WHERE %s), '{}')) ELSE x.m END"
+
+#define GIVEN "t.value <> 'null'"
+#define CHANGED \
+	"CASE WHEN o.m IS NULL THEN t.value <> 'null' " \
+	"ELSE t.value IS DISTINCT FROM o.m -> 'traits' -> t.key END"
+
+/* The same without a key: a row that stood among the old ones is passed over. */
+#define UPDATED_ROWS \
+	"SELECT %s FROM (SELECT " WITH_TRAITS " AS m FROM " \
+	"(SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s FROM cdp_old n) x) y"
+
+#define UPDATED_KEYS \
+	"SELECT %s FROM (SELECT " WITH_TRAITS " AS m FROM " \
+	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_new n) x LEFT JOIN " \
+	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_old n) o ON o.k = x.k " \
+	"WHERE o.m IS DISTINCT FROM x.m) y"
+
+#define NEW_ROWS "SELECT " WITH_TRAITS ", x.k FROM (SELECT %s AS m, %s AS k FROM %s) x"
+
 /* Each update of a row is a message of its own, unless the mapping says which. */
 #define FRESH_ID \
-	"CASE WHEN x.m ? 'messageId' THEN x.m || jsonb_build_object('messageId', " \
-	"(x.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE x.m END"
+	"CASE WHEN y.m ? 'messageId' THEN y.m || jsonb_build_object('messageId', " \
+	"(y.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE y.m END"
 
 PG_FUNCTION_INFO_V1(cdp_capture);
 
 static CdpPlan attachment_plan = {
-	"SELECT a.expression, a.source, a.strict, a.mapping ? 'message_id' FROM "
+	"SELECT a.expression, a.source, a.strict, a.mapping ? 'message_id', a.key_columns FROM "
 	"cdp_data.attachment a WHERE a.attachment_id = $1",
 	1,
 	{INT4OID},
@@ -59,7 +90,24 @@ typedef struct Attachment
 	char *source;
 	bool strict;
 	bool own_ids; /* the mapping names the message id */
+	char **keys; /* columns of the primary key */
+	int nkeys;
 } Attachment;
+
+static void
+read_keys(Attachment *attachment, Datum array, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Datum *elems;
+	bool *nulls;
+
+	deconstruct_array(DatumGetArrayTypePCopy(array), TEXTOID, -1, false, TYPALIGN_INT, &elems,
+					  &nulls, &attachment->nkeys);
+	attachment->keys = palloc(sizeof(char *) * Max(attachment->nkeys, 1));
+	for (int i = 0; i < attachment->nkeys; i++)
+		attachment->keys[i] = TextDatumGetCString(elems[i]);
+	MemoryContextSwitchTo(old);
+}
 
 /*
  * False if there is no such attachment or the storage cannot be used, as
@@ -81,6 +129,7 @@ find_attachment(int32 id, Attachment *attachment)
 	PG_TRY();
 	{
 		CdpStore store;
+		Datum keys;
 		bool isnull;
 
 		cdp_store_enter(&store);
@@ -90,6 +139,10 @@ find_attachment(int32 id, Attachment *attachment)
 			attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
 			attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
 			attachment->own_ids = DatumGetBool(cdp_store_value(0, 4, &isnull));
+			keys = cdp_store_value(0, 5, &isnull);
+			attachment->nkeys = 0;
+			if (!isnull)
+				read_keys(attachment, keys, context);
 			found = true;
 		}
 		cdp_store_leave(&store);
@@ -256,22 +309,34 @@ reject_rows(TriggerData *trigdata, const Attachment *attachment,
 	AtEOXact_GUC(true, level);
 }
 
-static char *
-capture_query(const Attachment *attachment, bool is_update)
+/*
+ * The query over a table's rows n (FROM and what follows) whose messages are
+ * those of new rows, beside them the given key.
+ */
+char *
+cdp_capture_query(const char *expression, const char *key, const char *from)
 {
-	StringInfoData sql;
+	return psprintf(NEW_ROWS, GIVEN, expression, key, from);
+}
 
-	initStringInfo(&sql);
-	if (!is_update)
-		appendStringInfo(&sql, "SELECT %s FROM cdp_new n", attachment->expression);
-	else
-		/* only rows whose message differs */
-		appendStringInfo(&sql,
-						 "SELECT %s FROM (SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s "
-						 "FROM cdp_old n) x",
-						 attachment->own_ids ? "x.m" : FRESH_ID,
-						 attachment->expression, attachment->expression);
-	return sql.data;
+/*
+ * The query over the transition tables of an update.  With a primary key the
+ * old row is known; without, rows whose message stood among the old ones are
+ * passed over.
+ */
+static char *
+update_query(const Attachment *attachment)
+{
+	const char *id = attachment->own_ids ? "y.m" : FRESH_ID;
+	const char *message = attachment->expression;
+	StringInfoData key;
+
+	if (attachment->nkeys == 0)
+		return psprintf(UPDATED_ROWS, id, GIVEN, message, message);
+	initStringInfo(&key);
+	for (int i = 0; i < attachment->nkeys; i++)
+		appendStringInfo(&key, "%sn.%s", i ? ", " : "", quote_identifier(attachment->keys[i]));
+	return psprintf(UPDATED_KEYS, id, CHANGED, message, key.data, message, key.data);
 }
 
 /* cdp.capture(): see the head of the file. */
@@ -300,7 +365,9 @@ cdp_capture(PG_FUNCTION_ARGS)
 						 "removes the trigger.")));
 		return PointerGetDatum(NULL);
 	}
-	sql = capture_query(&attachment, TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event));
+	sql = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ?
+			  update_query(&attachment) :
+			  cdp_capture_query(attachment.expression, "NULL", "cdp_new n");
 	if (attachment.strict)
 	{
 		capture_rows(trigdata, sql, &attachment);

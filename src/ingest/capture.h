@@ -7,5 +7,6 @@
 
 extern void cdp_capture_documents(Datum *documents, int n, const char *source,
 								  bool strict, int flags);
+extern char *cdp_capture_query(const char *expression, const char *key, const char *from);
 
 #endif /* CDP_INGEST_CAPTURE_H */

@@ -154,12 +154,12 @@ backfill_query(const Backfill *b)
 		appendStringInfo(&after, "%s($1 ->> %d)::%s", i ? ", " : "", i,
 						 format_type_be_qualified(get_atttype(b->table, attnum)));
 	}
-	appendStringInfo(&sql, "SELECT %s, jsonb_build_array(%s) FROM %s n ",
-					 b->expression, keys.data, table);
+	appendStringInfo(&sql, "%s n ", table);
 	if (!b->fresh)
 		appendStringInfo(&sql, "WHERE (%s) > (%s) ", keys.data, after.data);
 	appendStringInfo(&sql, "ORDER BY %s LIMIT %d", keys.data, BACKFILL_BATCH);
-	return sql.data;
+	return cdp_capture_query(b->expression, psprintf("jsonb_build_array(%s)", keys.data),
+							 sql.data);
 }
 
 /*

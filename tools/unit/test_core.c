@@ -9,6 +9,7 @@
 #include "core/segexpr.h"
 #include "core/text.h"
 #include "core/time.h"
+#include "core/unionfind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -681,6 +682,46 @@ test_segexpr(void)
 	   "zero byte is refused");
 }
 
+/* Against labels relabelled one by one: the slow way that cannot be wrong. */
+static void
+test_unionfind(void)
+{
+	enum
+	{
+		SIZE = 200
+	};
+	int32_t parent[SIZE];
+	int label[SIZE];
+	unsigned seed = 1;
+	bool same_answer = true;
+	bool same_sets = true;
+
+	cdp_core_uf_init(parent, SIZE);
+	for (int i = 0; i < SIZE; i++)
+		label[i] = i;
+	for (int step = 0; step < 400; step++)
+	{
+		int a, b;
+		int32_t root;
+
+		seed = seed * 1103515245u + 12345u;
+		a = (int) (seed >> 16) % SIZE;
+		seed = seed * 1103515245u + 12345u;
+		b = (int) (seed >> 16) % SIZE;
+		root = cdp_core_uf_union(parent, a, b);
+		same_answer = same_answer && (root < 0) == (label[a] == label[b]);
+		if (label[a] != label[b])
+			for (int i = 0, from = label[b], to = label[a]; i < SIZE; i++)
+				if (label[i] == from)
+					label[i] = to;
+		for (int i = 0; i < SIZE; i++)
+			same_sets = same_sets && (cdp_core_uf_find(parent, i) ==
+									  cdp_core_uf_find(parent, a)) == (label[i] == label[a]);
+	}
+	ok(same_answer, "union says whether two sets became one");
+	ok(same_sets, "sets equal naive relabelling");
+}
+
 int
 main(void)
 {
@@ -692,6 +733,7 @@ main(void)
 	test_date_and_epoch();
 	test_scalars();
 	test_segexpr();
+	test_unionfind();
 	printf("1..%d\n", tests);
 	return failures == 0 ? 0 : 1;
 }
