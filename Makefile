@@ -60,10 +60,29 @@ INSTALL_SQL = \
 
 REGRESS = \
 	setup \
-	identity_type
+	identity_type \
+	identity \
+	ingest \
+	attach \
+	profile \
+	segment \
+	consent \
+	activation \
+	privileges
 
-# Names of specs/<name>.spec
-ISOLATION =
+# Names of specs/<name>.spec; invariants comes first, it installs what the others use.
+ISOLATION = \
+	invariants \
+	first_sight \
+	opposite_merge \
+	merge_event \
+	duplicate_message \
+	batch_order \
+	withdrawal_read \
+	claim_race \
+	define_segment \
+	partition_race \
+	consent_merge
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

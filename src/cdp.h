@@ -21,7 +21,8 @@
 #define CDP_OWNER "cdp_owner"
 
 /* Limits, each checked where the value enters. */
-#define CDP_MAX_NAME 63 /* bytes of an event source, trait, purpose, channel */
+#define CDP_MAX_NAME 63 /* bytes of a trait, purpose, channel */
+#define CDP_MAX_SOURCE 127 /* bytes of a source: schema.table fits */
 #define CDP_MAX_EVENT_NAME 512 /* bytes of an event name */
 #define CDP_MAX_MESSAGE_ID 512 /* bytes of a message id */
 #define CDP_MAX_MENTIONS 100 /* identifiers in one message */

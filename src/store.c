@@ -41,6 +41,7 @@ static struct
 	Oid schema;
 	Oid owner;
 	Oid signal; /* cdp_data.config_signal */
+	Oid event; /* cdp_data.event: a partition came or went */
 	bool installation_valid;
 	CdpInstallation installation;
 } known;
@@ -55,7 +56,7 @@ PG_FUNCTION_INFO_V1(cdp_require_init);
 static void
 invalidate(Datum arg pg_attribute_unused(), Oid relid)
 {
-	if (relid == InvalidOid || relid == known.signal)
+	if (relid == InvalidOid || relid == known.signal || relid == known.event)
 	{
 		generation++;
 		known.schema = InvalidOid;
@@ -108,6 +109,7 @@ look_up(void)
 	known.owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
 	ReleaseSysCache(tuple);
 	known.signal = signal;
+	known.event = get_relname_relid("event", schema);
 	known.schema = schema;
 	return true;
 }
@@ -218,6 +220,31 @@ cdp_store_installation(void)
 					 errhint("Install the library that made them, or a newer one.")));
 	}
 	return &known.installation;
+}
+
+/*
+ * Pins every setting that changes what a value looks like as JSON or text, and
+ * search_path, until AtEOXact_GUC(true, level) with the level returned.  What
+ * an attached row becomes, its message id above all, must not depend on the
+ * session that touched it.
+ */
+int
+cdp_store_pin_settings(void)
+{
+	static const char *const pins[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"TimeZone", "UTC"},
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "iso_8601"},
+		{"bytea_output", "hex"},
+		{"extra_float_digits", "1"},
+	};
+	int level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(pins); i++)
+		(void) set_config_option(pins[i][0], pins[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
 }
 
 /* Becomes the owner of the storage; see store.h. */

@@ -62,6 +62,7 @@ extern Oid cdp_store_relation(const char *name);
 extern const CdpInstallation *cdp_store_installation(void);
 extern uint64 cdp_store_generation(void);
 
+extern int cdp_store_pin_settings(void);
 extern void cdp_store_enter(CdpStore *store);
 extern void cdp_store_leave(CdpStore *store);
 extern int cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,

@@ -85,7 +85,7 @@ BEGIN
 		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name,
 					   coalesce(t.description, 'Trait ' || t.name || ' (' || t.type || ').'));
 		FOR r IN SELECT DISTINCT k.role_name FROM cdp_data.role_kind k
-				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('analyst', 'service', 'privacy') LOOP
+				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('app', 'analyst', 'service', 'privacy') LOOP
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, r.role_name);
 		END LOOP;
 	END LOOP;
@@ -138,7 +138,7 @@ CREATE FUNCTION cdp.define_trait(name text, type text DEFAULT 'text', survivorsh
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	kind text;
-	old cdp_data.trait;
+	old record;
 BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_name('a trait', name);

@@ -319,6 +319,16 @@ BEGIN
 	IF kind NOT IN ('r', 'p') THEN
 		RAISE wrong_object_type USING MESSAGE = format('%s is not a table', tbl);
 	END IF;
+	IF EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.oid = tbl AND (n.nspname IN ('cdp', 'cdp_data', 'information_schema') OR n.nspname LIKE 'pg\_%')) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('table %s cannot be attached', tbl),
+			DETAIL = 'What is captured would be written to cdp''s own tables, and captured again.';
+	END IF;
+	IF octet_length(coalesce(source, tbl::text)) NOT BETWEEN 1 AND 127 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'source must be text of 1 to 127 bytes';
+	END IF;
 	SELECT array_agg(a.attname::text ORDER BY k.o) INTO key_columns
 	FROM pg_index x CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, o)
 	JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum

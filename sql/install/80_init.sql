@@ -139,7 +139,8 @@ BEGIN
 			HINT = 'ALTER ROLE cdp_owner NOLOGIN NOSUPERUSER NOBYPASSRLS; or rename the role.';
 	END IF;
 	GRANT USAGE, CREATE ON SCHEMA cdp TO cdp_owner;
-	GRANT EXECUTE ON ALL ROUTINES IN SCHEMA cdp TO cdp_owner;
+	-- with grant option: its members provision roles
+	GRANT EXECUTE ON ALL ROUTINES IN SCHEMA cdp TO cdp_owner WITH GRANT OPTION;
 
 	IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'cdp_data') THEN
 		CREATE SCHEMA cdp_data AUTHORIZATION cdp_owner;

@@ -75,7 +75,7 @@ BEGIN
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
 					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits TO %I', who);
 	END IF;
-	IF kind IN ('ingest', 'app', 'privacy') THEN
+	IF kind IN ('ingest', 'privacy') THEN
 		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.rejected TO %I', who);
 	END IF;

@@ -59,7 +59,7 @@ cdp_who_read(FunctionCallInfo fcinfo, int arg, CdpWhoKind kind, CdpWho *who)
 						 errmsg("profile id must be positive")));
 			return;
 	}
-	who->n = cdp_identity_set_count(set);
+	who->n = set ? cdp_identity_set_count(set) : 0;
 	if (who->n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

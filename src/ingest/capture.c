@@ -70,7 +70,7 @@
 
 #define NEW_ROWS "SELECT " WITH_TRAITS ", x.k FROM (SELECT %s AS m, %s AS k FROM %s) x"
 
-/* Each update of a row is a message of its own, unless the mapping says which. */
+/* Each update of a row is a message of its own. */
 #define FRESH_ID \
 	"CASE WHEN y.m ? 'messageId' THEN y.m || jsonb_build_object('messageId', " \
 	"(y.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE y.m END"
@@ -78,7 +78,7 @@
 PG_FUNCTION_INFO_V1(cdp_capture);
 
 static CdpPlan attachment_plan = {
-	"SELECT a.expression, a.source, a.strict, a.mapping ? 'message_id', a.key_columns FROM "
+	"SELECT a.expression, a.source, a.strict, a.key_columns FROM "
 	"cdp_data.attachment a WHERE a.attachment_id = $1",
 	1,
 	{INT4OID},
@@ -89,7 +89,6 @@ typedef struct Attachment
 	char *expression;
 	char *source;
 	bool strict;
-	bool own_ids; /* the mapping names the message id */
 	char **keys; /* columns of the primary key */
 	int nkeys;
 } Attachment;
@@ -138,8 +137,7 @@ find_attachment(int32 id, Attachment *attachment)
 			attachment->expression = MemoryContextStrdup(context, cdp_store_text(0, 1));
 			attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
 			attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
-			attachment->own_ids = DatumGetBool(cdp_store_value(0, 4, &isnull));
-			keys = cdp_store_value(0, 5, &isnull);
+			keys = cdp_store_value(0, 4, &isnull);
 			attachment->nkeys = 0;
 			if (!isnull)
 				read_keys(attachment, keys, context);
@@ -191,7 +189,7 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
 		value->type = jbvBinary;
 		value->val.binary.data = &document->root;
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
-		cdp_message_parse(&messages[i], value, NULL, 0, source, cdp_now());
+		cdp_message_parse(&messages[i], value, NULL, source, cdp_now());
 	}
 	cdp_ingest_batch(messages, n, store.caller, flags);
 	for (int i = 0; strict && i < n; i++)
@@ -199,7 +197,7 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("a row of source \"%s\" was refused: %s", source, messages[i].reason),
-					 errdetail("%s.", messages[i].detail),
+					 errdetail("%s", cdp_message_detail(&messages[i])),
 					 errhint("The attachment is strict; without, the row would be in "
 							 "cdp.rejected.")));
 	cdp_store_leave(&store);
@@ -209,15 +207,12 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
 static void
 capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment)
 {
-	int level = NewGUCNestLevel();
+	int level = cdp_store_pin_settings();
 	MemoryContext context;
 	MemoryContext old;
 	SPIPlanPtr plan;
 	Portal cursor;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	if (SPI_register_trigger_data(trigdata) < 0)
 		elog(ERROR, "cdp: could not register transition tables");
@@ -273,40 +268,80 @@ must_propagate(int sqlstate)
 	}
 }
 
-/* Records the statement's rows as rejected, as they are. */
+/* Runs a query over the transition tables and records each row it yields. */
 static void
-reject_rows(TriggerData *trigdata, const Attachment *attachment,
-			const ErrorData *edata)
+record_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment,
+			const char *detail)
 {
-	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
-								  unpack_sql_state(edata->sqlerrcode));
-	int level = NewGUCNestLevel();
+	int level = cdp_store_pin_settings();
+	SPITupleTable *rows;
+	uint64 n;
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
-	if (SPI_register_trigger_data(trigdata) < 0 ||
-		SPI_execute("SELECT to_jsonb(n) FROM cdp_new n", true, 0) < 0)
+	if (SPI_register_trigger_data(trigdata) < 0 || SPI_execute(sql, true, 0) < 0)
 		elog(ERROR, "cdp: could not read transition tables");
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
 	{
-		SPITupleTable *rows = SPI_tuptable;
-		uint64 n = SPI_processed;
+		CdpStore store;
+		bool isnull;
+		Datum d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
 
-		for (uint64 i = 0; i < n; i++)
-		{
-			CdpStore store;
-			bool isnull;
-			Datum d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
-
-			cdp_store_enter(&store);
-			cdp_ingest_reject(attachment->source, NULL, "mapping_error", detail,
-							  DatumGetJsonbPCopy(d));
-			cdp_store_leave(&store);
-		}
+		cdp_store_enter(&store);
+		cdp_ingest_reject(attachment->source, NULL, "mapping_error", detail,
+						  DatumGetJsonbPCopy(d));
+		cdp_store_leave(&store);
 	}
 	SPI_finish();
 	AtEOXact_GUC(true, level);
+}
+
+/*
+ * Records the statement's rows as rejected: as documents, or as text where a
+ * column's cast to JSON raises, or their number where even that does.
+ */
+static void
+reject_rows(TriggerData *trigdata, const Attachment *attachment, const ErrorData *edata)
+{
+	static const char *const queries[] = {
+		"SELECT to_jsonb(n) FROM cdp_new n",
+		"SELECT to_jsonb(n::text) FROM cdp_new n",
+		"SELECT jsonb_build_object('rows', count(*)) FROM cdp_new n"};
+	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
+								  unpack_sql_state(edata->sqlerrcode));
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	for (int i = 0; i < (int) lengthof(queries) && !done; i++)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			record_rows(trigdata, queries[i], attachment, detail);
+			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			done = true;
+		}
+		PG_CATCH();
+		{
+			ErrorData *again;
+
+			MemoryContextSwitchTo(context);
+			again = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			if (must_propagate(again->sqlerrcode))
+				ReThrowError(again);
+			FreeErrorData(again);
+		}
+		PG_END_TRY();
+	}
 }
 
 /*
@@ -327,16 +362,15 @@ cdp_capture_query(const char *expression, const char *key, const char *from)
 static char *
 update_query(const Attachment *attachment)
 {
-	const char *id = attachment->own_ids ? "y.m" : FRESH_ID;
 	const char *message = attachment->expression;
 	StringInfoData key;
 
 	if (attachment->nkeys == 0)
-		return psprintf(UPDATED_ROWS, id, GIVEN, message, message);
+		return psprintf(UPDATED_ROWS, FRESH_ID, GIVEN, message, message);
 	initStringInfo(&key);
 	for (int i = 0; i < attachment->nkeys; i++)
 		appendStringInfo(&key, "%sn.%s", i ? ", " : "", quote_identifier(attachment->keys[i]));
-	return psprintf(UPDATED_KEYS, id, CHANGED, message, key.data, message, key.data);
+	return psprintf(UPDATED_KEYS, FRESH_ID, CHANGED, message, key.data, message, key.data);
 }
 
 /* cdp.capture(): see the head of the file. */

@@ -83,8 +83,10 @@ load_ranks(CdpIngestConfig *fresh)
 static void
 load_partitions(CdpIngestConfig *fresh)
 {
-	int n = cdp_store_run_latest("SELECT from_ts, to_ts FROM "
-								 "cdp_data.event_partition ORDER BY from_ts");
+	/* a partition somebody dropped is made anew when it is needed */
+	int n = cdp_store_run_latest("SELECT p.from_ts, p.to_ts FROM cdp_data.event_partition p "
+								 "WHERE to_regclass(format('cdp_data.%I', p.name)) IS NOT NULL "
+								 "ORDER BY p.from_ts");
 
 	fresh->partitions = MemoryContextAlloc(fresh->context, sizeof(CdpRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)

@@ -31,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/uuid.h"
 
 #include "activation/activation.h"
 #include "cdp.h"
@@ -63,6 +64,12 @@ static CdpPlan unsee_plan = {
 	{TEXTOID, UUIDARRAYOID},
 	NULL};
 
+static CdpPlan replace_plan = {
+	"UPDATE cdp_data.message_seen m SET content = $3 WHERE m.source = $1 AND m.key = $2",
+	3,
+	{TEXTOID, UUIDOID, INT8OID},
+	NULL};
+
 static CdpPlan event_plan = {
 	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, "
 	"message_id, "
@@ -81,15 +88,15 @@ static CdpPlan event_plan = {
 
 /* Sorted, so that two sessions refusing the same messages wait in one order. */
 static CdpPlan reject_plan = {
-	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, source, message_id, reason, "
-	"detail, payload) "
-	"SELECT $6, $6, u.source, u.message_id, u.reason, u.detail, u.payload "
-	"FROM unnest($1, $2, $3, $4, $5) u (source, message_id, reason, detail, payload) "
+	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
+	"  reason, detail, payload) "
+	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload "
+	"FROM unnest($1, $2, $3, $4, $5, $6) u (source, message_id, reason, detail, payload, times) "
 	"ORDER BY u.source, u.message_id, u.reason "
-	"ON CONFLICT (source, message_id, reason) DO UPDATE SET times = r.times + 1, last_at = "
-	"excluded.last_at",
-	6,
-	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
+	"ON CONFLICT (source, message_id, reason) DO UPDATE "
+	"  SET times = r.times + excluded.times, last_at = excluded.last_at",
+	7,
+	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
 	 TIMESTAMPTZOID},
 	NULL};
 
@@ -318,6 +325,7 @@ dedupe(Batch *batch)
 		if (m->status != CDP_ACCEPTED)
 			continue;
 		entry = hash_search(seen, m->key, HASH_ENTER, &found);
+		m->first = found ? entry->first : -1;
 		if (found)
 		{
 			m->status = CDP_DUPLICATE;
@@ -470,50 +478,91 @@ build_graph(Batch *batch)
 				link->dead = true;
 				break;
 			}
-			if (!link->dead)
-			{
-				ident->first_seen = Min(ident->first_seen, m->ts);
-				ident->last_seen = Max(ident->last_seen, m->ts);
-			}
 			link->idents[link->n++] = entry->index;
 		}
 		qsort_arg(link->idents, link->n, sizeof(int), compare_mentions, graph->idents);
 	}
 }
 
-/* Messages whose identifier collides with a stored one are rejected. */
+static bool
+link_collides(const Batch *batch, const CdpMessage *m)
+{
+	const CdpLink *link = &batch->graph.links[m->link];
+
+	for (int k = 0; k < link->n; k++)
+		if (batch->graph.idents[link->idents[k]].collides)
+			return true;
+	return false;
+}
+
+/*
+ * Messages whose identifier collides with a stored one are rejected.  A
+ * rejected message may come again, corrected, under its id: later in the same
+ * batch it takes the place of the first, and else the id is given free.
+ */
 static void
 reject_collisions(Batch *batch)
 {
 	uint8(*key)[16] = palloc(16 * batch->n);
 	int n = 0;
-	Datum args[2];
+	Datum args[3];
 
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		CdpMessage *first;
+
+		if (m->link < 0)
+			continue;
+		if (m->status != CDP_REJECTED && link_collides(batch, m))
+			cdp_message_reject(m, "key_collision",
+							   "an identifier has the key of another one; nothing is merged by it");
+		if (m->status == CDP_REJECTED)
+			batch->graph.links[m->link].dead = true;
+		if (m->status != CDP_DUPLICATE || m->first < 0)
+			continue;
+		first = &batch->messages[m->first];
+		if (first->status != CDP_REJECTED || !first->claimed)
+			continue;
+		first->claimed = false;
+		m->claimed = true;
+		m->status = CDP_ACCEPTED;
+		batch->graph.links[m->link].dead = false;
+		args[0] = CStringGetTextDatum(m->source);
+		args[1] = UUIDPGetDatum((pg_uuid_t *) m->key);
+		args[2] = Int64GetDatum((int64) m->content);
+		cdp_store_run(&replace_plan, args, NULL, false, 1);
+	}
+	for (int i = 0; i < batch->n; i++)
+		if (batch->messages[i].status == CDP_REJECTED && batch->messages[i].claimed)
+			memcpy(key[n++], batch->messages[i].key, 16);
+	if (n == 0)
+		return;
+	args[0] = CStringGetTextDatum(batch->messages[0].source);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
+	cdp_store_run(&unsee_plan, args, NULL, false, -1);
+}
+
+/* When the identifiers of messages that are taken were mentioned. */
+static void
+date_mentions(Batch *batch)
+{
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
 		CdpLink *link;
 
-		if (m->link < 0)
+		if (m->status != CDP_ACCEPTED)
 			continue;
 		link = &batch->graph.links[m->link];
 		for (int k = 0; k < link->n; k++)
-			if (batch->graph.idents[link->idents[k]].collides)
-				cdp_message_reject(m, "key_collision",
-								   "an identifier has the key of another one; nothing is "
-								   "merged by it");
-		if (m->status != CDP_REJECTED)
-			continue;
-		link->dead = true;
-		if (m->claimed)
-			memcpy(key[n++], m->key, 16);
+		{
+			CdpIdent *ident = &batch->graph.idents[link->idents[k]];
+
+			ident->first_seen = Min(ident->first_seen, m->ts);
+			ident->last_seen = Max(ident->last_seen, m->ts);
+		}
 	}
-	if (n == 0)
-		return;
-	/* a rejected message may come again, corrected, under its id */
-	args[0] = CStringGetTextDatum(batch->messages[0].source);
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	cdp_store_run(&unsee_plan, args, NULL, false, -1);
 }
 
 static void
@@ -775,7 +824,8 @@ write_refusals(List *refusals)
 	Datum *payload = palloc(sizeof(Datum) * Max(n, 1));
 	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
 	ListCell *lc;
-	Datum args[6];
+	int32 *times = palloc(sizeof(int32) * Max(n, 1));
+	Datum args[7];
 	int kept = 0;
 
 	if (n == 0)
@@ -790,7 +840,11 @@ write_refusals(List *refusals)
 			strcmp(source[kept - 1], r->source) == 0 &&
 			strcmp(id[kept - 1], r->message_id) == 0 &&
 			strcmp(reason[kept - 1], r->reason) == 0)
+		{
+			times[kept - 1]++;
 			continue;
+		}
+		times[kept] = 1;
 		source[kept] = r->source;
 		id[kept] = r->message_id;
 		reason[kept] = r->reason;
@@ -803,7 +857,8 @@ write_refusals(List *refusals)
 	args[2] = cdp_array_text(reason, kept);
 	args[3] = cdp_array_text(detail, kept);
 	args[4] = cdp_array_datums(payload, nulls, kept, JSONBOID);
-	args[5] = TimestampTzGetDatum(cdp_now());
+	args[5] = cdp_array_int32(times, kept);
+	args[6] = TimestampTzGetDatum(cdp_now());
 	cdp_store_run(&reject_plan, args, NULL, false, -1);
 }
 
@@ -840,6 +895,7 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
 	reject_collisions(&batch);
+	date_mentions(&batch);
 	for (int i = 0; i < n; i++)
 		work |= messages[i].status == CDP_ACCEPTED;
 	if (work)

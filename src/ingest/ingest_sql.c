@@ -45,7 +45,7 @@ status_name(CdpStatus status)
 
 /* A name of a source, a purpose ...: neither empty nor too long. */
 static char *
-name_argument(FunctionCallInfo fcinfo, int arg, const char *what)
+name_argument(FunctionCallInfo fcinfo, int arg, const char *what, int max)
 {
 	char *name;
 
@@ -54,10 +54,10 @@ name_argument(FunctionCallInfo fcinfo, int arg, const char *what)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", what)));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(arg));
-	if (name[0] == '\0' || strlen(name) > CDP_MAX_NAME)
+	if (name[0] == '\0' || strlen(name) > (size_t) max)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be text of 1 to %d bytes", what, CDP_MAX_NAME)));
+				 errmsg("%s must be text of 1 to %d bytes", what, max)));
 	return name;
 }
 
@@ -67,7 +67,7 @@ cdp_ingest(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Jsonb *payload = PG_GETARG_JSONB_P(0);
-	char *source = name_argument(fcinfo, 1, "source");
+	char *source = name_argument(fcinfo, 1, "source", CDP_MAX_SOURCE);
 	CdpStore store;
 	CdpMessage *messages;
 	int n;
@@ -176,7 +176,7 @@ take(CdpMessage *m, Oid caller)
 							 ERRCODE_NO_DATA_FOUND :
 							 ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the message was refused: %s", m->reason),
-				 errdetail("%s.", m->detail)));
+				 errdetail("%s", cdp_message_detail(m))));
 	return m->profile_id;
 }
 
@@ -202,7 +202,7 @@ CDP_WHO_OVERLOADS(cdp_track)
 	CdpStore store;
 	CdpMessage m;
 	char *event;
-	char *source = name_argument(fcinfo, 5, "source");
+	char *source = name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
 	Jsonb *properties = object_argument(fcinfo, 2, "properties");
 	int64 id;
 
@@ -232,7 +232,7 @@ CDP_WHO_OVERLOADS(cdp_identify)
 	CdpWho who;
 	CdpStore store;
 	CdpMessage m;
-	char *source = name_argument(fcinfo, 4, "source");
+	char *source = name_argument(fcinfo, 4, "source", CDP_MAX_SOURCE);
 	Jsonb *traits = object_argument(fcinfo, 1, "traits");
 	int64 id;
 
@@ -251,7 +251,7 @@ CDP_WHO_OVERLOADS(cdp_identify)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the message was refused: %s", m.reason),
-				 errdetail("%s.", m.detail)));
+				 errdetail("%s", cdp_message_detail(&m))));
 	id = take(&m, store.caller);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(id);
@@ -263,9 +263,9 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 	CdpWho who;
 	CdpStore store;
 	CdpMessage m;
-	char *purpose = name_argument(fcinfo, 1, "purpose");
-	char *state = name_argument(fcinfo, 2, "state");
-	char *source = name_argument(fcinfo, 5, "source");
+	char *purpose = name_argument(fcinfo, 1, "purpose", CDP_MAX_NAME);
+	char *state = name_argument(fcinfo, 2, "state", CDP_MAX_NAME);
+	char *source = name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
 	int64 id;
 
 	cdp_who_read(fcinfo, 0, kind, &who);

@@ -8,8 +8,10 @@
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -24,6 +26,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "cdp.h"
 #include "compat.h"
@@ -128,12 +131,41 @@ report(const Backfill *b, const char *state, Datum position, int64 rows,
 	cdp_store_leave(&store);
 }
 
+/*
+ * An operator of the order that a type has by default, which is that of its
+ * primary key, qualified: by name alone "<" of citext would be that of text.
+ */
+static char *
+order_operator(Oid type, StrategyNumber strategy)
+{
+	TypeCacheEntry *entry =
+		lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY | TYPECACHE_LT_OPR |
+									TYPECACHE_GT_OPR | TYPECACHE_EQ_OPR);
+	Oid operator= strategy == BTLessStrategyNumber ? entry->lt_opr :
+	strategy == BTEqualStrategyNumber			   ? entry->eq_opr :
+													 entry->gt_opr;
+	HeapTuple tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+	char *name;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("type %s has no order", format_type_be(type))));
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)),
+					NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
 /* The next rows by primary key, as messages and keys. */
 static char *
 backfill_query(const Backfill *b)
 {
 	StringInfoData sql;
 	StringInfoData keys;
+	StringInfoData order;
 	StringInfoData after;
 	char *table;
 
@@ -141,23 +173,37 @@ backfill_query(const Backfill *b)
 									   get_rel_name(b->table));
 	initStringInfo(&sql);
 	initStringInfo(&keys);
+	initStringInfo(&order);
 	initStringInfo(&after);
+	/* (a, b) > (x, y) spelt out: (a > x OR (a = x AND (b > y))) */
 	for (int i = 0; i < b->nkeys; i++)
 	{
 		AttrNumber attnum = get_attnum(b->table, b->keys[i]);
+		const char *column = psprintf("n.%s", quote_identifier(b->keys[i]));
+		const char *value;
+		Oid type;
 
 		if (attnum == InvalidAttrNumber)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of the primary key is gone", b->keys[i])));
-		appendStringInfo(&keys, "%sn.%s", i ? ", " : "", quote_identifier(b->keys[i]));
-		appendStringInfo(&after, "%s($1 ->> %d)::%s", i ? ", " : "", i,
-						 format_type_be_qualified(get_atttype(b->table, attnum)));
+		type = get_atttype(b->table, attnum);
+		value = psprintf("($1 ->> %d)::%s", i, format_type_be_qualified(type));
+		appendStringInfo(&keys, "%s%s", i ? ", " : "", column);
+		appendStringInfo(&order, "%s%s USING %s", i ? ", " : "", column,
+						 order_operator(type, BTLessStrategyNumber));
+		appendStringInfo(&after, "%s%s %s %s", i ? " AND (" : "(", column,
+						 order_operator(type, BTGreaterStrategyNumber), value);
+		if (i < b->nkeys - 1)
+			appendStringInfo(&after, " OR (%s %s %s", column,
+							 order_operator(type, BTEqualStrategyNumber), value);
 	}
+	for (int i = 0; i < b->nkeys * 2 - 1; i++)
+		appendStringInfoChar(&after, ')');
 	appendStringInfo(&sql, "%s n ", table);
 	if (!b->fresh)
-		appendStringInfo(&sql, "WHERE (%s) > (%s) ", keys.data, after.data);
-	appendStringInfo(&sql, "ORDER BY %s LIMIT %d", keys.data, BACKFILL_BATCH);
+		appendStringInfo(&sql, "WHERE %s ", after.data);
+	appendStringInfo(&sql, "ORDER BY %s LIMIT %d", order.data, BACKFILL_BATCH);
 	return cdp_capture_query(b->expression, psprintf("jsonb_build_array(%s)", keys.data),
 							 sql.data);
 }
@@ -190,10 +236,7 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 
 	GetUserIdAndSecContext(&save_user, &save_sec);
 	SetUserIdAndSecContext(owner, save_sec | SECURITY_RESTRICTED_OPERATION);
-	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	level = cdp_store_pin_settings();
 	SPI_connect();
 	if (SPI_execute_with_args(backfill_query(b), b->fresh ? 0 : 1, types, args,
 							  NULL, true, 0) < 0)

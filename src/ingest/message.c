@@ -54,6 +54,16 @@ cdp_message_reject(CdpMessage *m, const char *reason, const char *detail)
 	m->detail = detail;
 }
 
+/* The detail of a refusal as a sentence, for an error message. */
+char *
+cdp_message_detail(const CdpMessage *m)
+{
+	char *sentence = psprintf("%s.", m->detail);
+
+	sentence[0] = pg_toupper((unsigned char) sentence[0]);
+	return sentence;
+}
+
 static JsonbValue *
 field(JsonbContainer *object, const char *name)
 {
@@ -316,20 +326,38 @@ push_pair(JsonbParseState **state, const char *key, JsonbValue *value)
 	pushJsonbValue(state, WJB_VALUE, value);
 }
 
-/* Keys of a message that have a place of their own. */
 static bool
-has_place(const char *key, int len)
+is_key(const char *key, int len, const char *name)
 {
-	static const char *const keys[] = {
-		"type", "action", "event", "name", "messageId", "message_id",
-		"timestamp", "originalTimestamp", "sentAt", "receivedAt",
-		"properties", "traits", "context",
-		/* identifiers now; a second copy would only have to be erased some day */
-		"userId", "user_id", "anonymousId", "anonymous_id", "previousId", "previous_id"};
+	return (int) strlen(name) == len && memcmp(name, key, len) == 0;
+}
 
-	for (int i = 0; i < (int) lengthof(keys); i++)
-		if ((int) strlen(keys[i]) == len && memcmp(keys[i], key, len) == 0)
+/*
+ * Keys of a message that have a place of their own; all others are kept in
+ * extra.  Which they are depends on the message: the name of a track message
+ * is not its event.  Identifiers have theirs in the graph; a second copy
+ * would only have to be erased some day.
+ */
+static bool
+has_place(const CdpMessage *m, JsonbContainer *message, const char *key, int len)
+{
+	static const char *const always[] = {
+		"type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt",
+		"properties", "traits", "context", "userId", "user_id", "anonymousId", "anonymous_id"};
+
+	for (int i = 0; i < (int) lengthof(always); i++)
+		if (is_key(key, len, always[i]))
 			return true;
+	if (is_key(key, len, "action"))
+		return field(message, "type") == NULL;
+	if (is_key(key, len, "message_id"))
+		return field(message, "messageId") == NULL;
+	if (is_key(key, len, "event"))
+		return strcmp(m->type, "track") == 0;
+	if (is_key(key, len, "name"))
+		return strcmp(m->type, "track") != 0;
+	if (is_key(key, len, "previousId") || is_key(key, len, "previous_id"))
+		return strcmp(m->type, "alias") == 0;
 	return false;
 }
 
@@ -372,7 +400,8 @@ sweep(CdpMessage *m, JsonbContainer *message, JsonbValue *clamped)
 			pushJsonbValue(&stable, WJB_KEY, &key);
 			pushJsonbValue(&stable, WJB_VALUE, &value);
 		}
-		if (has_place(key.val.string.val, key.val.string.len) || value.type == jbvNull)
+		if (has_place(m, message, key.val.string.val, key.val.string.len) ||
+			value.type == jbvNull)
 			continue;
 		pushJsonbValue(&extra, WJB_KEY, &key);
 		pushJsonbValue(&extra, WJB_VALUE, &value);
@@ -501,8 +530,8 @@ read_object(CdpMessage *m, JsonbContainer *message, const char *name)
 }
 
 static void
-read_times(CdpMessage *m, JsonbContainer *message, const char *batch_sent_at,
-		   int batch_sent_at_len, TimestampTz now, JsonbValue **clamped)
+read_times(CdpMessage *m, JsonbContainer *message, JsonbValue *batch_sent_at, TimestampTz now,
+		   JsonbValue **clamped)
 {
 	TimestampTz claimed = 0,
 				original = 0,
@@ -522,12 +551,8 @@ read_times(CdpMessage *m, JsonbContainer *message, const char *batch_sent_at,
 		!read_time(m, field(message, "sentAt"), "sentAt", &sent, &has_sent) ||
 		!read_time(m, field(message, "receivedAt"), "receivedAt", &received, &has_received))
 		return;
-	if (!has_sent && batch_sent_at)
-	{
-		const char *reason;
-
-		has_sent = cdp_core_parse_timestamp(batch_sent_at, batch_sent_at_len, &sent, &reason);
-	}
+	if (!has_sent && !read_time(m, batch_sent_at, "sentAt of the batch", &sent, &has_sent))
+		return;
 	/* a collector's time of reception holds, unless it is yet to come */
 	if (has_received && received <= now)
 		m->received_at = received;
@@ -558,8 +583,8 @@ read_times(CdpMessage *m, JsonbContainer *message, const char *batch_sent_at,
  * the configuration must be loadable (inside cdp_store_enter()).
  */
 void
-cdp_message_parse(CdpMessage *m, JsonbValue *value, const char *batch_sent_at,
-				  int batch_sent_at_len, const char *source, TimestampTz now)
+cdp_message_parse(CdpMessage *m, JsonbValue *value, JsonbValue *batch_sent_at,
+				  const char *source, TimestampTz now)
 {
 	JsonbContainer *message;
 	JsonbValue *clamped = NULL;
@@ -595,7 +620,7 @@ cdp_message_parse(CdpMessage *m, JsonbValue *value, const char *batch_sent_at,
 	m->properties = read_object(m, message, "properties");
 	m->traits = read_object(m, message, "traits");
 	m->context = read_object(m, message, "context");
-	read_times(m, message, batch_sent_at, batch_sent_at_len, now, &clamped);
+	read_times(m, message, batch_sent_at, now, &clamped);
 	if (m->status == CDP_REJECTED)
 		return;
 	if (strcmp(m->type, "alias") == 0 && field(message, "previousId") == NULL &&
@@ -651,12 +676,10 @@ cdp_message_parse_payload(Jsonb *payload, const char *source, TimestampTz now,
 		messages = palloc(sizeof(CdpMessage));
 		if (!JsonbExtractScalar(&payload->root, &one))
 			one = root;
-		cdp_message_parse(messages, &one, NULL, 0, source, now);
+		cdp_message_parse(messages, &one, NULL, source, now);
 		*n = 1;
 		return messages;
 	}
-	if (sent && sent->type != jbvString)
-		sent = NULL;
 	count = JsonContainerSize(list->val.binary.data);
 	messages = MemoryContextAllocHuge(CurrentMemoryContext,
 									  sizeof(CdpMessage) * Max(count, 1));
@@ -670,9 +693,7 @@ cdp_message_parse_payload(Jsonb *payload, const char *source, TimestampTz now,
 			continue;
 		kept = palloc(sizeof(JsonbValue));
 		*kept = item;
-		cdp_message_parse(&messages[count++], kept,
-						  sent ? sent->val.string.val : NULL,
-						  sent ? sent->val.string.len : 0, source, now);
+		cdp_message_parse(&messages[count++], kept, sent, source, now);
 	}
 	*n = count;
 	return messages;

@@ -49,19 +49,20 @@ typedef struct CdpMessage
 	int64 profile_id;
 	uint8 key[16];
 	bool claimed; /* its row in message_seen is ours */
+	int first; /* of a duplicate: earlier message of the batch, or -1 */
 	int link; /* index in the graph, -1 without */
 } CdpMessage;
 
 extern void cdp_message_reject(CdpMessage *m, const char *reason,
 							   const char *detail);
+extern char *cdp_message_detail(const CdpMessage *m);
 extern void cdp_message_mention(CdpMessage *m, const char *ns, int nslen,
 								const char *value, int valuelen,
 								const char *place);
 extern void cdp_message_mention_traits(CdpMessage *m, Jsonb *traits);
 extern void cdp_message_make_id(CdpMessage *m);
 extern void cdp_message_key(CdpMessage *m);
-extern void cdp_message_parse(CdpMessage *m, JsonbValue *value,
-							  const char *batch_sent_at, int batch_sent_at_len,
+extern void cdp_message_parse(CdpMessage *m, JsonbValue *value, JsonbValue *batch_sent_at,
 							  const char *source, TimestampTz now);
 extern CdpMessage *cdp_message_parse_payload(Jsonb *payload, const char *source,
 											 TimestampTz now, int *n);

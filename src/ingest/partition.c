@@ -32,20 +32,23 @@ static CdpPlan lock_plan = {
 
 /* All bounds in UTC, so that they do not depend on who creates them. */
 static CdpPlan missing_plan = {
-	"SELECT g AT TIME ZONE 'UTC', (g + ('1 ' || $3)::interval) AT TIME ZONE 'UTC', "
-	"  'event_' || to_char(g, CASE $3 WHEN 'year' THEN 'YYYY' WHEN 'month' THEN 'YYYYMM' "
-	"ELSE 'YYYYMMDD' END) "
-	"FROM generate_series(date_trunc($3, $1 AT TIME ZONE 'UTC'), $2 AT TIME ZONE 'UTC', ('1 "
-	"' || $3)::interval) g "
-	"WHERE NOT EXISTS (SELECT FROM cdp_data.event_partition p WHERE p.from_ts < (g + ('1 ' "
-	"|| $3)::interval) AT TIME ZONE 'UTC' "
-	"  AND p.to_ts > g AT TIME ZONE 'UTC')",
+	"SELECT r.from_ts, r.to_ts, r.name FROM ("
+	"  SELECT g AT TIME ZONE 'UTC' AS from_ts, (g + ('1 ' || $3)::interval) AT TIME ZONE 'UTC' "
+	"    AS to_ts, "
+	"    'event_' || to_char(g, CASE $3 WHEN 'year' THEN 'YYYY' WHEN 'month' THEN 'YYYYMM' "
+	"      ELSE 'YYYYMMDD' END) AS name "
+	"  FROM generate_series(date_trunc($3, $1 AT TIME ZONE 'UTC'), $2 AT TIME ZONE 'UTC', "
+	"    ('1 ' || $3)::interval) g) r "
+	"WHERE NOT EXISTS (SELECT FROM cdp_data.event_partition p "
+	"  WHERE p.from_ts < r.to_ts AND p.to_ts > r.from_ts "
+	"  AND to_regclass(format('cdp_data.%I', p.name)) IS NOT NULL)",
 	3,
 	{TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
 	NULL};
 
 static CdpPlan record_plan = {
-	"INSERT INTO cdp_data.event_partition (name, from_ts, to_ts) VALUES ($1::name, $2, $3)",
+	"INSERT INTO cdp_data.event_partition (name, from_ts, to_ts) VALUES ($1::name, $2, $3) "
+	"ON CONFLICT (name) DO UPDATE SET from_ts = excluded.from_ts, to_ts = excluded.to_ts",
 	3,
 	{TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	NULL};

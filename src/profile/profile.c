@@ -647,68 +647,97 @@ cdp_profile_join(CdpGraph *graph)
 	cdp_store_run(&drop_plan, &args[1], NULL, false, n);
 }
 
+/* Values that a trait got, from the events of these people. */
+static CdpPlan history_plan = {
+	"SELECT n.profile_id, e.traits -> $1, e.ts, e.message_key, e.source "
+	"FROM cdp_data.node n JOIN cdp_data.event e ON e.node_id = n.node_id "
+	"WHERE n.profile_id = ANY ($2) AND e.type = 'identify' AND e.traits ? $1",
+	2,
+	{TEXTOID, INT8ARRAYOID},
+	NULL};
+
+static CdpPlan unmark_plan = {
+	"UPDATE cdp_data.profile SET trait_meta = trait_meta - $1 WHERE profile_id = ANY ($2)",
+	2,
+	{TEXTOID, INT8ARRAYOID},
+	NULL};
+
 /*
- * The undeclared trait survived as "latest"; an "oldest" one is folded again
- * from the events.  Values that do not fit were recorded by the caller, or
- * never survived.
+ * Folds a declared trait of these people again from their events: where its
+ * survivorship is not that of undeclared traits, or where the survivor does
+ * not fit the type and an earlier value does.
  */
 static void
-refold_oldest(const char *name)
+refold(const char *name, const int64 *profiles, int n)
 {
-	Oid types[1] = {TEXTOID};
-	Datum args[1] = {CStringGetTextDatum(name)};
-	SPIPlanPtr plan;
-	Portal cursor;
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "cdp trait refold",
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdp trait refold",
 												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	CdpTraitChange *changes;
+	int *refused;
+	int rows;
+	Datum args[2];
 
-	plan = SPI_prepare("SELECT n.profile_id, e.traits -> $1, e.ts, e.message_key, e.source "
-					   "FROM cdp_data.event e JOIN cdp_data.node n ON n.node_id = e.node_id "
-					   "WHERE e.type = 'identify' AND e.traits OPERATOR(pg_catalog.?) "
-					   "$1",
-					   1, types);
-	if (plan == NULL)
-		elog(ERROR, "cdp: could not prepare the refold of a trait");
-	cursor = SPI_cursor_open(NULL, plan, args, NULL, false);
+	if (n == 0)
+		return;
+	old = MemoryContextSwitchTo(context);
+	args[0] = CStringGetTextDatum(name);
+	args[1] = cdp_array_int64(profiles, n);
+	cdp_store_run(&unmark_plan, args, NULL, false, -1);
+	rows = cdp_store_run(&history_plan, args, NULL, false, -1);
+	changes = palloc0(sizeof(CdpTraitChange) * Max(rows, 1));
+	refused = palloc(sizeof(int) * Max(rows, 1));
+	for (int i = 0; i < rows; i++)
+	{
+		bool isnull;
+		Jsonb *value = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
+
+		changes[i].profile_id = cdp_store_int64(i, 1);
+		changes[i].name = name;
+		if (!JsonbExtractScalar(&value->root, &changes[i].value))
+		{
+			changes[i].value.type = jbvBinary;
+			changes[i].value.val.binary.data = &value->root;
+			changes[i].value.val.binary.len = VARSIZE(value) - VARHDRSZ;
+		}
+		changes[i].ts = cdp_store_int64(i, 3);
+		memcpy(changes[i].message_key, DatumGetPointer(cdp_store_value(i, 4, &isnull)), 16);
+		changes[i].source = cdp_store_text(i, 5);
+	}
+	(void) cdp_profile_fold(changes, rows, refused);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Oldest instead of latest: everybody who has the trait, by thousands. */
+static void
+refold_everybody(const char *name)
+{
+	static CdpPlan next_plan = {
+		"SELECT p.profile_id FROM cdp_data.profile p WHERE p.profile_id > $1 "
+		"AND p.trait_meta ? $2 ORDER BY p.profile_id LIMIT 1000",
+		2,
+		{INT8OID, TEXTOID},
+		NULL};
+	int64 from = 0;
+
 	for (;;)
 	{
-		MemoryContext old;
-		CdpTraitChange *changes;
-		int *refused;
-		int n;
+		Datum args[2] = {Int64GetDatum(from), CStringGetTextDatum(name)};
+		int n = cdp_store_run(&next_plan, args, NULL, false, -1);
+		int64 *profiles;
 
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(cursor, true, 1000);
-		n = (int) SPI_processed;
 		if (n == 0)
 			break;
-		old = MemoryContextSwitchTo(context);
-		changes = palloc0(sizeof(CdpTraitChange) * n);
-		refused = palloc(sizeof(int) * n);
+		profiles = palloc(sizeof(int64) * n);
 		for (int i = 0; i < n; i++)
-		{
-			bool isnull;
-			Jsonb *value = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
-
-			changes[i].profile_id = cdp_store_int64(i, 1);
-			changes[i].name = name;
-			if (!JsonbExtractScalar(&value->root, &changes[i].value))
-			{
-				changes[i].value.type = jbvBinary;
-				changes[i].value.val.binary.data = &value->root;
-				changes[i].value.val.binary.len = VARSIZE(value) - VARHDRSZ;
-			}
-			changes[i].ts = cdp_store_int64(i, 3);
-			memcpy(changes[i].message_key,
-				   DatumGetPointer(cdp_store_value(i, 4, &isnull)), 16);
-			changes[i].source = cdp_store_text(i, 5);
-		}
-		(void) cdp_profile_fold(changes, n, refused);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(context);
+			profiles[i] = cdp_store_int64(i, 1);
+		from = profiles[n - 1];
+		SPI_freetuptable(SPI_tuptable);
+		refold(name, profiles, n);
+		pfree(profiles);
 	}
-	SPI_cursor_close(cursor);
 }
 
 /*
@@ -766,12 +795,16 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	{
 		SPITupleTable *batch;
 		uint64 n;
+		int64 *misfits;
+		int nmisfits;
 
 		SPI_cursor_fetch(cursor, true, 1000);
 		batch = SPI_tuptable;
 		n = SPI_processed;
 		if (n == 0)
 			break;
+		misfits = palloc(sizeof(int64) * n);
+		nmisfits = 0;
 		for (uint64 r = 0; r < n; r++)
 		{
 			bool isnull;
@@ -804,13 +837,17 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 				SPI_execute_with_args("UPDATE cdp_data.profile SET traits = traits - $2 "
 									  "WHERE profile_id = $1",
 									  2, (Oid[]){INT8OID, TEXTOID}, values, NULL, false, 0);
+				misfits[nmisfits++] = DatumGetInt64(values[0]);
 			}
 		}
 		SPI_freetuptable(batch);
+		if (!trait->oldest)
+			refold(name, misfits, nmisfits);
+		pfree(misfits);
 	}
 	SPI_cursor_close(cursor);
 	if (trait->oldest)
-		refold_oldest(name);
+		refold_everybody(name);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(moved);
 }

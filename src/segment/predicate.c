@@ -190,8 +190,12 @@ check_node(Node *node, void *context)
 		default:
 			break;
 	}
+	/* arguments first: blame now(), not the subtraction from it */
+	(void) expression_tree_walker(node, check_node, context);
+	if (location >= 0)
+		walk->location = location;
 	(void) check_functions_in_node(node, check_function, walk);
-	return expression_tree_walker(node, check_node, context);
+	return false;
 }
 
 /* Raises unless the parse is one bare expression. */

@@ -1,0 +1,63 @@
+-- What holds between the tables of cdp_data, as queries: each returns no rows. Numbers as in architecture.md.
+-- Run it as a superuser while nobody writes: psql -X -At -f docs/invariants.sql
+
+-- 1
+SELECT profile_id FROM cdp_data.profile p FULL JOIN cdp_data.profile_state s USING (profile_id)
+WHERE p.ord IS DISTINCT FROM s.ord;
+SELECT node_id FROM cdp_data.node n LEFT JOIN cdp_data.profile p USING (profile_id) WHERE p.profile_id IS NULL;
+SELECT node_id FROM cdp_data.identifier i FULL JOIN cdp_data.node n USING (node_id)
+WHERE i.namespace IS NULL OR n.profile_id IS NULL;
+
+-- 2
+SELECT e.a, e.b FROM cdp_data.identity_edge e
+JOIN cdp_data.node a ON a.node_id = e.a JOIN cdp_data.node b ON b.node_id = e.b
+WHERE a.profile_id <> b.profile_id;
+
+-- 3
+SELECT m.old_id FROM cdp_data.profile_merged m
+LEFT JOIN cdp_data.profile p ON p.profile_id = m.profile_id AND p.ord = m.ord
+WHERE p.profile_id IS NULL;
+SELECT m.old_id FROM cdp_data.profile_merged m JOIN cdp_data.profile p ON p.profile_id = m.old_id;
+
+-- 4
+SELECT ord FROM (SELECT ord FROM cdp_data.profile UNION ALL SELECT old_ord FROM cdp_data.profile_merged) x
+GROUP BY ord HAVING count(*) > 1;
+
+-- 5
+(SELECT profile_id, unnest(segments) FROM cdp_data.profile_state
+ EXCEPT SELECT profile_id, segment_id FROM cdp_data.segment_member)
+UNION ALL
+(SELECT profile_id, segment_id FROM cdp_data.segment_member
+ EXCEPT SELECT profile_id, unnest(segments) FROM cdp_data.profile_state);
+
+-- 6
+SELECT s.profile_id FROM cdp_data.profile_state s
+LEFT JOIN (SELECT n.profile_id, count(*) AS events, min(e.ts) AS first_seen, max(e.ts) AS last_seen
+	FROM cdp_data.event e JOIN cdp_data.node n USING (node_id) GROUP BY n.profile_id) e USING (profile_id)
+WHERE (s.events, s.first_seen, s.last_seen) IS DISTINCT FROM (coalesce(e.events, 0), e.first_seen, e.last_seen);
+
+-- 7
+SELECT e.source, e.message_id FROM cdp_data.event e
+LEFT JOIN cdp_data.message_seen m ON m.source = e.source AND m.key = e.message_key
+WHERE m.key IS NULL;
+
+-- 8
+SELECT p.profile_id, k FROM cdp_data.profile p, jsonb_object_keys(p.traits) k WHERE NOT p.trait_meta ? k;
+
+-- 9
+WITH latest AS (SELECT DISTINCT ON (node_id, purpose_id) node_id, purpose_id, state, ts, message_key, valid_until, source
+	FROM cdp_data.consent_log ORDER BY node_id, purpose_id, ts DESC, message_key DESC)
+(TABLE latest EXCEPT SELECT node_id, purpose_id, state, ts, message_key, valid_until, source FROM cdp_data.consent_current)
+UNION ALL
+(SELECT node_id, purpose_id, state, ts, message_key, valid_until, source FROM cdp_data.consent_current EXCEPT TABLE latest);
+
+-- 10
+WITH effective AS (SELECT n.profile_id, c.purpose_id, min(c.valid_until) AS valid_to
+	FROM cdp_data.consent_current c JOIN cdp_data.node n USING (node_id)
+	GROUP BY 1, 2 HAVING bool_and(c.state = 'granted')),
+people AS (SELECT e.purpose_id, p.ord, e.valid_to FROM effective e JOIN cdp_data.profile p USING (profile_id)),
+nodes AS (SELECT e.purpose_id, n.node_id, e.valid_to FROM effective e JOIN cdp_data.node n USING (profile_id)),
+derived AS (SELECT 'person' AS kind, people.* FROM people UNION ALL SELECT 'node', nodes.* FROM nodes),
+kept AS (SELECT 'person' AS kind, purpose_id, ord::bigint, valid_to FROM cdp_data.consent_ord
+	UNION ALL SELECT 'node', purpose_id, node_id, valid_to FROM cdp_data.consent_node)
+(TABLE derived EXCEPT TABLE kept) UNION ALL (TABLE kept EXCEPT TABLE derived);

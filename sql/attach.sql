@@ -1,0 +1,382 @@
+-- cdp.attach(): rows of application tables become events and traits, in the
+-- application's transaction, with the application's rights.
+SET client_min_messages = warning;
+\set SHOW_CONTEXT never
+DROP DATABASE IF EXISTS regress_attach;
+CREATE DATABASE regress_attach TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C';
+\c regress_attach
+SET client_min_messages = warning;
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, YMD';
+SET IntervalStyle = 'postgres';
+CREATE EXTENSION cdp;
+SELECT count(*) > 0 AS init FROM cdp.init();
+CREATE SCHEMA shop;
+CREATE VIEW seen AS
+SELECT e.source, e.type, e.name, e.ts, e.message_id, e.properties, e.traits,
+	(SELECT string_agg(i.namespace || ':' || i.value, ' ' ORDER BY i.namespace, i.value) FROM cdp.identifiers i WHERE i.profile_id = e.profile_id) AS who
+FROM cdp.events e;
+
+--
+-- Insert route
+--
+CREATE TABLE shop.orders (
+	order_id int PRIMARY KEY, customer text, email text, total numeric(10,2), store text, note text, created_at timestamptz);
+SELECT cdp.attach('shop.orders', '{"event": "Order Completed", "identifiers": {"user_id": "customer", "email": "email"},
+	"time": "created_at", "properties": ["total", "store"]}') > 0 AS attached;
+INSERT INTO shop.orders VALUES (1, 'ada', 'Ada@Example.com', 12.50, 'Paris', 'n', '2026-01-01 10:00:00+01'),
+	(2, 'bob', NULL, NULL, '', NULL, '2026-01-02 10:00:00+00');
+SELECT source, type, name, ts, message_id, properties, traits, who FROM seen WHERE source = 'shop.orders' ORDER BY ts;
+-- any way of inserting
+INSERT INTO shop.orders SELECT i, 'many' || i % 3, NULL, i, 's', NULL, '2026-01-03' FROM generate_series(10, 19) i;
+COPY shop.orders FROM STDIN (FORMAT csv);
+20,copy,,1,s,,2026-01-04
+21,copy,,2,s,,2026-01-04
+\.
+WITH new AS (INSERT INTO shop.orders VALUES (30, 'cte', NULL, 1, 's', NULL, '2026-01-05') RETURNING order_id) SELECT * FROM new;
+INSERT INTO shop.orders VALUES (30, 'upsert', NULL, 1, 's', NULL, '2026-01-05') ON CONFLICT DO NOTHING;
+INSERT INTO shop.orders VALUES (30, 'upsert', NULL, 1, 's', NULL, '2026-01-05'), (31, 'upsert', NULL, 1, 's', NULL, '2026-01-05')
+ON CONFLICT (order_id) DO UPDATE SET note = 'again';
+MERGE INTO shop.orders o USING (VALUES (32)) v (id) ON o.order_id = v.id
+WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'merge', NULL, 1, 's', NULL, '2026-01-05');
+INSERT INTO shop.orders SELECT 40, 'none', NULL, 1, 's', NULL, now() WHERE false;
+SELECT who, count(*) FROM seen WHERE source = 'shop.orders' AND ts > '2026-01-02 12:00:00+00' GROUP BY 1 ORDER BY 1;
+-- updates and deletes are not captured unless asked for
+UPDATE shop.orders SET total = 99 WHERE order_id = 1;
+DELETE FROM shop.orders WHERE order_id = 2;
+SELECT count(*) FROM seen WHERE source = 'shop.orders' AND ts < '2026-01-03';
+
+--
+-- The application's transaction decides
+--
+BEGIN;
+INSERT INTO shop.orders VALUES (50, 'roll', NULL, 1, 's', NULL, '2026-01-06');
+SELECT count(*) AS inside FROM seen WHERE who = 'user_id:roll';
+ROLLBACK;
+SELECT count(*) AS after_rollback, cdp.resolve('user_id:roll') AS person FROM seen WHERE who = 'user_id:roll';
+BEGIN;
+INSERT INTO shop.orders VALUES (51, 'kept', NULL, 1, 's', NULL, '2026-01-06');
+SAVEPOINT s;
+INSERT INTO shop.orders VALUES (52, 'kept', NULL, 1, 's', NULL, '2026-01-06'), (53, 'undone', NULL, 1, 's', NULL, '2026-01-06');
+ROLLBACK TO s;
+INSERT INTO shop.orders VALUES (54, 'kept', NULL, 1, 's', NULL, '2026-01-06');
+COMMIT;
+SELECT message_id FROM seen WHERE who IN ('user_id:kept', 'user_id:undone') ORDER BY 1;
+SELECT events, cdp.resolve('user_id:undone') AS undone FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:kept');
+INSERT INTO shop.orders VALUES (52, 'kept', NULL, 1, 's', NULL, '2026-01-06');
+SELECT message_id FROM seen WHERE who = 'user_id:kept' ORDER BY 1;
+-- a constraint that fails takes all of the statement
+INSERT INTO shop.orders VALUES (55, 'fails', NULL, 1, 's', NULL, '2026-01-06'), (1, 'fails', NULL, 1, 's', NULL, '2026-01-06');
+SELECT cdp.resolve('user_id:fails');
+-- rows that cannot be taken: the write goes on, the row is in cdp.rejected
+INSERT INTO shop.orders VALUES (60, NULL, NULL, 1, 's', NULL, '2026-01-07'), (61, 'good', NULL, 1, 's', NULL, '2026-01-07'),
+	(62, 'old', NULL, 1, 's', NULL, '1815-12-10'), (63, repeat('x', 600), NULL, 1, 's', NULL, '2026-01-07'), (64, 'never', NULL, 1, 's', NULL, 'infinity');
+SELECT count(*) AS written FROM shop.orders WHERE order_id BETWEEN 60 AND 64;
+SELECT message_id, reason, detail, payload->'properties' AS properties FROM cdp.rejected WHERE source = 'shop.orders' ORDER BY 1;
+SELECT who FROM seen WHERE ts = '2026-01-07' ORDER BY 1;
+-- no time is now
+INSERT INTO shop.orders VALUES (65, 'now', NULL, 1, 's', NULL, NULL);
+SELECT count(*) FROM seen WHERE who = 'user_id:now' AND ts > now() - interval '1 hour' AND ts <= clock_timestamp();
+
+--
+-- Update route: only rows whose message changed, each change a message
+--
+CREATE TABLE shop.customer (id int PRIMARY KEY, email text, town text, secret text, changed timestamptz);
+SELECT cdp.attach('shop.customer', '{"type": "identify", "identifiers": {"customer_id": "id", "email": "email"}, "traits": {"city": "town"}, "time": "changed"}',
+	source => 'crm', on_update => true) > 0 AS attached;
+INSERT INTO shop.customer VALUES (1, 'c1@example.com', 'Oslo', 'x', '2026-02-01'), (2, 'c2@example.com', 'Oslo', 'x', '2026-02-01'), (3, NULL, NULL, 'x', '2026-02-01');
+UPDATE shop.customer SET secret = 'y';
+SELECT count(*) AS events FROM seen WHERE source = 'crm';
+UPDATE shop.customer SET town = CASE id WHEN 1 THEN 'Rome' ELSE town END, changed = CASE id WHEN 1 THEN timestamptz '2026-02-02' ELSE changed END;
+SELECT ts, traits, who FROM seen WHERE source = 'crm' ORDER BY ts, who;
+UPDATE shop.customer SET town = 'Oslo', changed = '2026-02-03' WHERE id = 1;
+UPDATE shop.customer SET town = 'Rome', changed = '2026-02-04' WHERE id = 1;
+SELECT count(*) AS events, count(DISTINCT message_id) AS ids FROM seen WHERE source = 'crm' AND who ~ 'customer_id:1';
+SELECT traits FROM cdp.profiles WHERE profile_id = cdp.resolve('customer_id:1');
+-- a new address is another identifier of the same person
+UPDATE shop.customer SET email = 'c3@example.com', changed = '2026-02-05' WHERE id = 3;
+SELECT identifiers FROM cdp.profiles WHERE profile_id = cdp.resolve('customer_id:3');
+-- upsert is an insert and an update
+INSERT INTO shop.customer VALUES (3, 'c3@example.com', 'Kyiv', 'x', '2026-02-06'), (4, NULL, 'Lima', 'x', '2026-02-06')
+ON CONFLICT (id) DO UPDATE SET town = excluded.town, changed = excluded.changed;
+SELECT p.traits FROM cdp.profiles p WHERE p.profile_id IN (cdp.resolve('customer_id:3'), cdp.resolve('customer_id:4')) ORDER BY 1;
+BEGIN;
+UPDATE shop.customer SET town = 'Nowhere', changed = '2026-02-07';
+ROLLBACK;
+SELECT count(*) FROM seen WHERE source = 'crm' AND traits->>'city' = 'Nowhere';
+SELECT count(*) FROM cdp.rejected WHERE source = 'crm';
+
+--
+-- What a mapping may say
+--
+CREATE TABLE shop.visit ("Id" bigint, kind text, who text, at timestamp, dur interval, tags text[], doc jsonb, amount float8, day date,
+	ok boolean, twice int GENERATED ALWAYS AS (3 * 7) STORED, raw bytea, "we""ird ""'col" text);
+SELECT cdp.attach('shop.visit', '{"event": {"column": "kind"}, "identifiers": {"cookie": {"column": "who"}, "site": {"value": "s1"}}, "message_id": "Id", "time": "at",
+	"properties": {"n": {"value": 42}, "o": {"value": {"a": [1, null]}}, "z": {"value": null}, "q''uote\"": "we\"ird \"''col", "dur": "dur", "tags": "tags", "doc": "doc", "amount": "amount",
+		"day": "day", "ok": "ok", "twice": "twice", "raw": "raw"}, "context": {"page": "doc"}}') > 0 AS attached;
+INSERT INTO shop.visit VALUES (1, 'Viewed', 'k1', '2026-03-01 10:00', '1 day 02:03', '{a,"b c"}', '{"x": 1}', 0.1, '2026-03-01', true, DEFAULT, '\x00ff', 'w');
+SELECT name, ts, message_id, properties FROM seen WHERE source = 'shop.visit';
+SELECT context FROM cdp.events WHERE source = 'shop.visit';
+-- an event name that is null, an id that was there before
+INSERT INTO shop.visit ("Id", who) VALUES (2, 'k1');
+INSERT INTO shop.visit ("Id", kind, who, at) VALUES (1, 'Viewed', 'k1', '2026-03-01 10:00');
+INSERT INTO shop.visit ("Id", kind, who, at) VALUES (NULL, 'Without id', 'k1', '2026-03-01 10:00');
+SELECT message_id, reason, detail FROM cdp.rejected WHERE source = 'shop.visit' ORDER BY 1;
+SELECT name FROM seen WHERE source = 'shop.visit' ORDER BY 1;
+-- a wide key, a partitioned table, a name that needs quotes, no key at all
+CREATE TABLE shop."Ord""er lines; ü" (a int, "B" text, who text, PRIMARY KEY ("B", a));
+SELECT cdp.attach('shop."Ord""er lines; ü"', '{"event": "Line", "identifiers": {"user_id": "who"}, "properties": ["a", "B"]}') > 0 AS attached;
+INSERT INTO shop."Ord""er lines; ü" VALUES (1, 'x', 'q'), (1, 'y"', 'q');
+SELECT source, message_id, properties FROM seen WHERE name = 'Line' ORDER BY 2;
+CREATE TABLE shop.part (id int, day date, who text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE shop.part_1 PARTITION OF shop.part FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE shop.part_2 PARTITION OF shop.part FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+SELECT cdp.attach('shop.part', '{"event": "Part", "identifiers": {"user_id": "who"}, "time": "day"}', on_update => true) > 0 AS attached;
+INSERT INTO shop.part VALUES (1, '2026-01-15', 'part'), (2, '2026-02-15', 'part');
+UPDATE shop.part SET day = '2026-02-20' WHERE id = 1;
+SELECT ts, split_part(message_id, ':', 1) AS message_id FROM seen WHERE name = 'Part' ORDER BY ts;
+CREATE TABLE shop.nokey (who text, n int);
+SELECT cdp.attach('shop.nokey', '{"event": "No key", "identifiers": {"user_id": "who"}, "properties": ["n"]}', on_update => true) > 0 AS attached;
+INSERT INTO shop.nokey VALUES ('nokey', 1), ('nokey', 1);
+UPDATE shop.nokey SET n = 2;
+SELECT properties, count(*) FROM seen WHERE name = 'No key' GROUP BY 1 ORDER BY 1;
+
+--
+-- Mappings and tables that are refused, when they are attached
+--
+CREATE VIEW shop.a_view AS SELECT * FROM shop.orders;
+CREATE MATERIALIZED VIEW shop.a_matview AS SELECT 1 AS who;
+CREATE FUNCTION refused(tbl regclass, mapping jsonb, backfill boolean DEFAULT false) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	detail text;
+BEGIN
+	PERFORM cdp.attach(tbl, mapping, backfill => backfill);
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN concat_ws(' ', SQLSTATE, SQLERRM, '/', nullif(detail, ''));
+END $$;
+SELECT m AS mapping, refused('shop.nokey', m::jsonb) FROM unnest(ARRAY[
+	'{}', '[]', '"x"', 'null',
+	'{"event": "E"}',
+	'{"event": "E", "identifiers": {}}',
+	'{"event": "E", "identifiers": []}',
+	'{"event": "E", "identifiers": {"user_id": "nobody"}}',
+	'{"event": "E", "identifiers": {"user_id": 1}}',
+	'{"event": "E", "identifiers": {"user_id": null}}',
+	'{"event": "E", "identifiers": {"user_id": {"col": "who"}}}',
+	'{"event": "E", "identifiers": {"user_id": ["who"]}}',
+	'{"identifiers": {"user_id": "who"}}',
+	'{"type": "track", "identifiers": {"user_id": "who"}}',
+	'{"type": "alias", "identifiers": {"user_id": "who"}}',
+	'{"event": {"column": "kind"}, "identifiers": {"user_id": "who"}}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "properties": ["n", "nope"]}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "properties": "n"}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "properties": {"a": "nope"}}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "traits": {"a": {}}}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "time": "nope"}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "message_id": "nope"}',
+	'{"event": "E", "identifiers": {"user_id": "who"}, "tiem": "n"}',
+	'{"event": "E", "identifiers": {"user_id": "ctid"}}',
+	'{"event": "E", "identifiers": {"user_id": "who); DROP TABLE shop.orders; --"}}']) WITH ORDINALITY x (m, o) ORDER BY o;
+SELECT refused('shop.nokey', NULL) AS no_mapping, refused(NULL, '{}') AS no_table;
+SELECT refused('shop.a_view', '{"event": "E", "identifiers": {"user_id": "customer"}}') AS view, refused('shop.a_matview', '{"event": "E", "identifiers": {"user_id": "who"}}') AS matview;
+SELECT refused('shop.nokey', '{"event": "E", "identifiers": {"user_id": "who"}}', true) AS backfill_without_key;
+SELECT cdp.attach('shop.nothing', '{}');
+-- a refused attach leaves the one before as it was
+INSERT INTO shop.nokey VALUES ('nokey', 3);
+SELECT properties, count(*) FROM seen WHERE name = 'No key' GROUP BY 1 ORDER BY 1;
+
+--
+-- Strict: the application hears of it
+--
+CREATE TABLE shop.strict (id int PRIMARY KEY, who text, at timestamptz);
+SELECT cdp.attach('shop.strict', '{"event": "Strict", "identifiers": {"user_id": "who"}, "time": "at"}', strict => true) > 0 AS attached;
+INSERT INTO shop.strict VALUES (1, 'strict', '2026-01-01');
+INSERT INTO shop.strict VALUES (2, 'strict', '2026-01-01'), (3, NULL, '2026-01-01');
+INSERT INTO shop.strict VALUES (4, 'strict', '1900-01-01');
+SELECT id FROM shop.strict;
+SELECT count(*) AS events FROM seen WHERE source = 'shop.strict';
+SELECT count(*) AS refused FROM cdp.rejected WHERE source = 'shop.strict';
+-- the table changed under the attachment
+ALTER TABLE shop.strict DROP COLUMN at;
+DO $$ BEGIN
+	INSERT INTO shop.strict VALUES (5, 'strict');
+EXCEPTION WHEN OTHERS THEN
+	RAISE WARNING '% %', SQLSTATE, SQLERRM;
+END $$;
+SELECT id FROM shop.strict;
+
+--
+-- Not strict: a table that changed under the attachment keeps working
+--
+CREATE TABLE shop.changing (id int PRIMARY KEY, who text, extra text);
+SELECT cdp.attach('shop.changing', '{"event": "Changing", "identifiers": {"user_id": "who"}, "properties": ["extra"]}', on_update => true) > 0 AS attached;
+INSERT INTO shop.changing VALUES (1, 'changing', 'x');
+ALTER TABLE shop.changing DROP COLUMN extra;
+INSERT INTO shop.changing VALUES (2, 'changing'), (3, 'changing');
+UPDATE shop.changing SET who = 'changed' WHERE id = 2;
+SELECT * FROM shop.changing ORDER BY 1;
+SELECT reason, detail, payload, times FROM cdp.rejected WHERE source = 'shop.changing' ORDER BY payload::text;
+SELECT count(*) FROM seen WHERE source = 'shop.changing';
+-- the rest of the transaction is not touched
+BEGIN;
+INSERT INTO shop.changing VALUES (4, 'changing');
+INSERT INTO shop.orders VALUES (70, 'after', NULL, 1, 's', NULL, '2026-01-08');
+COMMIT;
+SELECT count(*) FROM seen WHERE who = 'user_id:after';
+ALTER TABLE shop.changing ADD COLUMN extra text DEFAULT 'back';
+INSERT INTO shop.changing VALUES (5, 'changing');
+SELECT message_id, properties FROM seen WHERE source = 'shop.changing' ORDER BY 1;
+ALTER TABLE shop.changing RENAME TO "Renamed";
+INSERT INTO shop."Renamed" VALUES (6, 'changing');
+SELECT message_id, source FROM seen WHERE source = 'shop.changing' ORDER BY 1;
+
+--
+-- The application's role needs its table only
+--
+CREATE ROLE regress_cdp_attach_app;
+GRANT USAGE ON SCHEMA shop TO regress_cdp_attach_app;
+GRANT INSERT ON shop.orders TO regress_cdp_attach_app;
+GRANT INSERT, UPDATE (town), SELECT (id) ON shop.customer TO regress_cdp_attach_app;
+SET ROLE regress_cdp_attach_app;
+INSERT INTO shop.orders VALUES (80, 'app', 'app@example.com', 1, 's', NULL, '2026-01-09');
+INSERT INTO shop.orders VALUES (81, NULL, NULL, 1, 's', NULL, '2026-01-09');
+INSERT INTO shop.customer VALUES (80, 'app@example.com', 'Bern', 'x', '2026-01-09');
+UPDATE shop.customer SET town = 'Basel' WHERE id = 80;
+SET row_security = off;
+INSERT INTO shop.orders VALUES (82, 'app', 'app@example.com', 1, 's', NULL, '2026-01-09');
+RESET row_security;
+SELECT * FROM cdp.events;
+SELECT cdp.resolve('user_id:app');
+SELECT cdp.attach('shop.orders', '{}');
+SELECT cdp.detach('shop.orders');
+CALL cdp.maintain();
+RESET ROLE;
+SELECT type, traits, who FROM seen WHERE who ~ 'app@' ORDER BY type DESC, traits->>'city';
+SELECT message_id, reason FROM cdp.rejected WHERE message_id ~ '81';
+-- the trigger's function is good for nothing else
+CREATE TABLE shop.other (id int);
+CREATE TRIGGER t BEFORE INSERT ON shop.other FOR EACH ROW EXECUTE FUNCTION cdp.capture('1');
+INSERT INTO shop.other VALUES (1);
+DROP TRIGGER t ON shop.other;
+CREATE TRIGGER t AFTER INSERT ON shop.other FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture();
+INSERT INTO shop.other VALUES (1);
+DROP TABLE shop.other;
+
+--
+-- Detach, and attach again
+--
+SELECT cdp.detach('shop.orders');
+INSERT INTO shop.orders VALUES (90, 'detached', NULL, 1, 's', NULL, '2026-01-10');
+SELECT cdp.resolve('user_id:detached'), cdp.detach('shop.orders') AS nothing_more;
+SELECT count(*) > 0 AS events_stay FROM seen WHERE source = 'shop.orders';
+SELECT cdp.attach('shop.orders', '{"event": "Order", "identifiers": {"user_id": "customer"}, "time": "created_at"}') < cdp.attach('shop.orders', '{"event": "Order 2", "identifiers": {"user_id": "customer"}, "time": "created_at"}') AS replaced;
+INSERT INTO shop.orders VALUES (91, 'again', NULL, 1, 's', NULL, '2026-01-10');
+SELECT name FROM seen WHERE who = 'user_id:again';
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'shop.orders'::regclass ORDER BY 1;
+DROP TABLE shop.nokey;
+SELECT count(*) AS tasks FROM cdp.tasks;
+
+--
+-- Backfill: the rows already there, once, in steps
+--
+CREATE TABLE shop.history (id int PRIMARY KEY, who text, n int, at timestamptz);
+INSERT INTO shop.history SELECT i, 'h' || i % 50, i, timestamptz '2025-06-01' + i * interval '1 hour' FROM generate_series(1, 2500) i;
+ANALYZE shop.history;
+SELECT cdp.attach('shop.history', '{"event": "History", "identifiers": {"user_id": "who"}, "properties": ["n"], "time": "at"}', backfill => true) > 0 AS attached;
+SELECT kind, target, state, done_rows, total_rows FROM cdp.tasks;
+SELECT count(*) AS none_yet FROM seen WHERE name = 'History';
+-- between attach and maintain: a new row is captured at once, a changed one is found changed, a deleted one is not found
+INSERT INTO shop.history VALUES (3000, 'h-new', 3000, '2025-06-01'), (0, 'h-new', 0, '2025-06-01');
+UPDATE shop.history SET n = -7 WHERE id = 7;
+DELETE FROM shop.history WHERE id = 8;
+SELECT count(*) AS captured FROM seen WHERE name = 'History';
+SELECT cdp.maintain_step() AS more;
+SELECT state, done_rows FROM cdp.tasks;
+CALL cdp.maintain(0);
+SELECT state, done_rows FROM cdp.tasks;
+SELECT count(*) FROM seen WHERE name = 'History';
+-- more may change while it goes on
+UPDATE shop.history SET n = -2400 WHERE id = 2400;
+INSERT INTO shop.history VALUES (3001, 'h-new', 3001, '2025-06-01');
+CALL cdp.maintain();
+SELECT kind, state, done_rows, error FROM cdp.tasks;
+SELECT count(*) AS events, count(DISTINCT message_id) AS ids, count(DISTINCT who) AS persons, count(*) FILTER (WHERE (properties->>'n')::int < 0) AS changed FROM seen WHERE name = 'History';
+SELECT h.id FROM shop.history h FULL JOIN seen e ON e.name = 'History' AND e.message_id = 'shop.history[' || h.id || ']' AND e.properties->>'n' = h.n::text AND e.ts = h.at
+WHERE h.id IS NULL AND e.name = 'History' OR e.message_id IS NULL;
+SELECT count(*) AS refused FROM cdp.rejected WHERE source = 'shop.history';
+-- again: nothing more, also when attached anew with a backfill
+CALL cdp.maintain();
+SELECT cdp.attach('shop.history', '{"event": "History", "identifiers": {"user_id": "who"}, "properties": ["n"], "time": "at"}', backfill => true) > 0 AS attached;
+CALL cdp.maintain();
+SELECT count(*) FROM seen WHERE name = 'History';
+SELECT count(*) AS refused FROM cdp.rejected WHERE source = 'shop.history';
+SELECT sum(events) FROM cdp.profiles p WHERE EXISTS (SELECT FROM cdp.identifiers i WHERE i.profile_id = p.profile_id AND i.value ~ '^h[0-9-]');
+-- a row that is captured and changes before the backfill comes to it counts once, and is no refusal
+CREATE TABLE shop.history1 (id int PRIMARY KEY, who text, n int);
+SELECT cdp.attach('shop.history1', '{"event": "History 1", "identifiers": {"user_id": "who"}, "properties": ["n"]}', backfill => true) > 0 AS attached;
+INSERT INTO shop.history1 VALUES (1, 'one', 1);
+UPDATE shop.history1 SET n = 2;
+CALL cdp.maintain();
+SELECT properties FROM seen WHERE name = 'History 1';
+SELECT count(*) AS refused FROM cdp.rejected WHERE source = 'shop.history1';
+-- inside a transaction: all at once, and gone with a rollback
+CREATE TABLE shop.history2 (b text, a int, who text, PRIMARY KEY (b, a));
+INSERT INTO shop.history2 SELECT chr(97 + i % 3) || '''"', i, 'h2' FROM generate_series(1, 1200) i;
+SELECT cdp.attach('shop.history2', '{"event": "History 2", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+BEGIN;
+CALL cdp.maintain();
+SELECT count(*) FROM seen WHERE name = 'History 2';
+ROLLBACK;
+SELECT count(*) FROM seen WHERE name = 'History 2';
+SELECT state, done_rows FROM cdp.tasks WHERE target = 'shop.history2';
+DO $$ BEGIN CALL cdp.maintain(); END $$;
+SELECT count(*) FROM seen WHERE name = 'History 2';
+SELECT state, done_rows FROM cdp.tasks WHERE target = 'shop.history2';
+CALL cdp.maintain(-1);
+-- rows that cannot be taken do not stop it
+CREATE TABLE shop.history3 (id int PRIMARY KEY, who text);
+INSERT INTO shop.history3 SELECT i, CASE WHEN i % 2 = 0 THEN 'h3' END FROM generate_series(1, 10) i;
+SELECT cdp.attach('shop.history3', '{"event": "History 3", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+CALL cdp.maintain();
+SELECT state, done_rows FROM cdp.tasks WHERE target = 'shop.history3';
+SELECT reason, count(*) FROM cdp.rejected WHERE source = 'shop.history3' GROUP BY 1;
+SELECT count(*) FROM seen WHERE name = 'History 3';
+-- a partitioned table, an empty one, keys of many types and with a descending order
+CREATE TABLE shop.history4 (day date, t text COLLATE "C", d numeric, u uuid, who text, PRIMARY KEY (day, t, d, u)) PARTITION BY HASH (day);
+CREATE TABLE shop.history4_0 PARTITION OF shop.history4 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE shop.history4_1 PARTITION OF shop.history4 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO shop.history4 SELECT date '2025-01-01' + i % 5, CASE i % 3 WHEN 0 THEN 'é' WHEN 1 THEN 'E' ELSE '' END, i / 100.0, md5(i::text)::uuid, 'h4' FROM generate_series(1, 2100) i;
+CREATE TABLE shop.history5 (id int PRIMARY KEY, who text);
+SELECT cdp.attach('shop.history4', '{"event": "History 4", "identifiers": {"user_id": "who"}}', backfill => true) < cdp.attach('shop.history5', '{"event": "History 5", "identifiers": {"user_id": "who"}}', backfill => true) AS attached;
+CALL cdp.maintain();
+SELECT target, state, done_rows FROM cdp.tasks WHERE target IN ('shop.history4', 'shop.history5') ORDER BY 1;
+SELECT count(*), count(DISTINCT message_id) FROM seen WHERE name = 'History 4';
+-- detached before it began: not done
+CREATE TABLE shop.history6 (id int PRIMARY KEY, who text);
+INSERT INTO shop.history6 VALUES (1, 'six');
+SELECT cdp.attach('shop.history6', '{"event": "History 6", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+SELECT cdp.detach('shop.history6');
+CALL cdp.maintain();
+SELECT cdp.resolve('user_id:six');
+-- a mapping that fails on the rows, and a table that went: the task says so, the others go on
+CREATE TABLE shop.history7 (id int PRIMARY KEY, who text, extra text);
+INSERT INTO shop.history7 VALUES (1, 'h7', 'x');
+CREATE TABLE shop.history8 (id int PRIMARY KEY, who text);
+INSERT INTO shop.history8 VALUES (1, 'h8');
+SELECT cdp.attach('shop.history7', '{"event": "History 7", "identifiers": {"user_id": "who"}, "properties": ["extra"]}', backfill => true) > 0 AS attached;
+SELECT cdp.attach('shop.history8', '{"event": "History 8", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+ALTER TABLE shop.history7 DROP COLUMN extra;
+CALL cdp.maintain();
+SELECT target, state, done_rows, error FROM cdp.tasks WHERE target IN ('shop.history7', 'shop.history8') ORDER BY 1;
+CREATE TABLE shop.history9 (id int PRIMARY KEY, who text);
+SELECT cdp.attach('shop.history9', '{"event": "History 9", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+DROP TABLE shop.history9;
+CALL cdp.maintain();
+SELECT state, error FROM cdp.tasks ORDER BY task_id DESC LIMIT 1;
+
+\c postgres
+SET client_min_messages = warning;
+DROP DATABASE regress_attach;
+DROP ROLE regress_cdp_attach_app;

@@ -1,0 +1,78 @@
+# L8: a physical standby reads the same, with the same rights.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../test/perl";
+use CdpTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $primary = new_cluster('primary', streaming => 1);
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+
+configure($primary, 'postgres');
+$primary->safe_psql('postgres', q{
+	CREATE ROLE analyst;
+	SELECT cdp.permit('analyst', 'analytics');
+	SELECT count(cdp.identify(ARRAY['user_id:u' || i, 'email:e' || i || '@example.com'], jsonb_build_object('city', 'Kyoto', 'age', i), '2024-01-01 00:00Z', 'm' || i)) FROM generate_series(1, 20) i;
+	SELECT count(cdp.set_consent('user_id:u' || i, 'analytics', 'granted', '2024-01-01 00:00Z', message_id => 'c' || i)) FROM generate_series(1, 10) i;
+});
+$primary->backup('copy');
+$standby->init_from_backup($primary, 'copy', has_streaming => 1);
+$standby->start;
+# written while the standby follows
+$primary->safe_psql('postgres', q{
+	SELECT count(cdp.track('user_id:u' || i, 'Viewed', at => '2024-02-01 00:00Z', message_id => 'late' || i)) FROM generate_series(1, 20) i;
+	SELECT cdp.identify('{user_id:u1,user_id:u2}', '{}', '2024-02-01 00:00Z', 'merge');
+	SELECT cdp.track('user_id:new', 'Viewed', '{}', '2013-02-01 00:00Z', 'old');
+});
+$primary->wait_for_catchup($standby);
+
+for my $role (qw(postgres analyst))
+{
+	my $here = read_views($primary, 'postgres', $role);
+	my $there = read_views($standby, 'postgres', $role);
+
+	is(join(' ', sort keys %$there), join(' ', sort keys %$here), "$role reads the same views");
+	is($there->{$_}, $here->{$_}, "$role sees the same in cdp.$_") for sort keys %$here;
+	cmp_ok(length($there->{profiles}), '>', 100, "$role sees people");
+	my $questions = "SET ROLE $role; SELECT cdp.resolve('user_id:u3'), cdp.resolve('user_id:u15'), cdp.segment_count('kyoto'), cdp.segment_count('kyoto & !frequent'),
+		(SELECT array_agg(m ORDER BY m) FROM cdp.members('kyoto') m), (SELECT library FROM cdp.version())";
+	is($standby->safe_psql('postgres', $questions), $primary->safe_psql('postgres', $questions), "$role gets the same answers from functions");
+}
+is($standby->safe_psql('postgres', q{SET ROLE analyst; SELECT cdp.segment_count('kyoto'), cdp.resolve('user_id:u15') IS NULL}), '9|t',
+	'consent decides there, too');
+
+# The write functions are refused in words, and the connection stays.
+for my $write (q{cdp.track('user_id:u1', 'Viewed')}, q{cdp.track('user_id:u1', 'Viewed', at => '1999-01-01 00:00Z')}, q{cdp.identify('user_id:unknown')},
+	q{cdp.set_consent('user_id:u1', 'analytics', 'withdrawn')}, q{cdp.claim('email')}, q{cdp.define_segment('x', predicate => 'age > 3')})
+{
+	my ($status, $out, $err) = $standby->psql('postgres', "SELECT * FROM $write;\nSELECT 'still here'");
+
+	like($err, qr/ERROR:.*(read-only transaction|recovery)/, "refused: $write");
+	is($out, 'still here', 'and the session goes on');
+}
+
+# A session that has read before sees a withdrawal after replay.
+my $reader = $standby->background_psql('postgres');
+$reader->query_safe('SET ROLE analyst');
+is($reader->query_safe('SELECT count(*) FROM cdp.profiles'), '9', 'before the withdrawal');
+$primary->safe_psql('postgres', q{SELECT cdp.set_consent('user_id:u5', 'analytics', 'withdrawn', '2024-03-01 00:00Z', message_id => 'no')});
+$primary->wait_for_catchup($standby);
+is($reader->query_safe('SELECT count(*) FROM cdp.profiles'), '8', 'a withdrawal holds after replay');
+$primary->safe_psql('postgres', q{SELECT cdp.define_segment('old', predicate => 'age >= 6'); SELECT cdp.forbid('analyst', 'analytics')});
+$primary->wait_for_catchup($standby);
+is($reader->query_safe('SELECT count(*) FROM cdp.profiles'), '0', 'so does a purpose that was taken from the role');
+$primary->safe_psql('postgres', q{SELECT cdp.permit('analyst', 'analytics')});
+$primary->wait_for_catchup($standby);
+is($reader->query_safe(q{SELECT cdp.segment_count('old')}), '5', 'a new segment is known there');
+$reader->quit;
+
+# The standby takes over.
+$primary->stop;
+$standby->promote;
+is($standby->safe_psql('postgres', q{SELECT cdp.track('email:e7@example.com', 'Viewed') = cdp.resolve('user_id:u7')}), 't', 'after promotion it takes messages');
+is(verdict($standby), 'as recomputed', 'and is consistent');
+$standby->stop;
+done_testing();

@@ -1,0 +1,36 @@
+# CALL cdp.maintain() as a job of pg_cron brings a backfill to its end.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../test/perl";
+use CdpTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_cluster('cron');
+
+plan skip_all => 'pg_cron is not installed'
+	if $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_cron'") eq '0';
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'postgres'\ncron.use_background_workers = on\n");
+$node->restart;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION pg_cron;
+	CREATE TABLE orders (id int PRIMARY KEY, customer text, placed timestamptz);
+	INSERT INTO orders SELECT i, 'u' || i % 7, timestamptz '2024-03-01 00:00Z' + i * interval '1 hour' FROM generate_series(1, 2500) i;
+	SELECT cdp.attach('orders', '{"event": "Ordered", "identifiers": {"user_id": "customer"}, "time": "placed"}', backfill => true);
+	SELECT cron.schedule('cdp', '@reboot', 'CALL cdp.maintain(20)');
+});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.events'), '0', 'nothing is there before the job runs');
+
+# "@reboot" jobs run when the scheduler starts
+$node->restart;
+ok($node->poll_query_until('postgres', q{SELECT state = 'done' AND done_rows = 2500 FROM cdp.tasks WHERE kind = 'backfill'}), 'the job finishes the backfill');
+is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT profile_id), count(DISTINCT message_id) FROM cdp.events'), '2500|7|2500', 'all rows came in, once');
+ok($node->poll_query_until('postgres', q{SELECT status = 'succeeded' FROM cron.job_run_details}), 'and the job succeeded');
+is(verdict($node), 'as recomputed', 'consistent');
+$node->safe_psql('postgres', 'CALL cdp.maintain(1)');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.events'), '2500', 'running again changes nothing');
+$node->stop;
+done_testing();

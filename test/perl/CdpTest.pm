@@ -1,0 +1,120 @@
+# What the TAP tests share: clusters with cdp in them, clients that run
+# beside the test, and the recomputation of specs/invariants.spec.
+package CdpTest;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Basename;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(new_cluster install_cdp configure truth_sql verdict read_views start_client finish_client spread);
+
+# A started cluster with cdp initialised in database postgres.
+sub new_cluster
+{
+	my ($name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(allows_streaming => $params{streaming} ? 1 : 0);
+	$node->append_conf('postgresql.conf', "timezone = 'UTC'\nautovacuum = off\n" . ($params{conf} // ''));
+	$node->start;
+	install_cdp($node, 'postgres');
+	return $node;
+}
+
+# The recomputation, as the isolation tests install it.
+sub truth_sql
+{
+	my $spec = slurp_file(dirname(__FILE__) . '/../../specs/invariants.spec');
+
+	$spec =~ /^-- begin: shared.*?\n(.*)^-- end: shared/ms or die "specs/invariants.spec has lost its marks";
+	return $1;
+}
+
+sub install_cdp
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, "CREATE EXTENSION cdp; SELECT count(*) FROM cdp.init();\n" . truth_sql());
+}
+
+# Traits, purposes, segments and an activation, for the tests that want some.
+sub configure
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, q{
+		SELECT cdp.define_trait('city', 'text');
+		SELECT cdp.define_trait('age', 'int', index => true);
+		SELECT cdp.define_trait('first_store', 'text', 'oldest');
+		SELECT cdp.define_purpose('analytics');
+		SELECT cdp.define_purpose('marketing');
+		SELECT cdp.define_segment('kyoto', predicate => 'city = ''Kyoto''', description => 'lives there');
+		SELECT cdp.define_segment('frequent', predicate => 'events >= 5');
+		SELECT cdp.define_activation('kyoto', 'email', 'marketing');
+	});
+}
+
+# 'as recomputed', or what is wrong.
+sub verdict
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql($database // 'postgres', 'SELECT truth.verdict()');
+}
+
+# Every view of cdp that the role may read, as ordered text: {view => rows}.
+sub read_views
+{
+	my ($node, $database, $role) = @_;
+	my $views = $node->safe_psql($database, "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace
+		AND c.relkind = 'v' AND has_table_privilege('$role', c.oid, 'SELECT') ORDER BY 1");
+	my %rows;
+
+	for my $view (split /\n/, $views)
+	{
+		$rows{$view} = $node->safe_psql($database, "SET ROLE $role; SELECT v::text FROM cdp.$view v ORDER BY 1");
+	}
+	return \%rows;
+}
+
+# A psql that runs beside the test and prints what each statement returns as
+# soon as the server has acknowledged it.
+sub start_client
+{
+	my ($node, $database, $sql) = @_;
+	my %client = (out => '', err => '', sql => $sql);
+
+	$client{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr($database), '-f', '-' ],
+		'<', \$client{sql}, '>', \$client{out}, '2>', \$client{err},
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	return \%client;
+}
+
+sub finish_client
+{
+	my ($client) = @_;
+
+	$client->{run}->finish;
+	return ($client->{out}, $client->{err});
+}
+
+# A number below $below that looks random and is the same in every run.
+sub spread
+{
+	my ($below, @parts) = @_;
+	my $hash = 2166136261;
+
+	$hash = (($hash ^ ord) * 16777619) & 0xffffffff for split //, join('/', @parts) . '#';
+	$hash ^= $hash >> 15;
+	$hash = ($hash * 2246822519) & 0xffffffff;
+	$hash ^= $hash >> 13;
+	return $hash % $below;
+}
+
+1;
