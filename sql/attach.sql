@@ -376,6 +376,57 @@ DROP TABLE shop.history9;
 CALL cdp.maintain();
 SELECT state, error FROM cdp.tasks ORDER BY task_id DESC LIMIT 1;
 
+-- a row is one message, whatever the session's settings
+CREATE TABLE shop.tz (at timestamptz PRIMARY KEY, who text);
+SELECT cdp.attach('shop.tz', '{"event": "Tz", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+SET TimeZone = 'Asia/Tokyo';
+INSERT INTO shop.tz VALUES ('2026-01-01 00:00+00', 'tz');
+SET TimeZone = 'UTC';
+CREATE TABLE shop.bytes (id bytea PRIMARY KEY, who text);
+SELECT cdp.attach('shop.bytes', '{"event": "Bytes", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+SET bytea_output = 'escape';
+INSERT INTO shop.bytes VALUES ('\x00ff', 'tz');
+RESET bytea_output;
+CALL cdp.maintain();
+SELECT name, count(*) FROM cdp.events WHERE name IN ('Tz', 'Bytes') GROUP BY 1 ORDER BY 1;
+
+-- a backfill follows the order of the key's own type, and of several columns
+CREATE EXTENSION citext;
+CREATE TABLE shop.ci (id citext PRIMARY KEY, who text);
+INSERT INTO shop.ci SELECT CASE WHEN i % 2 = 0 THEN 'a' ELSE 'B' END || lpad(i::text, 5, '0'), 't9' FROM generate_series(1, 2500) i;
+SELECT cdp.attach('shop.ci', '{"event": "Ci", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+CREATE TABLE shop.pair (a int, b citext, c date, who text, PRIMARY KEY (b, a, c));
+INSERT INTO shop.pair SELECT i % 7, chr(65 + i % 5 + 32 * (i % 2)) || i % 3, '2020-01-01'::date + i, 'pair' FROM generate_series(1, 2500) i;
+SELECT cdp.attach('shop.pair', '{"event": "Pair", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+CALL cdp.maintain();
+SELECT name, count(*) FROM cdp.events WHERE name IN ('Ci', 'Pair') GROUP BY 1 ORDER BY 1;
+
+-- a column whose cast to JSON raises: the write survives, the row is kept
+CREATE TYPE shop.odd AS ENUM ('a');
+CREATE FUNCTION shop.odd_json(shop.odd) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE invalid_text_representation USING MESSAGE = 'odd'; END $$;
+CREATE CAST (shop.odd AS json) WITH FUNCTION shop.odd_json(shop.odd);
+CREATE TABLE shop.oddity (id int PRIMARY KEY, who text, o shop.odd);
+SELECT cdp.attach('shop.oddity', '{"event": "Odd", "identifiers": {"user_id": "who"}, "properties": ["o"]}') > 0 AS attached;
+INSERT INTO shop.oddity VALUES (1, 'x', 'a');
+SELECT count(*) FROM shop.oddity;
+SELECT reason, detail, payload FROM cdp.rejected WHERE source = 'shop.oddity';
+
+-- an update says what it changed, and no more; its own message id is no duplicate
+CREATE TABLE shop.card (card text PRIMARY KEY, email text, weeks int, at timestamptz);
+SELECT cdp.attach('shop.card', '{"type": "identify", "identifiers": {"user_id": "card", "email": "email"}, "traits": ["email", "weeks"], "time": "at", "message_id": "card"}', on_update => true) > 0 AS attached;
+INSERT INTO shop.card VALUES ('k1', NULL, 1, '2020-01-01');
+SELECT cdp.identify('{user_id:k1,email:k1@web.example}', '{"email": "k1@web.example"}', '2020-02-01') > 0 AS ok;
+UPDATE shop.card SET weeks = 2, at = '2020-03-01' WHERE card = 'k1';
+SELECT traits FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:k1');
+UPDATE shop.card SET weeks = NULL, at = '2020-03-02' WHERE card = 'k1';
+SELECT traits FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:k1');
+SELECT traits FROM cdp.events WHERE source = 'shop.card' ORDER BY ts;
+SELECT count(*) FROM cdp.rejected WHERE source = 'shop.card';
+
+-- cdp's own tables cannot be attached
+SELECT cdp.attach('cdp_data.event', '{"event": "E", "identifiers": {"user_id": "source"}}');
+SELECT cdp.attach('pg_catalog.pg_class', '{"event": "E", "identifiers": {"user_id": "relname"}}');
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_attach;

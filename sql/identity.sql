@@ -167,6 +167,17 @@ SELECT events, traits FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:
 SELECT cdp.identify(ARRAY['x:{}', 'x:"', 'x:\', 'x:''; DROP TABLE x; --', 'x:a:b', 'x:,', 'x:%s', 'x:NULL', E'x:tab\tnew\nline']) > 0 AS ok;
 SELECT count(*), bool_and(cdp.resolve(ARRAY['x:' || value]) = cdp.resolve('x:{}')) AS resolve FROM cdp.identifiers WHERE namespace = 'x';
 
+-- a message refused for a collision leaves no trace in what it names, and one
+-- under its id later in the batch takes its place
+SELECT cdp.identify('email:v10@x.y') > 0 AS ok;
+UPDATE cdp_data.identifier SET value = 'other' WHERE value = 'v10@x.y';
+SELECT status FROM cdp.ingest('[{"type": "identify", "userId": "p10", "traits": {"email": "v10@x.y"}, "timestamp": "2001-01-01"}, {"type": "track", "event": "E", "userId": "p10", "timestamp": "2020-01-01"}]', 'p10');
+SELECT first_seen AT TIME ZONE 'UTC' AS first_seen FROM cdp.identifiers WHERE value = 'p10';
+SELECT message_id, status FROM cdp.ingest('[{"type": "identify", "userId": "p15", "messageId": "p15", "traits": {"email": "v10@x.y"}}, {"type": "track", "event": "ok", "userId": "p15", "messageId": "p15"},
+	{"type": "track", "event": "ok", "userId": "p15", "messageId": "p15"}]', 'p15');
+SELECT message_id, status FROM cdp.ingest('{"type": "track", "event": "ok", "userId": "p15", "messageId": "p15"}', 'p15');
+SELECT message_id, reason FROM cdp.rejected WHERE source = 'p15';
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_identity;

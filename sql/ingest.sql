@@ -115,8 +115,8 @@ SELECT * FROM try('[null, 1, "x", true, [], [{"type": "track"}], {}, {"batch": [
 SELECT * FROM cdp.ingest(NULL);
 SELECT * FROM cdp.ingest('[]', NULL);
 SELECT * FROM cdp.ingest('[]', '');
-SELECT * FROM cdp.ingest('[]', repeat('s', 64));
-SELECT count(*) FROM cdp.ingest('[]', repeat('s', 63));
+SELECT * FROM cdp.ingest('[]', repeat('s', 128));
+SELECT count(*) FROM cdp.ingest('[]', repeat('s', 127));
 SELECT status FROM cdp.ingest('{"type": "track", "event": "One", "userId": "form-1"}');
 SELECT source FROM cdp.events WHERE name = 'One' AND source NOT IN ('try');
 
@@ -276,7 +276,7 @@ INSERT INTO clock_case (what, message, sent_at) VALUES
 	('receivedAt yet to come: not believed', '{"receivedAt": "2026-06-02T10:00:10Z"}', NULL),
 	('sentAt of the batch', '{"timestamp": "2026-06-01T10:59:50Z"}', '"2026-06-01T11:00:00Z"'),
 	('sentAt of the message before that of the batch', '{"timestamp": "2026-06-01T10:59:50Z", "sentAt": "2026-06-01T11:00:00Z"}', '"2026-06-01T11:30:00Z"'),
-	('sentAt of the batch is no time: not used', '{"timestamp": "2026-05-31T10:00:00Z"}', '"yesterday"'),
+	('sentAt of the batch is no time: refused', '{"timestamp": "2026-05-31T10:00:00Z"}', '"yesterday"'),
 	('sentAt before the event: the event was later still', '{"originalTimestamp": "2026-06-01T11:00:10Z", "sentAt": "2026-06-01T11:00:00Z"}', NULL),
 	('future within a day', '{"timestamp": "2026-06-02T12:00:00Z"}', NULL),
 	('future beyond a day: arrival, claim kept', '{"timestamp": "2026-06-02T12:00:00.000001Z"}', NULL),
@@ -404,7 +404,7 @@ INSERT INTO bad_call (call) VALUES
 	('cdp.track(''email:Geheim'', ''E'', ''[]'')'), ('cdp.track(''email:Geheim'', ''E'', ''"Geheim"'')'), ('cdp.track(''email:Geheim'', ''E'', ''null'')'),
 	('cdp.track(''email:Geheim'', ''E'', ''{}'', ''1969-12-31'')'), ('cdp.track(''email:Geheim'', ''E'', ''{}'', ''-infinity'')'), ('cdp.track(''email:Geheim'', ''E'', ''{}'', ''infinity'')'), ('cdp.track(''email:Geheim'', ''E'', ''{}'', ''2026-06-02 12:00:01+00'')'),
 	('cdp.track(''email:Geheim'', ''E'', message_id => '''')'), ('cdp.track(''email:Geheim'', ''E'', message_id => repeat(''Geheim'', 100))'),
-	('cdp.track(''email:Geheim'', ''E'', source => NULL)'), ('cdp.track(''email:Geheim'', ''E'', source => '''')'), ('cdp.track(''email:Geheim'', ''E'', source => repeat(''Geheim'', 11))'),
+	('cdp.track(''email:Geheim'', ''E'', source => NULL)'), ('cdp.track(''email:Geheim'', ''E'', source => '''')'), ('cdp.track(''email:Geheim'', ''E'', source => repeat(''Geheim'', 22))'),
 	('cdp.identify(NULL::text)'), ('cdp.identify(''Geheim'')'), ('cdp.identify(''email:Geheim'', ''[1]'')'), ('cdp.identify(''email:Geheim'', ''{"email": ["Geheim"]}'')'),
 	('cdp.identify(''email:Geheim'', jsonb_build_object(''email'', repeat(''Geheim'', 100)))'), ('cdp.identify(999999999::bigint)'), ('cdp.identify(''email:Geheim'', ''{}'', ''1900-01-01'')'),
 	('cdp.identify(''email:Geheim'', source => NULL)'),
@@ -458,6 +458,22 @@ SELECT cdp.resolve('user_id:role');
 SET cdp.clock = '2030-01-01';
 SET cdp.max_message_size = '100MB';
 RESET ROLE;
+
+-- keys that have no column in this kind of message are kept in extra
+SELECT status FROM cdp.ingest('[{"type": "track", "event": "P", "name": "kept?", "userId": "keys"}, {"type": "page", "name": "P", "event": "kept?", "userId": "keys"},
+	{"type": "track", "event": "P", "previousId": "kept?", "userId": "keys"}, {"type": "track", "action": "kept?", "event": "P", "userId": "keys"}]', 'keys');
+SELECT extra FROM cdp.events WHERE source = 'keys' ORDER BY extra::text;
+
+-- a number is a time on a batch as on a message
+SET cdp.clock = '2026-06-01 12:00+00';
+SELECT status FROM cdp.ingest('{"batch": [{"type": "track", "event": "E", "userId": "p11", "timestamp": 1780311590}], "sentAt": 1780311600}', 'number');
+SELECT status FROM cdp.ingest('{"type": "track", "event": "E", "userId": "p11", "timestamp": 1780311590, "sentAt": 1780311600}', 'number');
+SELECT ts FROM cdp.events WHERE source = 'number';
+RESET cdp.clock;
+
+-- the same refusal twice in one batch counts twice
+SELECT status FROM cdp.ingest('[{"type": "track", "event": "A", "userId": "p12", "messageId": "p12"}, {"type": "track", "event": "B", "userId": "p12", "messageId": "p12"}, {"type": "track", "event": "C", "userId": "p12", "messageId": "p12"}]', 'twice');
+SELECT reason, times FROM cdp.rejected WHERE source = 'twice';
 
 \c postgres
 SET client_min_messages = warning;

@@ -6,6 +6,7 @@ CREATE DATABASE regress_cdp_segment TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C
 \c regress_cdp_segment
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
 SET client_min_messages = warning;
 SET client_encoding = 'UTF8';
 CREATE EXTENSION cdp;

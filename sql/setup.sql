@@ -33,6 +33,7 @@ INSERT INTO setup_call (call) VALUES
 	('SELECT cdp.define_purpose(''a'')'),
 	('SELECT cdp.define_activation(''a'', ''email'', ''p'')'),
 	('SELECT cdp.drop_activation(''a'', ''email'', ''p'')'),
+	('SELECT cdp.define_trait(''a'')'),
 	('SELECT cdp.permit(current_role::regrole, ''p'')'),
 	('SELECT cdp.forbid(current_role::regrole, ''p'')'),
 	('SELECT cdp.provision(current_role::regrole, ''ingest'')'),
@@ -63,7 +64,7 @@ WHERE setup_outcome(call) <> '55000 cdp is not initialised in this database Run 
 -- … and no public function is forgotten above: those left compute from their arguments, are parts of others or init itself
 SELECT DISTINCT p.proname FROM pg_proc p
 WHERE p.pronamespace = 'cdp'::regnamespace AND p.provolatile <> 'i' AND p.prorettype <> 'trigger'::regtype
-	AND p.proname !~ '^(install_|mapping_|identifier_|identity_set_)' AND p.proname <> 'define_trait'
+	AND p.proname !~ '^(install_|mapping_|identifier_|identity_set_)'
 	AND NOT EXISTS (SELECT FROM setup_call WHERE call ~ ('cdp\.' || p.proname || '\('))
 ORDER BY 1;
 SELECT library = (SELECT extversion FROM pg_extension WHERE extname = 'cdp') AS library, data_schema FROM cdp.version();

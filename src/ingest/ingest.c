@@ -302,11 +302,9 @@ dedupe(Batch *batch)
 	HASHCTL ctl = {0};
 	HTAB *seen;
 	int n = 0;
-	int ndup = 0;
 	uint8(*key)[16] = palloc(16 * Max(batch->n, 1));
 	int64 *content = palloc(sizeof(int64) * Max(batch->n, 1));
 	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(batch->n, 1));
-	int *dup = palloc(sizeof(int) * Max(batch->n, 1));
 	const char *source = batch->messages[0].source;
 	Datum args[4];
 	int rows;
@@ -355,28 +353,48 @@ dedupe(Batch *batch)
 		batch->messages[entry->first].claimed = true;
 	}
 
-	/* duplicates: of these, whose content differs? */
-	n = 0;
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
 		SeenEntry *entry;
 
-		if (m->status == CDP_REJECTED)
+		if (m->status != CDP_ACCEPTED)
 			continue;
 		entry = hash_search(seen, m->key, HASH_FIND, NULL);
-		if (m->status == CDP_ACCEPTED && entry->inserted)
+		if (!entry->inserted)
+			m->status = CDP_DUPLICATE;
+	}
+}
+
+/*
+ * A duplicate whose content differs from what came first is recorded: the
+ * first stays, but nothing is dropped silently.
+ */
+static void
+note_conflicts(Batch *batch)
+{
+	int n = 0;
+	int rows;
+	uint8(*key)[16] = palloc(16 * Max(batch->n, 1));
+	int64 *content = palloc(sizeof(int64) * Max(batch->n, 1));
+	int *dup = palloc(sizeof(int) * Max(batch->n, 1));
+	Datum args[3];
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+
+		if (m->status != CDP_DUPLICATE)
 			continue;
-		m->status = CDP_DUPLICATE;
 		memcpy(key[n], m->key, 16);
 		content[n] = (int64) m->content;
 		dup[n++] = i;
 	}
-	ndup = n;
-	if (ndup == 0 || (batch->flags & CDP_INGEST_QUIET_DUPLICATES))
+	if (n == 0 || (batch->flags & CDP_INGEST_QUIET_DUPLICATES))
 		return;
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, ndup);
-	args[2] = cdp_array_int64(content, ndup);
+	args[0] = CStringGetTextDatum(batch->messages[0].source);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
+	args[2] = cdp_array_int64(content, n);
 	rows = cdp_store_run(&conflict_plan, args, NULL, false, -1);
 	for (int r = 0; r < rows; r++)
 	{
@@ -895,6 +913,7 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
 	reject_collisions(&batch);
+	note_conflicts(&batch);
 	date_mentions(&batch);
 	for (int i = 0; i < n; i++)
 		work |= messages[i].status == CDP_ACCEPTED;
