@@ -198,7 +198,7 @@ BEGIN
 			m.kind := 'track';
 			m.form := 'track';
 			m.name := law.pick('Viewed', 'Ordered', 'Returned');
-			m.properties := jsonb_build_object('n', floor(random() * 10)::int, 'tag', law.pick('x', 'y', NULL));
+			m.properties := jsonb_strip_nulls(jsonb_build_object('n', floor(random() * 10)::int, 'tag', law.pick('x', 'y', NULL)));
 		ELSIF r < 0.78 THEN
 			m.kind := law.pick('page', 'screen');
 			m.name := law.pick('Home', NULL);
@@ -304,10 +304,11 @@ CREATE FUNCTION law.by_app(h int, arrangement text, numbers int[]) RETURNS int[]
 DECLARE
 	fit int[];
 BEGIN
-	-- a row has one column per namespace
+	-- a row has one column per namespace, and a null in a column says nothing
 	SELECT coalesce(array_agg(m.i), '{}') INTO fit FROM unnest(numbers) n (i) JOIN law.message m ON m.history = h AND m.i = n.i
 	WHERE m.form IN ('track', 'a', 'b')
-		AND (SELECT count(*) = count(DISTINCT split_part(w, ':', 1)) FROM unnest(m.who) w);
+		AND (SELECT count(*) = count(DISTINCT split_part(w, ':', 1)) FROM unnest(m.who) w)
+		AND NOT EXISTS (SELECT FROM jsonb_each(m.traits) t WHERE t.value = 'null');
 	INSERT INTO law.app_track SELECT m.id, m.ts, law.who(m, 'user_id'), law.who(m, 'anonymous_id'), law.who(m, 'email'), law.who(m, 'phone'),
 		law.who(m, 'device_id'), law.who(m, 'line_id'), m.name, (m.properties->>'n')::int, m.properties->>'tag'
 	FROM law.message m WHERE m.history = h AND m.i = ANY (fit) AND m.form = 'track';

@@ -48,7 +48,7 @@ sub round
 
 	for my $client (1 .. $clients)
 	{
-		my @list = map { [ statement($round, $client, $_) ] } 1 .. 20000;
+		my @list = map { [ statement($round, $client, $_) ] } 1 .. 8000;
 
 		$statements{$client} = \@list;
 		push @running, start_client($node, 'postgres', join("\n", map { $_->[0] } @list));
@@ -61,7 +61,7 @@ sub round
 		my ($out, $err) = finish_client($running[ $client - 1 ]);
 		my %seen = map { $_ => 1 } ($out =~ /^ack (\S+)$/mg);
 
-		die "client $client had finished before the crash" if keys %seen >= 20000;
+		die "client $client had finished before the crash" if keys %seen > 7900;
 		%acknowledged = (%acknowledged, %seen);
 		for my $statement (@{ $statements{$client} })
 		{
@@ -83,14 +83,16 @@ sub kill_cluster
 {
 	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
 	$node->kill9;
 	kill 'KILL', @pids;
 	for (1 .. 300)
 	{
-		return if $node->start(fail_ok => 1);
+		last if !grep { kill 0, $_ } $postmaster, @pids;
 		select(undef, undef, undef, 0.1);
 	}
-	die 'the cluster did not come back';
+	$node->start;
 }
 
 sub kill_backend

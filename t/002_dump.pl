@@ -52,9 +52,9 @@ my $extras = q{
 	SELECT count(*), count(note), min(note) FROM cdp_data.profile;
 	SELECT pg_get_indexdef('cdp_data.event_sku'::regclass);
 	SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY polrelid::regclass::text, polname;
-	SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, pg_get_userbyid(c.relowner), c.relacl FROM pg_class c
-		WHERE c.relnamespace IN ('cdp_data'::regnamespace, 'cdp'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S') ORDER BY 1;
-	SELECT a.attrelid::regclass, a.attname, a.attacl FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+	SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, pg_get_userbyid(c.relowner), c.relacl, c.relnamespace::regnamespace FROM pg_class c
+		WHERE c.relnamespace IN ('cdp_data'::regnamespace, 'cdp'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S') ORDER BY c.relname, c.relnamespace::regnamespace::text;
+	SELECT a.attrelid::regclass::text, a.attname, a.attacl FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 		WHERE c.relnamespace = 'cdp_data'::regnamespace AND a.attacl IS NOT NULL ORDER BY 1, 2;
 	SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner), array_sort.acl FROM pg_proc p,
 		LATERAL (SELECT array_agg(x::text ORDER BY x::text) AS acl FROM unnest(p.proacl) x) array_sort
@@ -62,7 +62,7 @@ my $extras = q{
 	SELECT c.relname, obj_description(c.oid) FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace AND c.relkind = 'v' ORDER BY 1;
 	SELECT * FROM shop.kyoto ORDER BY 1;
 	SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'cdp_data' ORDER BY 1;
-	SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;
+	SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;
 	SELECT * FROM cdp.version();
 };
 my $extras_before = $node->safe_psql('postgres', $extras);

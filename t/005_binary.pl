@@ -16,8 +16,8 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE good (id int, i cdp.identifier, s cdp.identity_set);
 	INSERT INTO good VALUES
 		(1, 'email:Ada@Example.COM', '{email:ada@example.com,cookie:c1}'),
-		(2, 'x:a"b,{c}\d', '{"x:a\"b,{c}\\\\d","y: "}'),
-		(3, NULL, NULL), (4, 'user_id:é日本', '{}'),
+		(2, 'x:a"b,{c}\d', '{"x:a\"b,{c}\\\\d","y:z,"}'),
+		(3, NULL, NULL), (4, U&'user_id:\00e9\65e5\672c', '{}'),
 		(5, ('user_id:' || repeat('x', 512))::cdp.identifier, (SELECT cdp.identity_merge(('user_id:' || n)::cdp.identifier) FROM generate_series(1, 3000) n));
 	CREATE TABLE copy (LIKE good);
 	CREATE TABLE one_identifier (v cdp.identifier);

@@ -46,6 +46,8 @@ missing=
 for p in $packages; do
 	# What was installed by other means (a server unpacked by hand, say) is not asked for again.
 	case $p in
+		# a Node.js that is there with its npm need not be Debian's, and may not go together with it
+		nodejs | node-pg) ! command -v npm > /dev/null || continue ;;
 		postgresql-server-dev-*) [ ! -e "$pgxs" ] || [ ! -e "$(pg_config --includedir-server 2>/dev/null)/postgres.h" ] || continue ;;
 	esac
 	printf '%s\n' "$have" | grep -qx "$p" || missing="$missing $p"

@@ -12,8 +12,17 @@
 #include "identity/who.h"
 
 static void
-bad_who(const char *reason)
+bad_who(const char *reason, const char *text, int len)
 {
+	bool digits = len > 0;
+
+	for (int i = 0; i < len && digits; i++)
+		digits = text[i] >= '0' && text[i] <= '9';
+	if (digits)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION), errmsg("invalid identifier"),
+				 errdetail("The %s.", reason),
+				 errhint("A profile id must be given as bigint, such as $1::bigint.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 			 errmsg("invalid identifier"),
@@ -41,12 +50,12 @@ cdp_who_read(FunctionCallInfo fcinfo, int arg, CdpWhoKind kind, CdpWho *who)
 			text *t = PG_GETARG_TEXT_PP(arg);
 
 			if (!cdp_identity_set_parse(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &set, &reason))
-				bad_who(reason);
+				bad_who(reason, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 			break;
 		}
 		case CDP_WHO_ARRAY:
 			if (!cdp_identity_set_parse_array(PG_GETARG_ARRAYTYPE_P(arg), &set, &reason))
-				bad_who(reason);
+				bad_who(reason, NULL, 0);
 			break;
 		case CDP_WHO_SET:
 			set = PG_GETARG_CDP_IDENTITY_SET_P(arg);

@@ -84,16 +84,19 @@ sub read_views
 
 # A psql that runs beside the test and prints what each statement returns as
 # soon as the server has acknowledged it.
+my $clients = 0;
+
 sub start_client
 {
 	my ($node, $database, $sql) = @_;
-	my %client = (out => '', err => '', sql => $sql);
+	my $base = $node->basedir . '/client' . ++$clients;
 
-	$client{run} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr($database), '-f', '-' ],
-		'<', \$client{sql}, '>', \$client{out}, '2>', \$client{err},
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-	return \%client;
+	# files, for nobody would feed and empty pipes meanwhile
+	append_to_file("$base.sql", $sql);
+	my $run = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr($database), '-f', "$base.sql" ],
+		'>', "$base.out", '2>', "$base.err");
+	return { run => $run, base => $base };
 }
 
 sub finish_client
@@ -101,7 +104,7 @@ sub finish_client
 	my ($client) = @_;
 
 	$client->{run}->finish;
-	return ($client->{out}, $client->{err});
+	return (slurp_file("$client->{base}.out"), slurp_file("$client->{base}.err"));
 }
 
 # A number below $below that looks random and is the same in every run.
