@@ -135,6 +135,9 @@ DECLARE
 	id int;
 BEGIN
 	PERFORM cdp.require_admin();
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+		RAISE undefined_object USING MESSAGE = 'role does not exist';
+	END IF;
 	id := cdp.purpose_id(purpose);
 	INSERT INTO cdp_data.role_purpose (role_name, purpose_id)
 	VALUES ((SELECT r.rolname FROM pg_roles r WHERE r.oid = role), id) ON CONFLICT DO NOTHING;
@@ -149,6 +152,9 @@ DECLARE
 	id int;
 BEGIN
 	PERFORM cdp.require_admin();
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+		RAISE undefined_object USING MESSAGE = 'role does not exist';
+	END IF;
 	id := cdp.purpose_id(purpose);
 	DELETE FROM cdp_data.role_purpose rp
 	WHERE rp.role_name = (SELECT r.rolname FROM pg_roles r WHERE r.oid = role) AND rp.purpose_id = id;

@@ -70,7 +70,7 @@ BEGIN
 
 	-- What a segment's predicate may look at; for the owner alone.
 	EXECUTE 'CREATE OR REPLACE VIEW cdp_data.profile_rule AS
-	SELECT p.profile_id, p.ord, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns() || '
+	SELECT p.profile_id, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns() || '
 	FROM cdp_data.profile p JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
 	COMMENT ON VIEW cdp.profiles IS 'One row per person, as far as the current role''s purposes allow.';
@@ -139,6 +139,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	kind text;
 	old record;
+	moved bigint := 0;
 BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_name('a trait', name);
@@ -181,7 +182,7 @@ BEGIN
 		INSERT INTO cdp_data.trait (name, type, survivorship, indexed, description)
 		VALUES (define_trait.name, kind, define_trait.survivorship, coalesce(define_trait.index, false), define_trait.description);
 		EXECUTE format('ALTER TABLE cdp_data.profile ADD COLUMN %I %s', name, kind);
-		PERFORM cdp.backfill_trait(name);
+		moved := cdp.backfill_trait(name);
 	END IF;
 	IF define_trait.index AND NOT EXISTS (SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
 			WHERE x.indrelid = 'cdp_data.profile'::regclass AND x.indnkeyatts = 1 AND a.attname = name) THEN
@@ -191,6 +192,10 @@ BEGIN
 		description = coalesce(define_trait.description, t.description)
 	WHERE t.name = define_trait.name COLLATE "C";
 	PERFORM cdp.refresh_views();
+	-- Rules that looked for the trait among the undeclared ones must notice.
+	IF moved > 0 THEN
+		PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s ORDER BY s.segment_id LIMIT 1;
+	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.define_trait(text, text, text, boolean, text) IS
 'Declares a trait as a typed column of cdp.profiles, filled from what is known already; index makes WHERE on it an index look-up.';

@@ -47,15 +47,14 @@ static CdpPlan move_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
-/* One person, one waiting delivery of an activation: the earliest stays. */
+/* One person, one waiting delivery of an activation: the one handed out, or the earliest. */
 static CdpPlan single_plan = {
-	"UPDATE cdp_data.outbox o SET state = 'merged', settled_at = $2, reason = 'another "
-	"delivery of the same activation waits for this person' "
-	"WHERE o.profile_id = ANY ($1) AND o.state = 'pending' AND EXISTS (SELECT FROM "
-	"cdp_data.outbox e "
-	"  WHERE e.profile_id = o.profile_id AND e.activation_id = o.activation_id AND e.state "
-	"IN ('pending', 'leased') "
-	"  AND (e.created_at, e.delivery_id) < (o.created_at, o.delivery_id))",
+	"UPDATE cdp_data.outbox o SET state = 'merged', settled_at = $2, "
+	"  reason = 'another delivery of the same activation waits for this person' "
+	"WHERE o.profile_id = ANY ($1) AND o.state = 'pending' AND EXISTS ("
+	"  SELECT FROM cdp_data.outbox e WHERE e.profile_id = o.profile_id "
+	"  AND e.activation_id = o.activation_id AND (e.state = 'leased' OR (e.state = 'pending' "
+	"    AND (e.created_at, e.delivery_id) < (o.created_at, o.delivery_id))))",
 	2,
 	{INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};

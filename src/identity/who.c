@@ -49,6 +49,8 @@ cdp_who_read(FunctionCallInfo fcinfo, int arg, CdpWhoKind kind, CdpWho *who)
 		{
 			text *t = PG_GETARG_TEXT_PP(arg);
 
+			if (VARSIZE_ANY_EXHDR(t) == 0)
+				break;
 			if (!cdp_identity_set_parse(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &set, &reason))
 				bad_who(reason, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 			break;

@@ -40,6 +40,8 @@
 #define CAPTURE_BATCH 10000
 
 /*
+ * OFFSET 0 below keeps each message from being computed once per reference.
+ *
  * The message x.m with those traits t for which a condition (%s) holds.
  *
  * A row says nothing about a column that is null, and an update says nothing
@@ -60,15 +62,15 @@
 /* The same without a key: a row that stood among the old ones is passed over. */
 #define UPDATED_ROWS \
 	"SELECT %s FROM (SELECT " WITH_TRAITS " AS m FROM " \
-	"(SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s FROM cdp_old n) x) y"
+	"(SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s FROM cdp_old n) x OFFSET 0) y"
 
 #define UPDATED_KEYS \
 	"SELECT %s FROM (SELECT " WITH_TRAITS " AS m FROM " \
-	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_new n) x LEFT JOIN " \
-	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_old n) o ON o.k = x.k " \
-	"WHERE o.m IS DISTINCT FROM x.m) y"
+	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_new n OFFSET 0) x LEFT JOIN " \
+	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_old n OFFSET 0) o ON o.k = x.k " \
+	"WHERE o.m IS DISTINCT FROM x.m OFFSET 0) y"
 
-#define NEW_ROWS "SELECT " WITH_TRAITS ", x.k FROM (SELECT %s AS m, %s AS k FROM %s) x"
+#define NEW_ROWS "SELECT " WITH_TRAITS ", x.k FROM (SELECT %s AS m, %s AS k FROM %s OFFSET 0) x"
 
 /* Each update of a row is a message of its own. */
 #define FRESH_ID \

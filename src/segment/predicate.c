@@ -18,8 +18,11 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -30,6 +33,7 @@
 #include "parser/parse_node.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
@@ -47,11 +51,14 @@
 	"A rule does not look at the clock (cdp.within() is to come): keep what time decides " \
 	"in a trait."
 
+#define FOREIGN_HINT \
+	"A predicate runs with the rights of cdp's owner, so it runs nobody else's code."
+
 PG_FUNCTION_INFO_V1(cdp_check_predicate);
 
 typedef struct Walk
 {
-	const char *text;
+	List *strings; /* A_Const of the raw parse that are strings */
 	ParseState *pstate; /* for positions in error messages */
 	int location; /* of the nearest node that has one */
 } Walk;
@@ -64,6 +71,13 @@ refuse(Walk *walk, const char *what, const char *hint)
 			 errmsg("a segment's predicate cannot use %s", what),
 			 hint ? errhint("%s", hint) : 0,
 			 parser_errposition(walk->pstate, walk->location)));
+}
+
+/* Is it the server's own, or of an extension's schema that is ours? */
+static bool
+is_ours(Oid object, Oid namespace)
+{
+	return object < FirstNormalObjectId || namespace == get_namespace_oid(CDP_SCHEMA, false);
 }
 
 /* Refuses a function that is not IMMUTABLE or not the server's or ours. */
@@ -81,8 +95,7 @@ check_function(Oid funcid, void *context)
 		elog(ERROR, "cdp: cache lookup failed for function %u", funcid);
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	name = pstrdup(NameStr(proc->proname));
-	foreign = funcid >= FirstNormalObjectId &&
-			  proc->pronamespace != get_namespace_oid(CDP_SCHEMA, false);
+	foreign = !is_ours(funcid, proc->pronamespace);
 	mutable = proc->provolatile != PROVOLATILE_IMMUTABLE;
 	ReleaseSysCache(tuple);
 	if (mutable)
@@ -96,33 +109,111 @@ check_function(Oid funcid, void *context)
 	}
 	if (foreign)
 		refuse(walk, psprintf("%s(): it is not a function of the server or of cdp", name),
-			   "A predicate runs with the rights of cdp's owner, so it calls nobody else's "
-			   "code.");
+			   FOREIGN_HINT);
+	return false;
+}
+
+/*
+ * An operator of somebody else is refused even where its function is not: he
+ * may drop it and make another one of the same name.
+ */
+static void
+check_operator(Walk *walk, Oid opno)
+{
+	HeapTuple tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(opno));
+	Form_pg_operator form;
+	char *name;
+	bool ours;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cdp: cache lookup failed for operator %u", opno);
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	name = pstrdup(NameStr(form->oprname));
+	ours = is_ours(opno, form->oprnamespace);
+	ReleaseSysCache(tuple);
+	if (!ours)
+		refuse(walk, psprintf("operator %s: it is not one of the server or of cdp", name),
+			   FOREIGN_HINT);
+}
+
+/* The same for types: their domains check, input and output with their code. */
+static void
+check_type(Walk *walk, Oid type)
+{
+	HeapTuple tuple;
+	bool ours;
+
+	if (!OidIsValid(type) || type < FirstNormalObjectId)
+		return;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cdp: cache lookup failed for type %u", type);
+	ours = is_ours(type, ((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	ReleaseSysCache(tuple);
+	if (!ours)
+		refuse(walk,
+			   psprintf("type %s: it is not one of the server or of cdp", format_type_be(type)),
+			   FOREIGN_HINT);
+}
+
+/* Collects the string literals of the raw parse. */
+static bool
+collect_strings(Node *node, void *context)
+{
+	List **strings = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, A_Const) && !((A_Const *) node)->isnull &&
+		nodeTag(&((A_Const *) node)->val) == T_String)
+		*strings = lappend(*strings, node);
+	return raw_expression_tree_walker(node, collect_strings, context);
+}
+
+/* Does the text have the word, not as a part of a longer one? */
+static bool
+has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = text; *p; p++)
+	{
+		bool starts = p == text || !isalpha((unsigned char) p[-1]);
+
+		if (starts && pg_strncasecmp(p, word, len) == 0 && !isalpha((unsigned char) p[len]))
+			return true;
+	}
 	return false;
 }
 
 /*
  * A literal such as 'yesterday' became a constant when it was parsed: the rule
- * would mean the day it was defined, for ever.
+ * would mean the day it was defined, for ever.  The text of the literal is in
+ * the raw parse; it matters unless it stayed a text.
  */
 static void
 check_constant(Walk *walk, const Const *c)
 {
 	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
-	const char *p;
+	char category;
+	bool preferred;
+	ListCell *lc;
 
-	if (c->location < 0 || c->location >= (int) strlen(walk->text) ||
-		(c->consttype != TIMESTAMPTZOID && c->consttype != TIMESTAMPOID &&
-		 c->consttype != DATEOID && c->consttype != TIMEOID && c->consttype != TIMETZOID))
+	get_type_category_preferred(c->consttype, &category, &preferred);
+	if (category == TYPCATEGORY_STRING || c->consttype == JSONBOID || c->consttype == JSONOID ||
+		c->consttype == JSONPATHOID || c->consttype == TEXTARRAYOID)
 		return;
-	p = strchr(walk->text + c->location, '\'');
-	if (p == NULL)
-		return;
-	p += 1 + strspn(p + 1, " \t\n");
-	for (int i = 0; i < (int) lengthof(words); i++)
-		if (pg_strncasecmp(p, words[i], strlen(words[i])) == 0)
-			refuse(walk, psprintf("the moving time '%s'", words[i]),
-				   "It would mean the moment of the definition, for ever. " TIME_HINT);
+	foreach(lc, walk->strings)
+	{
+		A_Const *literal = lfirst(lc);
+
+		if (literal->location != c->location)
+			continue;
+		for (int i = 0; i < (int) lengthof(words); i++)
+			if (has_word(literal->val.sval.sval, words[i]))
+				refuse(walk, psprintf("the moving time '%s'", words[i]),
+					   "It would mean the moment of the definition, for ever. " TIME_HINT);
+	}
 }
 
 static bool
@@ -136,6 +227,8 @@ check_node(Node *node, void *context)
 	location = exprLocation(node);
 	if (location >= 0)
 		walk->location = location;
+	if (!IsA(node, List))
+		check_type(walk, exprType(node));
 	switch (nodeTag(node))
 	{
 		case T_SubLink:
@@ -186,6 +279,25 @@ check_node(Node *node, void *context)
 		case T_FuncExpr:
 			if (((FuncExpr *) node)->funcretset)
 				refuse(walk, "a set-returning function", NULL);
+			break;
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+			check_operator(walk, ((OpExpr *) node)->opno);
+			break;
+		case T_ScalarArrayOpExpr:
+			check_operator(walk, ((ScalarArrayOpExpr *) node)->opno);
+			break;
+		case T_RowCompareExpr:
+		{
+			ListCell *lc;
+
+			foreach(lc, ((RowCompareExpr *) node)->opnos)
+				check_operator(walk, lfirst_oid(lc));
+			break;
+		}
+		case T_CoerceToDomain:
+			refuse(walk, "a domain", FOREIGN_HINT);
 			break;
 		default:
 			break;
@@ -253,6 +365,7 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 	TargetEntry *target;
 	Walk walk;
 	char *canonical;
+	int level;
 	Oid view;
 	ErrorContextCallback callback;
 
@@ -262,6 +375,8 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	select = parse_expression(input);
+	walk.strings = NIL;
+	(void) raw_expression_tree_walker((Node *) select, collect_strings, &walk.strings);
 	from = makeRangeVar(pstrdup(CDP_DATA_SCHEMA), pstrdup("profile_rule"), -1);
 	from->alias = makeAlias("p", NIL);
 	select->fromClause = list_make1(from);
@@ -270,7 +385,6 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 	raw->stmt_location = 0;
 	query = parse_analyze_fixedparams(raw, input, NULL, 0, NULL);
 
-	walk.text = input;
 	walk.pstate = make_parsestate(NULL);
 	walk.pstate->p_sourcetext = input;
 	walk.location = -1;
@@ -290,8 +404,11 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 						format_type_be(exprType((Node *) target->expr))),
 				 errhint("Compare: trait = 'value'.")));
 	view = cdp_store_relation("profile_rule");
+	/* literals as ISO: read the same under everybody's settings */
+	level = cdp_store_pin_settings();
 	canonical = deparse_expression((Node *) target->expr,
 								   deparse_context_for("p", view), true, false);
+	AtEOXact_GUC(true, level);
 	error_context_stack = callback.previous;
 	canonical = MemoryContextStrdup(context, canonical);
 	cdp_store_leave(&store);
