@@ -252,15 +252,16 @@ SELECT cdp.track('{cookie:m2,email:m2@x.y}', 'Seen', at => '2024-07-01') IS NOT 
 SELECT nick, state, reason, created_at FROM deliveries WHERE created_at >= '2025-04-02 00:00Z' ORDER BY created_at;
 SELECT address, payload ->> 'entered_at' AS entered FROM claim('regress_cdp_sender', 'email');
 SELECT cdp.ack(ARRAY(SELECT delivery_id FROM claimed)) > 0 AS settled;
--- one that was delivered stays so, the other is still to come
+-- one that is out already is the only one
 SET cdp.clock = '2025-04-03 00:00Z';
 CALL person('m3', 'email:m3@x.y');
 CALL enter('email:m3@x.y');
 SELECT nick FROM claim('regress_cdp_sender', 'email');
+SET cdp.clock = '2025-04-03 00:01Z';
 CALL person('m3', 'email:m33@x.y');
 CALL enter('email:m33@x.y');
 SELECT cdp.track('{email:m3@x.y,email:m33@x.y}', 'Seen', at => '2024-07-01') IS NOT NULL AS merged;
-SELECT state FROM deliveries WHERE created_at = '2025-04-03 00:00Z' ORDER BY state;
+SELECT created_at, state FROM deliveries WHERE created_at >= '2025-04-03 00:00Z' ORDER BY created_at;
 SELECT count(*) FROM claim('regress_cdp_sender2', 'email');
 SELECT cdp.ack(ARRAY(SELECT delivery_id FROM claimed)) > 0 AS settled;
 -- a refusal of one half holds for both

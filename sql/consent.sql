@@ -30,6 +30,7 @@ SELECT cdp.define_purpose('');
 SELECT cdp.define_purpose(NULL);
 SELECT cdp.permit('regress_cdp_ana', 'ANALYTICS');
 SELECT cdp.permit('regress_cdp_ana', NULL);
+SELECT cdp.permit(NULL, 'analytics');
 SELECT cdp.permit('regress_cdp_nobody', 'analytics');
 SELECT cdp.forbid('regress_cdp_ana', 'unknown');
 SELECT cdp.provision('regress_cdp_ana', 'boss');

@@ -161,11 +161,12 @@ RESET ROLE;
 
 -- the rights to configure: members of the owner
 CREATE ROLE regress_cdp_admin;
+CREATE ROLE regress_cdp_new;
 GRANT cdp_owner TO regress_cdp_admin;
 GRANT CREATE ON SCHEMA public TO regress_cdp_admin;
 SET ROLE regress_cdp_admin;
 SELECT cdp.define_purpose('marketing') > 0 AS purpose;
-SELECT cdp.forbid('regress_cdp_r_app', 'marketing');
+SELECT cdp.provision('regress_cdp_new', 'app'), cdp.permit('regress_cdp_new', 'marketing'), cdp.forbid('regress_cdp_new', 'marketing');
 SELECT cdp.define_trait('points', 'int', index => true);
 SELECT cdp.define_segment('all', 'true') > 0 AS segment;
 SELECT cdp.define_activation('all', 'email', 'marketing') > 0 AS activation;
@@ -178,6 +179,7 @@ INSERT INTO orders VALUES (2, 'd@e.f');
 SELECT cdp.detach('orders');
 DROP TABLE orders;
 RESET ROLE;
+SELECT has_function_privilege('regress_cdp_new', 'cdp.claim(text, int, interval)', 'EXECUTE') AS claims, has_table_privilege('regress_cdp_new', 'cdp.profiles', 'SELECT') AS reads;
 SELECT message_id, name FROM cdp.events ORDER BY message_id;
 SELECT rejected_at IS NOT NULL AS refused, reason, detail FROM cdp.rejected;
 
@@ -332,4 +334,4 @@ SELECT message_id, properties FROM cdp.events WHERE name = 'Trick' ORDER BY mess
 
 \c :main
 DROP DATABASE regress_cdp_privileges;
-DROP ROLE regress_cdp_attacker, regress_cdp_admin, regress_cdp_r_nobody, regress_cdp_r_ingest, regress_cdp_r_app, regress_cdp_r_analyst, regress_cdp_r_service, regress_cdp_r_privacy;
+DROP ROLE regress_cdp_attacker, regress_cdp_admin, regress_cdp_new, regress_cdp_r_nobody, regress_cdp_r_ingest, regress_cdp_r_app, regress_cdp_r_analyst, regress_cdp_r_service, regress_cdp_r_privacy;

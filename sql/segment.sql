@@ -68,6 +68,16 @@ SELECT p AS predicate, public.try(p) AS answer FROM (VALUES
 	('to_tsvector(email) @@ ''a'''), ('cdp.allowed(age)'),
 	-- somebody else's code
 	('public.mine(age)'), ('mine(age)'), ('public.lower(email) = ''a'''), ('operator(public.<=>) age'), ('email::public.mood = ''ok''')) v (p);
+-- nobody else's operators, domains and types; times that move, however they are written
+CREATE OPERATOR public.=== (FUNCTION = pg_catalog.texteq, LEFTARG = text, RIGHTARG = text);
+CREATE DOMAIN public.grown AS int CHECK (public.mine(VALUE));
+CREATE TYPE public.pair AS (a int, b int);
+SELECT p AS taken FROM (VALUES ('ord > 1'), ('last_seen > ''12:00 today'''), ('last_seen > $$yesterday$$'), ('last_seen > E''\x79esterday'''), ('last_seen > U&''\0079esterday'''),
+	('last_seen = any (''{now}'')'), ('last_seen <@ tstzrange ''[2020-01-01,today)'''), ('born <@ daterange ''(,today)'''),
+	('email operator(public.===) ''a'''), ('age::public.grown > 1'), ('row(age, 1)::public.pair = row(1, 1)::public.pair')) v (p) WHERE public.try(p) LIKE 'TAKEN%';
+DROP OPERATOR public.=== (text, text);
+DROP DOMAIN public.grown;
+DROP TYPE public.pair;
 RESET search_path;
 SELECT name FROM cdp.segments;
 DROP OPERATOR public.<=> (NONE, int);
@@ -104,6 +114,19 @@ SET timezone = 'Asia/Tokyo';
 SELECT cdp.check_predicate('joined < ''2025-01-01''') AS canonical;
 RESET timezone;
 SET timezone = 'UTC';
+-- the canonical form does not depend on how the definer's session writes dates
+CREATE TABLE canonical AS SELECT p, cdp.check_predicate(p) AS c FROM unnest('{born > date ''2000-02-01'',joined < ''2000-02-01 00:00Z'',joined - last_seen > ''-1 day -2 hours''}'::text[]) p;
+SET datestyle = 'SQL, DMY';
+SET intervalstyle = 'sql_standard';
+SELECT bool_and(cdp.check_predicate(p) = c) AS same FROM canonical WHERE p NOT LIKE '%hours%';
+SELECT cdp.define_segment('born later', 'born > date ''2000-02-01''') > 0 AS defined;
+SET datestyle = 'ISO, MDY';
+SELECT cdp.identify('user_id:born', '{"born": "2000-01-15"}') IS NOT NULL AS identified;
+SELECT segments @> '{born later}' AS member FROM cdp.profiles WHERE born = '2000-01-15';
+SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
+SELECT cdp.drop_segment('born later');
+DROP TABLE canonical;
 SELECT cdp.drop_segment('path');
 
 --
@@ -277,6 +300,7 @@ SELECT count(*) > 1000 AS memberships, count(DISTINCT segment) AS segments FROM 
 SELECT name FROM cdp.segments WHERE last_error IS NOT NULL ORDER BY name;
 -- a rule that looked for a trait among the undeclared ones is redefined when the trait is declared
 SELECT cdp.define_trait('city');
+SELECT * FROM differences();
 SELECT cdp.define_segment('r_json', 'city = ''Kyoto''') > 0 AS redefined;
 UPDATE rules SET predicate = 'city = ''Kyoto''' WHERE name = 'r_json';
 SELECT * FROM differences();

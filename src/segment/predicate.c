@@ -227,7 +227,7 @@ check_node(Node *node, void *context)
 	location = exprLocation(node);
 	if (location >= 0)
 		walk->location = location;
-	if (!IsA(node, List))
+	if (!IsA(node, List) && !(IsA(node, Var) && ((Var *) node)->varattno <= 0))
 		check_type(walk, exprType(node));
 	switch (nodeTag(node))
 	{
