@@ -68,7 +68,8 @@ REGRESS = \
 	segment \
 	consent \
 	activation \
-	privileges
+	privileges \
+	laws
 
 # Names of specs/<name>.spec; invariants comes first, it installs what the others use.
 ISOLATION = \

@@ -72,7 +72,7 @@ sub round
 			$in_flight++;
 			last;
 		}
-		like($err, qr/server closed the connection|terminating connection|crash of another server process/, "round $round: client $client was cut off");
+		like($err, qr/server closed the connection|connection to server was lost|terminating connection|crash of another server process/, "round $round: client $client was cut off");
 	}
 	ok($in_flight == $clients, "round $round: every client had a statement under way");
 	return;

@@ -32,7 +32,7 @@ $node->safe_psql('postgres', q{
 		CASE WHEN i % 5 = 0 THEN timestamptz '2199-01-01 00:00Z' END, message_id => 'c' || i)) FROM generate_series(1, 30) i;
 	SELECT count(cdp.set_consent('user_id:u' || i, 'marketing', 'granted', '2024-01-01 00:00Z', message_id => 'd' || i)) FROM generate_series(1, 30) i;
 	SELECT count(cdp.track('email:e' || i || '@example.com', 'Viewed', '{"sku": "s1", "note": "tab\t nl\n \\\\ \u00e9"}', '2011-11-11 00:00Z')) FROM generate_series(1, 5) i;
-	SELECT count(*) FROM cdp.ingest('[{"type": "guess", "messageId": "bad"}, {"type": "identify", "userId": "u1", "messageId": "x1", "traits": {"age": "old"}}]');
+	SELECT count(*) FROM cdp.ingest('[{"type": "guess", "messageId": "bad"}, {"type": "identify", "userId": "u1", "messageId": "x1", "timestamp": "soon"}]');
 	SELECT count(*) FROM cdp.claim('email', 2);
 	-- what users add
 	ALTER TABLE cdp_data.profile ADD COLUMN note text;

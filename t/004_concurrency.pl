@@ -11,24 +11,30 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $sessions = 8;
-my $calls = 350;
+my $calls = 500;
 my $node = new_cluster('concurrency', conf => "synchronous_commit = off\ndeadlock_timeout = '100ms'\n");
 my %named;
 
 configure($node, 'postgres');
 
-# Several identifiers, each of a pool of its own; few messages name strangers.
+# Twenty people whom everybody meets and four hundred others.
+sub somebody
+{
+	return spread(2, 'hot', @_) ? spread(20, @_) : 20 + spread(400, @_);
+}
+
+# Several identifiers of one person; few messages name a stranger's.
 sub idents
 {
 	my ($n, $id) = @_;
-	my $person = spread(45, 'person', $id);
+	my $person = somebody('person', $id);
 	my %set;
 
 	for my $i (1 .. $n)
 	{
-		my $p = spread(30, 'stranger', $id, $i) ? $person : spread(45, 'other', $id, $i);
+		my $p = spread(60, 'stranger', $id, $i) ? $person : somebody('other', $id, $i);
 
-		$set{ (qw(user_id:u email:e phone:+8190000000 anonymous_id:a))[ spread(4, 'ns', $id, $i) ] . (10 + $p) } = 1;
+		$set{ (qw(user_id:u email:e phone:+819000000 anonymous_id:a))[ spread(4, 'ns', $id, $i) ] . (100 + $p) } = 1;
 	}
 	return sort { spread(1000, $id, $a) <=> spread(1000, $id, $b) } keys %set;
 }
@@ -119,7 +125,7 @@ my @expected = sort map { join ' ', sort @$_ } values %people;
 my @found = sort split /\n/, $node->safe_psql('postgres',
 	q{SELECT string_agg(namespace || ':' || value, ' ' ORDER BY (namespace || ':' || value) COLLATE "C") FROM cdp.identifiers GROUP BY profile_id});
 is_deeply(\@found, \@expected, 'the people are the components of the acknowledged messages');
-cmp_ok(scalar(@expected), '>', 3, 'there are several people (' . scalar(@expected) . ')');
+cmp_ok(scalar(@expected), '>', 20, 'there are several people (' . scalar(@expected) . ')');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.merged_profiles'), '>', 20, 'many merges took place');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.outbox'), '>', 5, 'there were deliveries');
 is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM cdp.events) + (SELECT count(DISTINCT message_id) FROM cdp.consent_log)'),

@@ -12,6 +12,7 @@ use Test::More;
 my $node = new_cluster('binary');
 my $dir = $node->basedir;
 
+$node->safe_psql('postgres', 'ALTER DATABASE postgres SET search_path = public, cdp');
 $node->safe_psql('postgres', q{
 	CREATE TABLE good (id int, i cdp.identifier, s cdp.identity_set);
 	INSERT INTO good VALUES
@@ -95,10 +96,10 @@ for my $type (sort keys %seed)
 		for my $k (1 .. 1 + spread(4, 'times', $type, $n))
 		{
 			my $where = spread(length($bytes) + 1, 'where', $type, $n, $k);
-			my $how = spread(3, 'how', $type, $n, $k);
+			my $how = spread(6, 'how', $type, $n, $k);
 
-			substr($bytes, $where, $how == 2 ? 1 : $how == 1 && $where < length $bytes ? 1 : 0) =
-				$how == 2 ? '' : chr(spread(256, 'byte', $type, $n, $k));
+			substr($bytes, $where, $how && $where < length $bytes ? 1 : 0) =
+				$how == 1 ? '' : chr(spread(256, 'byte', $type, $n, $k));
 		}
 		push @mutants, $bytes;
 	}
@@ -113,7 +114,7 @@ for my $type (sort keys %seed)
 		on_error_stop => 0);
 	my ($taken, $usable) = split /\|/, $text;
 
-	cmp_ok($taken, '>', 10, "$type: some mutants are values");
+	cmp_ok($taken, '>', 5, "$type: some mutants are values");
 	is($usable, $taken, "$type: all of these are usable");
 	my $refusals = () = $errors =~ /ERROR:/g;
 	is($taken + $refusals, scalar(@mutants), "$type: the others were refused");

@@ -428,15 +428,19 @@ cdp_message_make_id(CdpMessage *m)
 	m->id_is_given = false;
 }
 
-/* Key of the message id, for the table of messages seen and for ties. */
+/*
+ * Key of a message, for the table of messages seen and for ties: two sources
+ * may use the same id for different messages.
+ */
 void
 cdp_message_key(CdpMessage *m)
 {
+	char *text = psprintf("%s\x1F%s", m->source, m->message_id);
 	XXH128_canonical_t canonical;
 
-	XXH128_canonicalFromHash(&canonical,
-							 XXH3_128bits(m->message_id, strlen(m->message_id)));
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits(text, strlen(text)));
 	memcpy(m->key, canonical.digest, 16);
+	pfree(text);
 }
 
 static void
