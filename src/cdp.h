@@ -26,6 +26,8 @@
 #define CDP_MAX_EVENT_NAME 512 /* bytes of an event name */
 #define CDP_MAX_MESSAGE_ID 512 /* bytes of a message id */
 #define CDP_MAX_MENTIONS 100 /* identifiers in one message */
+#define CDP_MAX_INDEXED_TRAIT 2000 /* bytes of a text trait that is indexed */
+#define CDP_MAX_BATCH 100000 /* messages in one payload */
 #define CDP_MAX_TRAITS 1000 /* traits in one message */
 
 /*

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "fmgr.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -25,6 +27,17 @@ assign_purpose(const char *newval pg_attribute_unused(),
 	cdp_guc_purpose_stamp++;
 }
 
+/* Raises on what is no time, so that no later call has to. */
+static bool
+check_clock(char **newval, void **extra pg_attribute_unused(),
+			GucSource source pg_attribute_unused())
+{
+	if (*newval != NULL && **newval != '\0' && IsTransactionState())
+		(void) DirectFunctionCall3(timestamptz_in, CStringGetDatum(*newval),
+								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return true;
+}
+
 void
 cdp_guc_define(void)
 {
@@ -35,7 +48,7 @@ cdp_guc_define(void)
 							   "",
 							   PGC_SUSET,
 							   GUC_NO_SHOW_ALL,
-							   NULL, NULL, NULL);
+							   check_clock, NULL, NULL);
 	DefineCustomIntVariable("cdp.max_message_size",
 							"Largest message that ingest accepts.",
 							"Larger ones are recorded as rejected; 1 kB to 100 MB.",

@@ -179,32 +179,47 @@ cdp_store_run_latest(const char *sql)
 	return (int) SPI_processed;
 }
 
+CdpResult
+cdp_store_save_result(void)
+{
+	CdpResult saved = {SPI_tuptable, SPI_processed};
+
+	return saved;
+}
+
+void
+cdp_store_restore_result(CdpResult saved)
+{
+	SPI_tuptable = saved.table;
+	SPI_processed = saved.rows;
+}
+
 /* Seed and settings of this database; inside cdp_store_enter() only. */
 const CdpInstallation *
 cdp_store_installation(void)
 {
 	if (!known.installation_valid)
 	{
+		CdpResult saved = cdp_store_save_result();
+		uint64 started = generation;
 		CdpInstallation fresh = {0};
 		char *interval;
 
-		/* valid first: an invalidation while reading must not be lost */
-		known.installation_valid = true;
 		if (cdp_store_run_latest("SELECT seed, data_version, partition_interval "
 								 "FROM cdp_data.installation") != 1)
-		{
-			known.installation_valid = false;
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("cdp_data.installation must hold one row"),
 					 errhint("Run SELECT cdp.init();")));
-		}
 		fresh.seed = (uint64) cdp_store_int64(0, 1);
 		fresh.data_version = (int) cdp_store_int64(0, 2);
 		interval = cdp_store_text(0, 3);
 		strlcpy(fresh.partition_interval, interval ? interval : "month",
 				sizeof(fresh.partition_interval));
 		known.installation = fresh;
+		/* an invalidation while reading must not be lost */
+		known.installation_valid = started == generation;
+		cdp_store_restore_result(saved);
 	}
 	if (known.installation.data_version != CDP_DATA_VERSION)
 	{
@@ -286,9 +301,8 @@ cdp_store_leave(CdpStore *store)
  * number of rows; they are in SPI_tuptable until the next statement.
  * expected >= 0 raises unless just so many rows came.
  */
-int
-cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
-			  bool read_only, int expected)
+static int
+run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expected, bool join)
 {
 	bool save_seqscan = enable_seqscan;
 	bool save_hashjoin = enable_hashjoin;
@@ -298,7 +312,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 	PG_TRY();
 	{
 		enable_seqscan = false;
-		enable_hashjoin = false;
+		enable_hashjoin = join;
 		enable_mergejoin = false;
 		if (plan->plan == NULL)
 		{
@@ -328,6 +342,20 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 		elog(ERROR, "cdp: \"%s\" touched " UINT64_FORMAT " rows, not %d",
 			 plan->sql, (uint64) SPI_processed, expected);
 	return (int) SPI_processed;
+}
+
+int
+cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expected)
+{
+	return run(plan, values, nulls, read_only, expected, false);
+}
+
+/* The same for a statement that joins one derived set with another. */
+int
+cdp_store_run_joined(CdpPlan *plan, Datum *values, const char *nulls, bool read_only,
+					 int expected)
+{
+	return run(plan, values, nulls, read_only, expected, true);
 }
 
 /* Runs a statement composed at run time (names quoted by the caller). */

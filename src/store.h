@@ -53,6 +53,16 @@ typedef struct CdpPlan
 	SPIPlanPtr plan; /* NULL until first use in this backend */
 } CdpPlan;
 
+/*
+ * The last statement's result.  Whoever runs statements on the way to
+ * somebody else's answer (a cache that must be filled) puts it back.
+ */
+typedef struct CdpResult
+{
+	SPITupleTable *table;
+	uint64 rows;
+} CdpResult;
+
 extern void cdp_store_register(void);
 extern bool cdp_store_exists(void);
 extern void cdp_store_require(void);
@@ -67,7 +77,11 @@ extern void cdp_store_enter(CdpStore *store);
 extern void cdp_store_leave(CdpStore *store);
 extern int cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 						 bool read_only, int expected);
+extern int cdp_store_run_joined(CdpPlan *plan, Datum *values, const char *nulls,
+								bool read_only, int expected);
 extern int cdp_store_run_latest(const char *sql);
+extern CdpResult cdp_store_save_result(void);
+extern void cdp_store_restore_result(CdpResult saved);
 extern void cdp_store_execute(const char *sql);
 
 extern bool cdp_role_is_exempt(Oid role);

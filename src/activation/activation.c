@@ -23,6 +23,9 @@
 #include "consent/consent.h"
 #include "store.h"
 
+/* A delivery that nobody acknowledges must come back some day. */
+#define MAX_LEASE (INT64CONST(7) * USECS_PER_DAY)
+
 PG_FUNCTION_INFO_V1(cdp_claim);
 PG_FUNCTION_INFO_V1(cdp_ack);
 
@@ -39,10 +42,12 @@ static CdpPlan enqueue_plan = {
 	NULL};
 
 static CdpPlan move_plan = {
+	"WITH theirs AS (SELECT o.delivery_id, u.winner FROM unnest($1, $2) u (winner, loser) "
+	"  JOIN cdp_data.outbox o ON o.profile_id = u.loser "
+	"  ORDER BY o.delivery_id FOR UPDATE OF o) "
 	"UPDATE cdp_data.outbox o SET profile_id = s.profile_id, ord = s.ord "
-	"FROM unnest($1, $2) u (winner, loser) JOIN cdp_data.profile_state s ON s.profile_id = "
-	"u.winner "
-	"WHERE o.profile_id = u.loser",
+	"FROM theirs t JOIN cdp_data.profile_state s ON s.profile_id = t.winner "
+	"WHERE o.delivery_id = t.delivery_id",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -74,31 +79,34 @@ static CdpPlan pick_plan = {
  * channel's namespace that was seen last.
  */
 static CdpPlan settle_plan = {
-	"WITH verdict AS (SELECT o.delivery_id, "
-	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord AND c.purpose_id = "
-	"o.purpose_id AND c.valid_to > $3) AS allowed, "
+	"WITH fact AS (SELECT o.delivery_id, g.name AS segment, p.name AS purpose, "
+	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord "
+	"      AND c.purpose_id = o.purpose_id AND c.valid_to > $3) AS allowed, "
 	"    (SELECT i.value FROM cdp_data.channel h "
 	"       JOIN cdp_data.node n ON n.profile_id = o.profile_id "
 	"       JOIN cdp_data.identifier i ON i.node_id = n.node_id AND i.namespace = h.namespace "
-	"       WHERE h.name = o.channel ORDER BY i.last_seen DESC, i.node_id DESC LIMIT 1) AS "
-	"address, "
+	"       WHERE h.name = o.channel "
+	"       ORDER BY i.last_seen DESC, i.node_id DESC LIMIT 1) AS address, "
 	"    EXISTS (SELECT FROM cdp_data.channel h WHERE h.name = o.channel) AS addressed "
-	"  FROM cdp_data.outbox o WHERE o.delivery_id = ANY ($1)) "
+	"  FROM cdp_data.outbox o "
+	"  LEFT JOIN cdp_data.segment g ON g.segment_id = o.segment_id "
+	"  LEFT JOIN cdp_data.purpose p ON p.purpose_id = o.purpose_id "
+	"  WHERE o.delivery_id = ANY ($1)), "
+	"verdict AS (SELECT f.*, CASE "
+	"    WHEN NOT f.allowed THEN 'the person does not allow the purpose' "
+	"    WHEN f.segment IS NULL THEN 'the segment was dropped' "
+	"    WHEN f.addressed AND f.address IS NULL THEN 'the person has no address on this channel' "
+	"    END AS reason FROM fact f) "
 	"UPDATE cdp_data.outbox o SET "
-	"  state = CASE WHEN NOT v.allowed THEN 'suppressed' WHEN v.addressed AND v.address IS "
-	"NULL THEN 'failed' ELSE 'leased' END, "
-	"  reason = CASE WHEN NOT v.allowed THEN 'the person does not allow the purpose' "
-	"    WHEN v.addressed AND v.address IS NULL THEN 'the person has no address on this "
-	"channel' END, "
-	"  settled_at = CASE WHEN NOT v.allowed OR (v.addressed AND v.address IS NULL) THEN $3 END, "
-	"  leased_until = CASE WHEN v.allowed THEN $2 END, leased_by = $4, attempts = o.attempts + 1 "
-	"FROM verdict v, cdp_data.segment g, cdp_data.purpose p "
-	"WHERE o.delivery_id = v.delivery_id AND g.segment_id = o.segment_id AND p.purpose_id = "
-	"o.purpose_id "
+	"  state = CASE WHEN v.reason IS NULL THEN 'leased' WHEN v.allowed THEN 'failed' "
+	"    ELSE 'suppressed' END, "
+	"  reason = v.reason, settled_at = CASE WHEN v.reason IS NOT NULL THEN $3 END, "
+	"  leased_until = CASE WHEN v.reason IS NULL THEN $2 END, leased_by = $4, "
+	"  attempts = o.attempts + 1 "
+	"FROM verdict v WHERE o.delivery_id = v.delivery_id "
 	"RETURNING o.delivery_id, o.profile_id, v.address, "
-	"  jsonb_build_object('segment', g.name, 'channel', o.channel, 'purpose', p.name, "
-	"'entered_at', o.created_at, 'attempt', o.attempts), "
-	"  o.state, o.created_at",
+	"  jsonb_build_object('segment', v.segment, 'channel', o.channel, 'purpose', v.purpose, "
+	"    'entered_at', o.created_at, 'attempt', o.attempts), o.state",
 	4,
 	{UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
@@ -107,8 +115,12 @@ static CdpPlan purposes_plan = {
 	"SELECT p.purpose_id FROM cdp_data.purpose p", 0, {0}, NULL};
 
 static CdpPlan ack_plan = {
+	/* locked in the order of ids, like every other set of deliveries */
+	"WITH mine AS (SELECT o.delivery_id FROM cdp_data.outbox o WHERE o.delivery_id = ANY ($1) "
+	"  AND o.state = 'leased' AND ($3 IS NULL OR o.leased_by = $3) "
+	"  ORDER BY o.delivery_id FOR UPDATE) "
 	"UPDATE cdp_data.outbox o SET state = 'delivered', settled_at = $2, leased_until = NULL "
-	"WHERE o.delivery_id = ANY ($1) AND o.state = 'leased' AND ($3 IS NULL OR o.leased_by = $3)",
+	"FROM mine WHERE o.delivery_id = mine.delivery_id",
 	3,
 	{UUIDARRAYOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
@@ -215,10 +227,10 @@ cdp_claim(PG_FUNCTION_ARGS)
 	until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													TimestampTzGetDatum(now),
 													IntervalPGetDatum(lease)));
-	if (until <= now)
+	if (until <= now || until - now > MAX_LEASE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the lease must be longer than nothing")));
+				 errmsg("the lease must be longer than nothing and at most 7 days")));
 
 	cdp_store_enter(&store);
 	namestrcpy(&caller, GetUserNameFromId(store.caller, false));
@@ -246,7 +258,7 @@ cdp_claim(PG_FUNCTION_ARGS)
 		args[1] = TimestampTzGetDatum(until);
 		args[2] = TimestampTzGetDatum(now);
 		args[3] = NameGetDatum(&caller);
-		rows = cdp_store_run(&settle_plan, args, NULL, false, -1);
+		rows = cdp_store_run(&settle_plan, args, NULL, false, picked);
 		for (int i = 0; i < rows; i++)
 		{
 			Datum values[4];

@@ -228,7 +228,7 @@ load_roles(void)
 		   is_provisional())
 	{
 		uint64 generation = cdp_store_generation();
-		MemoryContext fresh = AllocSetContextCreate(CacheMemoryContext,
+		MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext,
 													"cdp roles and purposes",
 													ALLOCSET_SMALL_SIZES);
 		MemoryContext old = MemoryContextSwitchTo(fresh);
@@ -264,6 +264,7 @@ load_roles(void)
 		MemoryContextSwitchTo(old);
 		if (roles.context)
 			MemoryContextDelete(roles.context);
+		MemoryContextSetParent(fresh, CacheMemoryContext);
 		roles.context = fresh;
 		roles.grants = grants;
 		roles.ngrants = n;
@@ -322,6 +323,7 @@ purposes_in_force(Oid role)
 {
 	List *named;
 	bool narrowed;
+	uint64 started;
 
 	register_callbacks();
 	if (force.role == role && !is_provisional() &&
@@ -329,6 +331,7 @@ purposes_in_force(Oid role)
 		force.membership == membership &&
 		force.purpose_stamp == cdp_guc_purpose_stamp)
 		return;
+	started = membership;
 	load_roles();
 	force.serial++;
 	force.role = InvalidOid;
@@ -356,7 +359,7 @@ purposes_in_force(Oid role)
 		force.purposes[force.n++] = g->purpose_id;
 	}
 	force.generation = roles.generation;
-	force.membership = membership;
+	force.membership = started;
 	force.purpose_stamp = cdp_guc_purpose_stamp;
 	force.role = role;
 }
@@ -476,13 +479,19 @@ load_all(Cache *cache, bool wide)
 	MemoryContextSwitchTo(old);
 }
 
+/* Was the cache made under this snapshot? */
+static bool
+has_stamp(const Cache *cache, Snapshot snapshot)
+{
+	return cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
+		   cache->xcnt == snapshot->xcnt && cache->subxcnt == snapshot->subxcnt &&
+		   cache->curcid == snapshot->curcid;
+}
+
 static bool
 is_current(const Cache *cache, Snapshot snapshot)
 {
-	return cache->context != NULL &&
-		   cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
-		   cache->xcnt == snapshot->xcnt && cache->subxcnt == snapshot->subxcnt &&
-		   cache->curcid == snapshot->curcid &&
+	return cache->context != NULL && has_stamp(cache, snapshot) &&
 		   cache->force_serial == force.serial;
 }
 
@@ -494,7 +503,18 @@ is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
 	Cache *cache;
 	TimestampTz now = cdp_now();
 
-	if (!cdp_store_exists() || !ActiveSnapshotSet())
+	if (!ActiveSnapshotSet())
+		return false;
+	snapshot = GetActiveSnapshot();
+	cache = fcinfo->flinfo->fn_extra;
+	/*
+	 * A new statement: hear of what was committed since.  In a transaction
+	 * that holds its locks already nothing else would ask, and a purpose
+	 * taken from a role must be gone.
+	 */
+	if (cache == NULL || cache->now != now || !has_stamp(cache, snapshot))
+		AcceptInvalidationMessages();
+	if (!cdp_store_exists())
 		return false;
 	purposes_in_force(GetUserId());
 	if (force.exempt)
@@ -502,8 +522,6 @@ is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
 	if (force.n <= 0 || id < 0)
 		return false;
 
-	snapshot = GetActiveSnapshot();
-	cache = fcinfo->flinfo->fn_extra;
 	if (cache == NULL)
 		cache = fcinfo->flinfo->fn_extra =
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Cache));
@@ -611,12 +629,14 @@ cdp_has_kind(PG_FUNCTION_ARGS)
 		last.role != GetUserId() || (int) strlen(last.kind) != len ||
 		memcmp(last.kind, VARDATA_ANY(arg), len) != 0)
 	{
+		uint64 started = membership;
+
 		last.generation = 0;
 		memcpy(last.kind, VARDATA_ANY(arg), len);
 		last.kind[len] = '\0';
 		last.role = GetUserId();
 		last.answer = cdp_consent_has_kind(last.role, last.kind);
-		last.membership = membership;
+		last.membership = started;
 		last.generation = roles.generation;
 	}
 	PG_RETURN_BOOL(last.answer);

@@ -186,8 +186,8 @@ cdp_consent_refresh(const int64 *profiles, int n,
 		return;
 	args[0] = cdp_array_int64(profiles, n);
 	args[1] = cdp_array_int32(dead_ords, ndead);
-	cdp_store_run(&drop_ord_plan, args, NULL, false, -1);
-	cdp_store_run(&put_ord_plan, args, NULL, false, -1);
-	cdp_store_run(&drop_node_plan, args, NULL, false, -1);
-	cdp_store_run(&put_node_plan, args, NULL, false, -1);
+	cdp_store_run_joined(&drop_ord_plan, args, NULL, false, -1);
+	cdp_store_run_joined(&put_ord_plan, args, NULL, false, -1);
+	cdp_store_run_joined(&drop_node_plan, args, NULL, false, -1);
+	cdp_store_run_joined(&put_node_plan, args, NULL, false, -1);
 }

@@ -209,11 +209,11 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 
 /* Present id of a profile id, 0 if there is none such. */
 int64
-cdp_graph_canonical(int64 profile_id)
+cdp_graph_canonical(int64 profile_id, bool read_only)
 {
 	Datum args[1] = {Int64GetDatum(profile_id)};
 
-	if (cdp_store_run(&canonical_plan, args, NULL, false, -1) < 1)
+	if (cdp_store_run(&canonical_plan, args, NULL, read_only, -1) < 1)
 		return 0;
 	return cdp_store_int64(0, 1);
 }

@@ -87,6 +87,6 @@ extern void cdp_graph_find(CdpGraph *graph, bool read_only);
 extern void cdp_graph_resolve(CdpGraph *graph);
 extern void cdp_graph_record(CdpGraph *graph);
 extern CdpLocked *cdp_graph_locked(CdpGraph *graph, int64 profile_id);
-extern int64 cdp_graph_canonical(int64 profile_id);
+extern int64 cdp_graph_canonical(int64 profile_id, bool read_only);
 
 #endif /* CDP_IDENTITY_GRAPH_H */

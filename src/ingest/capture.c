@@ -191,7 +191,7 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
 		value->type = jbvBinary;
 		value->val.binary.data = &document->root;
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
-		cdp_message_parse(&messages[i], value, NULL, source, cdp_now());
+		cdp_message_parse(&messages[i], value, NULL, source, CDP_SPACE_ROW, cdp_now());
 	}
 	cdp_ingest_batch(messages, n, store.caller, flags);
 	for (int i = 0; strict && i < n; i++)

@@ -83,10 +83,12 @@ load_ranks(CdpIngestConfig *fresh)
 static void
 load_partitions(CdpIngestConfig *fresh)
 {
-	/* a partition somebody dropped is made anew when it is needed */
-	int n = cdp_store_run_latest("SELECT p.from_ts, p.to_ts FROM cdp_data.event_partition p "
-								 "WHERE to_regclass(format('cdp_data.%I', p.name)) IS NOT NULL "
-								 "ORDER BY p.from_ts");
+	/* a partition somebody dropped is made anew when it is needed; a detached one is not */
+	int n = cdp_store_run_latest(
+		"SELECT p.from_ts, p.to_ts FROM cdp_data.event_partition p "
+		"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
+		"AND i.inhparent = 'cdp_data.event'::regclass "
+		"ORDER BY p.from_ts");
 
 	fresh->partitions = MemoryContextAlloc(fresh->context, sizeof(CdpRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)
@@ -104,16 +106,20 @@ cdp_ingest_config(void)
 	while (config.generation != cdp_store_generation())
 	{
 		CdpIngestConfig fresh = {0};
+		CdpResult saved = cdp_store_save_result();
 
 		fresh.generation = cdp_store_generation();
-		fresh.context = AllocSetContextCreate(CacheMemoryContext,
+		fresh.context = AllocSetContextCreate(CurrentMemoryContext,
 											  "cdp ingest config",
 											  ALLOCSET_SMALL_SIZES);
 		load_paths(&fresh);
 		load_ranks(&fresh);
 		load_partitions(&fresh);
-		if (config.context)
-			MemoryContextDelete(config.context);
+		cdp_store_restore_result(saved);
+		if (config.previous)
+			MemoryContextDelete(config.previous);
+		fresh.previous = config.context;
+		MemoryContextSetParent(fresh.context, CacheMemoryContext);
 		config = fresh;
 	}
 	return &config;

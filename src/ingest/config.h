@@ -38,6 +38,7 @@ typedef struct CdpIngestConfig
 {
 	uint64 generation;
 	MemoryContext context;
+	MemoryContext previous; /* the one before, still alive */
 	CdpIdentifierPath *paths;
 	int npaths;
 	CdpRank *ranks;

@@ -239,7 +239,7 @@ resolve_about(Batch *batch)
 
 		if (m->about == 0 || m->status != CDP_ACCEPTED)
 			continue;
-		id = cdp_graph_canonical(m->about);
+		id = cdp_graph_canonical(m->about, false);
 		if (id == 0)
 		{
 			cdp_message_reject(m, "unknown_profile", "there is no profile with this id");
@@ -279,8 +279,11 @@ ensure_partitions(Batch *batch)
 	{
 		CdpMessage *m = &batch->messages[i];
 
-		if (m->status == CDP_ACCEPTED && !is_consent(m) && !cdp_partition_exists(m->ts))
-			cdp_partition_ensure(m->ts, m->ts);
+		if (m->status != CDP_ACCEPTED || is_consent(m) || cdp_partition_exists(m->ts))
+			continue;
+		cdp_partition_ensure(m->ts, m->ts);
+		if (!cdp_partition_exists(m->ts))
+			cdp_message_reject(m, "archived", "the partition of this time was detached");
 	}
 }
 
@@ -400,6 +403,7 @@ note_conflicts(Batch *batch)
 	{
 		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
 
+		m->conflicts = true;
 		note_refusal(batch, m->source, m->message_id, "conflicting_duplicate",
 					 "a message with this id and other content came first", payload_of(m));
 	}
@@ -717,14 +721,12 @@ fold_traits(Batch *batch)
 	}
 }
 
-/* Distinct profiles of the accepted messages, ascending, with their activity. */
+/* The locked profiles with their activity; those of consent alone have none. */
 static int
 collect_activity(Batch *batch, CdpActivity **activity)
 {
 	CdpGraph *graph = &batch->graph;
 	CdpActivity *all = palloc0(sizeof(CdpActivity) * Max(graph->nlocked, 1));
-	int kept = 0;
-
 	for (int i = 0; i < graph->nlocked; i++)
 		all[i].profile_id = graph->locked[i].profile_id;
 	for (int i = 0; i < batch->n; i++)
@@ -740,11 +742,8 @@ collect_activity(Batch *batch, CdpActivity **activity)
 		a->first_seen = Min(a->first_seen, m->ts);
 		a->last_seen = Max(a->last_seen, m->ts);
 	}
-	for (int i = 0; i < graph->nlocked; i++)
-		if (all[i].events > 0)
-			all[kept++] = all[i];
 	*activity = all;
-	return kept;
+	return graph->nlocked;
 }
 
 static void
@@ -890,6 +889,16 @@ cdp_ingest_reject(const char *source, const char *message_id,
 	write_refusals(list_make1(&r));
 }
 
+/* Who a profile is after the merges of this batch; for duplicates, looked up before. */
+static int64
+present_id(const Batch *batch, int64 id)
+{
+	for (int i = 0; i < batch->graph.nmerges; i++)
+		if (batch->graph.merges[i].loser == id)
+			return batch->graph.merges[i].winner;
+	return id;
+}
+
 /*
  * Takes a batch of messages, all of one source.  On return each has its
  * status and, unless rejected, the profile it belongs to.  Inside
@@ -928,6 +937,8 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 						 m->reason, m->detail, payload_of(m));
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 			m->profile_id = batch.graph.idents[batch.graph.links[m->link].idents[0]].profile_id;
+		if (m->status == CDP_DUPLICATE && m->profile_id != 0)
+			m->profile_id = present_id(&batch, m->profile_id);
 	}
 	if (work)
 	{

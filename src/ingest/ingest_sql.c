@@ -105,6 +105,7 @@ start_message(CdpMessage *m, const char *type, const CdpWho *who,
 	memset(m, 0, sizeof(*m));
 	m->type = type;
 	m->source = source;
+	m->space = strcmp(type, "consent") == 0 ? CDP_SPACE_CONSENT : CDP_SPACE_MESSAGE;
 	m->link = -1;
 	m->valid_until = DT_NOEND;
 	m->received_at = now;
@@ -153,6 +154,7 @@ content_of(const CdpMessage *m, const Jsonb *document)
 	{
 		XXH3_64bits_update(&state, m->state, strlen(m->state));
 		XXH3_64bits_update(&state, &m->purpose_id, sizeof(m->purpose_id));
+		XXH3_64bits_update(&state, &m->valid_until, sizeof(m->valid_until));
 	}
 	if (document)
 		XXH3_64bits_update(&state, VARDATA(document), VARSIZE(document) - VARHDRSZ);
@@ -285,8 +287,16 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 				 errhint("Declare it with SELECT cdp.define_purpose(...).")));
 	if (!PG_ARGISNULL(4))
 		m.valid_until = PG_GETARG_TIMESTAMPTZ(4);
+	/* a wrong clock must not make a grant outlast the withdrawals of today */
+	m.ts = Min(m.ts, m.received_at);
 	m.content = content_of(&m, NULL);
 	id = take(&m, store.caller);
+	if (m.conflicts)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("the message id was used for another consent"),
+				 errdetail("What was recorded under it stays; this consent was not recorded."),
+				 errhint("Give each consent a message_id of its own, or none.")));
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(id);
 }

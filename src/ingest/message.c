@@ -429,13 +429,13 @@ cdp_message_make_id(CdpMessage *m)
 }
 
 /*
- * Key of a message, for the table of messages seen and for ties: two sources
- * may use the same id for different messages.
+ * Key of a message, for the table of messages seen and for ties: over the space
+ * of its id, the source and the id.
  */
 void
 cdp_message_key(CdpMessage *m)
 {
-	char *text = psprintf("%s\x1F%s", m->source, m->message_id);
+	char *text = psprintf("%c\x1F%s\x1F%s", m->space, m->source, m->message_id);
 	XXH128_canonical_t canonical;
 
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits(text, strlen(text)));
@@ -588,13 +588,14 @@ read_times(CdpMessage *m, JsonbContainer *message, JsonbValue *batch_sent_at, Ti
  */
 void
 cdp_message_parse(CdpMessage *m, JsonbValue *value, JsonbValue *batch_sent_at,
-				  const char *source, TimestampTz now)
+				  const char *source, char space, TimestampTz now)
 {
 	JsonbContainer *message;
 	JsonbValue *clamped = NULL;
 
 	memset(m, 0, sizeof(*m));
 	m->source = source;
+	m->space = space;
 	m->type = "unknown";
 	m->received_at = m->ts = now;
 	m->link = -1;
@@ -680,11 +681,16 @@ cdp_message_parse_payload(Jsonb *payload, const char *source, TimestampTz now,
 		messages = palloc(sizeof(CdpMessage));
 		if (!JsonbExtractScalar(&payload->root, &one))
 			one = root;
-		cdp_message_parse(messages, &one, NULL, source, now);
+		cdp_message_parse(messages, &one, NULL, source, CDP_SPACE_MESSAGE, now);
 		*n = 1;
 		return messages;
 	}
 	count = JsonContainerSize(list->val.binary.data);
+	if (count > CDP_MAX_BATCH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a payload has at most %d messages, this one has %d", CDP_MAX_BATCH, count),
+				 errhint("Send it in parts.")));
 	messages = MemoryContextAllocHuge(CurrentMemoryContext,
 									  sizeof(CdpMessage) * Max(count, 1));
 	it = JsonbIteratorInit(list->val.binary.data);
@@ -697,7 +703,7 @@ cdp_message_parse_payload(Jsonb *payload, const char *source, TimestampTz now,
 			continue;
 		kept = palloc(sizeof(JsonbValue));
 		*kept = item;
-		cdp_message_parse(&messages[count++], kept, sent, source, now);
+		cdp_message_parse(&messages[count++], kept, sent, source, CDP_SPACE_MESSAGE, now);
 	}
 	*n = count;
 	return messages;

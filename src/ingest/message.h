@@ -16,6 +16,14 @@ typedef enum CdpStatus
 	CDP_REJECTED
 } CdpStatus;
 
+/*
+ * Messages, consents and captured rows have ids of their own each: nobody who
+ * may send the one can use up the ids of the other.
+ */
+#define CDP_SPACE_MESSAGE 'm'
+#define CDP_SPACE_CONSENT 'c'
+#define CDP_SPACE_ROW 'r'
+
 typedef struct CdpMessage
 {
 	/* from the message */
@@ -35,6 +43,7 @@ typedef struct CdpMessage
 	CdpMention *mentions;
 	int nmentions;
 	int mention_room; /* entries allocated */
+	char space; /* of its id: see cdp_message_key() */
 	int64 about; /* profile id instead of mentions, or 0 */
 
 	/* consent only */
@@ -48,6 +57,7 @@ typedef struct CdpMessage
 	const char *detail; /* a sentence without personal data */
 	int64 profile_id;
 	uint8 key[16];
+	bool conflicts; /* duplicate of a message with other content */
 	bool claimed; /* its row in message_seen is ours */
 	int first; /* of a duplicate: earlier message of the batch, or -1 */
 	int link; /* index in the graph, -1 without */
@@ -63,7 +73,7 @@ extern void cdp_message_mention_traits(CdpMessage *m, Jsonb *traits);
 extern void cdp_message_make_id(CdpMessage *m);
 extern void cdp_message_key(CdpMessage *m);
 extern void cdp_message_parse(CdpMessage *m, JsonbValue *value, JsonbValue *batch_sent_at,
-							  const char *source, TimestampTz now);
+							  const char *source, char space, TimestampTz now);
 extern CdpMessage *cdp_message_parse_payload(Jsonb *payload, const char *source,
 											 TimestampTz now, int *n);
 

@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -43,6 +44,8 @@ typedef struct Person
 	Jsonb *meta;
 	Patch *patches;
 	int npatches;
+	int *slots; /* open addressing: index of a patch by its name, or -1 */
+	uint32 nslots; /* a power of two, at least twice the patches */
 } Person;
 
 /* Statements whose text lists the declared traits, for one generation. */
@@ -64,7 +67,8 @@ static CdpPlan create_plan = {
 
 static CdpPlan count_plan = {
 	"UPDATE cdp_data.profile_state s SET events = s.events + u.events, rev = s.rev + 1, "
-	"  first_seen = LEAST(s.first_seen, u.f), last_seen = GREATEST(s.last_seen, u.l) "
+	"  first_seen = CASE WHEN u.events > 0 THEN LEAST(s.first_seen, u.f) ELSE s.first_seen END, "
+	"  last_seen = CASE WHEN u.events > 0 THEN GREATEST(s.last_seen, u.l) ELSE s.last_seen END "
 	"FROM unnest($1, $2, $3, $4) u (profile_id, events, f, l) "
 	"WHERE s.profile_id = u.profile_id",
 	4,
@@ -213,7 +217,11 @@ cdp_profile_create(CdpGraph *graph)
 	cdp_store_run(&create_plan, args, NULL, false, n);
 }
 
-/* Adds events to states; one entry a profile. */
+/*
+ * Adds events to states; one entry a profile.  Entries without events count as
+ * well: whoever changes anything of a person writes her state, so that a
+ * transaction with an older snapshot cannot go on beside it (40001).
+ */
 void
 cdp_profile_count(const CdpActivity *activity, int n)
 {
@@ -293,6 +301,51 @@ beats(const CdpTraitChange *change, bool oldest, TimestampTz ts, const uint8 *ke
 	return oldest ? cmp < 0 : cmp > 0;
 }
 
+static void
+prepare_patches(Person *person, int room)
+{
+	person->nslots = 4;
+	while (person->nslots < (uint32) room * 2)
+		person->nslots *= 2;
+	person->patches = palloc(sizeof(Patch) * room);
+	person->slots = palloc(sizeof(int) * person->nslots);
+	for (uint32 i = 0; i < person->nslots; i++)
+		person->slots[i] = -1;
+}
+
+/* The patch of a trait, or NULL; *free_slot (if asked for) is where it would be. */
+static Patch *
+find_patch(const Person *person, const char *name, int len, uint32 *free_slot)
+{
+	uint32 i = 0;
+
+	if (person->nslots == 0)
+		return NULL;
+	i = hash_bytes((const unsigned char *) name, len) & (person->nslots - 1);
+	while (person->slots[i] >= 0)
+	{
+		Patch *patch = &person->patches[person->slots[i]];
+
+		if (patch->namelen == len && memcmp(patch->change->name, name, len) == 0)
+			return patch;
+		i = (i + 1) & (person->nslots - 1);
+	}
+	if (free_slot)
+		*free_slot = i;
+	return NULL;
+}
+
+/* Room for a trait that has no patch yet; the caller fills it. */
+static Patch *
+add_patch(Person *person, const char *name, int len)
+{
+	uint32 slot = 0;
+
+	(void) find_patch(person, name, len, &slot);
+	person->slots[slot] = person->npatches;
+	return &person->patches[person->npatches++];
+}
+
 static bool
 survives(Person *person, const CdpTraitChange *change, int namelen,
 		 const CdpTrait *trait, Patch **slot)
@@ -304,19 +357,9 @@ survives(Person *person, const CdpTraitChange *change, int namelen,
 	uint8 key[16];
 	char *source;
 
-	*slot = NULL;
-	for (int i = 0; i < person->npatches; i++)
-	{
-		Patch *patch = &person->patches[i];
-
-		if (patch->namelen == namelen &&
-			memcmp(patch->change->name, change->name, namelen) == 0)
-		{
-			*slot = patch;
-			return beats(change, oldest, patch->change->ts,
-						 patch->change->message_key);
-		}
-	}
+	*slot = find_patch(person, change->name, namelen, NULL);
+	if (*slot)
+		return beats(change, oldest, (*slot)->change->ts, (*slot)->change->message_key);
 	mark = getKeyJsonValueFromContainer(&person->meta->root, change->name,
 										namelen, &holder);
 	if (mark == NULL)
@@ -342,16 +385,6 @@ push_string(JsonbParseState **state, JsonbIteratorToken token,
 	pushJsonbValue(state, token, &v);
 }
 
-static bool
-is_patched(const Person *person, const char *name, int len)
-{
-	for (int i = 0; i < person->npatches; i++)
-		if (person->patches[i].namelen == len &&
-			memcmp(person->patches[i].change->name, name, len) == 0)
-			return true;
-	return false;
-}
-
 /* Pushes the pairs of an object that no patch replaces. */
 static void
 push_rest(JsonbParseState **state, Jsonb *old, const Person *person)
@@ -363,7 +396,7 @@ push_rest(JsonbParseState **state, Jsonb *old, const Person *person)
 	(void) JsonbIteratorNext(&it, &v, true);
 	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
 	{
-		bool keep = !is_patched(person, v.val.string.val, v.val.string.len);
+		bool keep = find_patch(person, v.val.string.val, v.val.string.len, NULL) == NULL;
 
 		if (keep)
 			pushJsonbValue(state, WJB_KEY, &v);
@@ -471,6 +504,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		people[i].traits = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
 		people[i].meta = DatumGetJsonbPCopy(cdp_store_value(i, 3, &isnull));
 	}
+	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0, p = 0; i < n; p++)
 	{
@@ -480,7 +514,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		Assert(person->profile_id == order[i]->profile_id);
 		while (end < n && order[end]->profile_id == person->profile_id)
 			end++;
-		person->patches = palloc(sizeof(Patch) * (end - i));
+		prepare_patches(person, end - i);
 		for (; i < end; i++)
 		{
 			CdpTraitChange *change = order[i];
@@ -489,6 +523,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 			char *text = NULL;
 			Patch *slot;
 
+			CHECK_FOR_INTERRUPTS();
 			if (trait && !cdp_trait_canonical(trait, &change->value, &text))
 			{
 				refused[nrefused++] = (int) (change - changes);
@@ -497,7 +532,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 			if (!survives(person, change, namelen, trait, &slot))
 				continue;
 			if (slot == NULL)
-				slot = &person->patches[person->npatches++];
+				slot = add_patch(person, change->name, namelen);
 			slot->change = change;
 			slot->trait = trait;
 			slot->text = text;
@@ -534,8 +569,10 @@ declared_text(Datum array, const CdpTraitConfig *config, const CdpTrait *trait)
 	Datum *elems;
 	bool *nulls;
 	int n;
-	int i = (int) (trait - config->traits);
+	int i = 0;
 
+	while (i < config->n && strcmp(config->traits[i].name, trait->name) != 0)
+		i++;
 	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
 					  TYPALIGN_INT, &elems, &nulls, &n);
 	return i >= n || nulls[i] ? NULL : TextDatumGetCString(elems[i]);
@@ -609,6 +646,7 @@ cdp_profile_join(CdpGraph *graph)
 	int64 *winner = palloc(sizeof(int64) * Max(n, 1));
 	int64 *loser = palloc(sizeof(int64) * Max(n, 1));
 	List *list = NIL;
+	const CdpTraitConfig *config;
 	CdpTraitChange *changes;
 	int nchanges = 0;
 	int rows;
@@ -626,13 +664,15 @@ cdp_profile_join(CdpGraph *graph)
 	prepare_dynamic();
 	args[0] = cdp_array_int64(loser, n);
 	rows = cdp_store_run(&dynamic.read, args, NULL, false, n);
+	/* which traits are declared cannot change while we hold the states */
+	config = cdp_trait_config();
 	for (int r = 0; r < rows; r++)
 	{
 		int64 id = cdp_store_int64(r, 1);
 
 		for (int i = 0; i < n; i++)
 			if (loser[i] == id)
-				row_changes(r, winner[i], cdp_trait_config(), &list);
+				row_changes(r, winner[i], config, &list);
 	}
 	changes = palloc(sizeof(CdpTraitChange) * Max(list_length(list), 1));
 	refused = palloc(sizeof(int) * Max(list_length(list), 1));
@@ -674,6 +714,7 @@ refold(const char *name, const int64 *profiles, int n)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	CdpTraitChange *changes;
+	SPITupleTable *history;
 	int *refused;
 	int rows;
 	Datum args[2];
@@ -704,7 +745,9 @@ refold(const char *name, const int64 *profiles, int n)
 		memcpy(changes[i].message_key, DatumGetPointer(cdp_store_value(i, 4, &isnull)), 16);
 		changes[i].source = cdp_store_text(i, 5);
 	}
+	history = SPI_tuptable;
 	(void) cdp_profile_fold(changes, rows, refused);
+	SPI_freetuptable(history);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -751,6 +794,7 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	CdpStore store;
 	int64 moved = 0;
+	CdpTrait copy;
 	const CdpTrait *trait;
 	StringInfoData sql;
 	Portal cursor;
@@ -768,6 +812,11 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("trait \"%s\" is not declared", name)));
+	/* the configuration may be read anew on the way */
+	copy = *trait;
+	copy.name = name;
+	copy.type_name = pstrdup(trait->type_name);
+	trait = &copy;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "UPDATE cdp_data.profile SET %s = $2::%s, traits = traits - $3 WHERE "

@@ -3,8 +3,8 @@
  *		cdp.resolve(who): which profile is it?
  *
  * That a person exists is personal data: whoever may not see her gets the
- * answer for somebody unknown.  Roles of kind ingest are told, they write her
- * data.
+ * answer for somebody unknown.  Roles of kind ingest and app are told: they
+ * write her data and get the id from track() anyway.
  */
 #include "postgres.h"
 
@@ -62,7 +62,7 @@ CDP_WHO_OVERLOADS(cdp_resolve)
 
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
-	id = who.profile_id ? cdp_graph_canonical(who.profile_id) : profile_of(&who);
+	id = who.profile_id ? cdp_graph_canonical(who.profile_id, true) : profile_of(&who);
 	if (id != 0)
 	{
 		Datum args[1] = {Int64GetDatum(id)};

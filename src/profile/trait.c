@@ -14,6 +14,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "cdp.h"
 #include "compat.h"
 #include "core/time.h"
 #include "profile/trait.h"
@@ -48,24 +49,31 @@ cdp_trait_config(void)
 	while (config.generation != cdp_store_generation())
 	{
 		uint64 generation = cdp_store_generation();
-		MemoryContext fresh = AllocSetContextCreate(CacheMemoryContext,
+		CdpResult saved = cdp_store_save_result();
+		MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext,
 													"cdp trait config",
 													ALLOCSET_SMALL_SIZES);
-		int n = cdp_store_run_latest("SELECT name, type, survivorship "
+		int n = cdp_store_run_latest("SELECT name, type, survivorship, indexed "
 									 "FROM cdp_data.trait ORDER BY name COLLATE \"C\"");
 		CdpTrait *traits = MemoryContextAllocZero(fresh, sizeof(CdpTrait) * Max(n, 1));
 
 		for (int i = 0; i < n; i++)
 		{
 			char *type = cdp_store_text(i, 2);
+			bool isnull;
 
 			traits[i].name = MemoryContextStrdup(fresh, cdp_store_text(i, 1));
 			traits[i].type_name = MemoryContextStrdup(fresh, type);
 			traits[i].type = type_of(type);
+			traits[i].indexed = DatumGetBool(cdp_store_value(i, 4, &isnull));
 			traits[i].oldest = strcmp(cdp_store_text(i, 3), "oldest") == 0;
 		}
-		if (config.context)
-			MemoryContextDelete(config.context);
+		cdp_store_restore_result(saved);
+		/* kept one reload longer: a caller may hold a trait of it */
+		if (config.previous)
+			MemoryContextDelete(config.previous);
+		config.previous = config.context;
+		MemoryContextSetParent(fresh, CacheMemoryContext);
 		config.context = fresh;
 		config.traits = traits;
 		config.n = n;
@@ -202,6 +210,9 @@ cdp_trait_canonical(const CdpTrait *trait, JsonbValue *value, char **text)
 	switch (trait->type)
 	{
 		case CDP_TRAIT_TEXT:
+			/* longer ones do not fit a page of the index */
+			if (trait->indexed && len > CDP_MAX_INDEXED_TRAIT)
+				return false;
 			*text = raw;
 			return true;
 		case CDP_TRAIT_INT:

@@ -25,6 +25,7 @@ typedef struct CdpTrait
 	const char *name;
 	const char *type_name; /* as SQL spells it */
 	CdpTraitType type;
+	bool indexed;
 	bool oldest; /* survivorship "oldest" instead of "latest" */
 } CdpTrait;
 
@@ -32,6 +33,7 @@ typedef struct CdpTraitConfig
 {
 	uint64 generation;
 	MemoryContext context;
+	MemoryContext previous; /* the one before, still alive */
 	int n;
 	CdpTrait *traits; /* by name, bytewise */
 } CdpTraitConfig;

@@ -123,6 +123,7 @@ load_rules(void)
 	while (config.generation != cdp_store_generation())
 	{
 		uint64 generation = cdp_store_generation();
+		CdpResult saved = cdp_store_save_result();
 		int n;
 		StringInfoData sql;
 		MemoryContext old;
@@ -171,6 +172,7 @@ load_rules(void)
 		config.changed.sql = sql.data;
 		config.changed.nargs = 1;
 		config.changed.argtypes[0] = INT8ARRAYOID;
+		cdp_store_restore_result(saved);
 		config.n = n;
 		config.generation = generation;
 	}
@@ -253,6 +255,21 @@ record_error(int32 segment_id, const ErrorData *edata)
 	cdp_store_run(&error_plan, args, NULL, false, -1);
 }
 
+static char *
+array_text(ArrayType *array)
+{
+	int32 *v = (int32 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&text, "%s%d", i ? "," : "", v[i]);
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}
+
 /* The slow way, when some rule raises for somebody: each rule, each person. */
 static int
 evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
@@ -260,6 +277,7 @@ evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 	Datum args[1];
 	int rows;
 	Flip *people;
+	ErrorData **errors;
 	int kept = 0;
 
 	args[0] = cdp_array_int64(profiles, n);
@@ -273,6 +291,7 @@ evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 		people[r].ord = (int32) cdp_store_int64(r, 2);
 		people[r].before = DatumGetArrayTypePCopy(cdp_store_value(r, 3, &isnull));
 	}
+	errors = palloc0(sizeof(ErrorData *) * Max(config.n, 1));
 	for (int r = 0; r < rows; r++)
 	{
 		Datum *in = palloc(sizeof(Datum) * Max(config.n, 1));
@@ -287,14 +306,21 @@ evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 			CHECK_FOR_INTERRUPTS();
 			args[0] = Int64GetDatum(flip.profile_id);
 			hit = run_guarded(&config.rules[i].plan, args, &error);
+			if (error && errors[i] == NULL)
+				errors[i] = error;
 			if (error)
-				record_error(config.rules[i].id, error);
-			else if (hit > 0)
+				continue;
+			if (hit > 0)
 				in[nin++] = Int32GetDatum(config.rules[i].id);
 		}
 		flip.after = construct_array(in, nin, INT4OID, 4, true, TYPALIGN_INT);
-		people[kept++] = flip;
+		if (strcmp(array_text(flip.before), array_text(flip.after)) != 0)
+			people[kept++] = flip;
 	}
+	/* by id, like every lock: another session may record the same */
+	for (int i = 0; i < config.n; i++)
+		if (errors[i])
+			record_error(config.rules[i].id, errors[i]);
 	*flips = people;
 	return kept;
 }
@@ -328,21 +354,6 @@ difference(const Flip *flip, ArrayType *of, ArrayType *without,
 		entries[n++].ord = flip->ord;
 	}
 	return n;
-}
-
-static char *
-array_text(ArrayType *array)
-{
-	int32 *v = (int32 *) ARR_DATA_PTR(array);
-	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	StringInfoData text;
-
-	initStringInfo(&text);
-	appendStringInfoChar(&text, '{');
-	for (int i = 0; i < n; i++)
-		appendStringInfo(&text, "%s%d", i ? "," : "", v[i]);
-	appendStringInfoChar(&text, '}');
-	return text.data;
 }
 
 static int
@@ -438,6 +449,7 @@ cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries)
 			flips[r].before = DatumGetArrayTypePCopy(cdp_store_value(r, 3, &isnull));
 			flips[r].after = DatumGetArrayTypePCopy(cdp_store_value(r, 4, &isnull));
 		}
+		SPI_freetuptable(SPI_tuptable);
 	}
 	return rows > 0 ? apply_flips(flips, rows, entries) : 0;
 }
@@ -481,8 +493,12 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 	int64 members = 0;
 	SPIPlanPtr next;
 	Oid types[1] = {INT8OID};
+	MemoryContext batch;
+	MemoryContext old;
 
 	cdp_store_enter(&store);
+	batch = AllocSetContextCreate(CurrentMemoryContext, "cdp segment build",
+								  ALLOCSET_DEFAULT_SIZES);
 	next = SPI_prepare("SELECT profile_id FROM cdp_data.profile_state WHERE profile_id > $1 "
 					   "ORDER BY profile_id LIMIT 10000",
 					   1, types);
@@ -500,13 +516,15 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 		n = SPI_processed;
 		if (n == 0)
 			break;
+		old = MemoryContextSwitchTo(batch);
 		profiles = palloc(sizeof(int64) * n);
 		for (uint64 i = 0; i < n; i++)
 			profiles[i] = cdp_store_int64(i, 1);
 		from = profiles[n - 1];
 		SPI_freetuptable(SPI_tuptable);
 		(void) cdp_segment_evaluate(profiles, (int) n, &entries);
-		pfree(profiles);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
 	}
 	{
 		Datum args[1] = {Int32GetDatum(id)};

@@ -31,7 +31,7 @@ require_segment(const char *name)
 {
 	Datum args[1] = {CStringGetTextDatum(name)};
 
-	if (cdp_store_run(&id_plan, args, NULL, false, -1) != 1)
+	if (cdp_store_run(&id_plan, args, NULL, true, -1) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("segment \"%s\" does not exist", name),
