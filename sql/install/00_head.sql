@@ -21,14 +21,16 @@ CREATE FUNCTION cdp.require_admin() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.require_init();
-	IF NOT pg_has_role(current_user, (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'cdp_data'), 'USAGE') THEN
+	-- Configuration decides what runs with the owner's rights and in whose
+	-- statements: whoever may change it is as strong as a superuser.
+	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
 		RAISE insufficient_privilege USING
 			MESSAGE = format('role "%s" may not configure cdp', current_user),
-			HINT = 'Configuration is for superusers and members of the role that owns schema cdp_data.';
+			HINT = 'Configuration is for superusers.';
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.require_admin() IS
-'Raises unless the caller may configure cdp: a superuser or a member of the role that owns cdp_data.';
+'Raises unless the caller may configure cdp: a superuser.';
 
 CREATE FUNCTION cdp.check_name(kind text, name text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -54,9 +56,13 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	EXECUTE format('ALTER TABLE cdp_data.%I ENABLE ROW LEVEL SECURITY', tbl);
 	EXECUTE format('ALTER TABLE cdp_data.%I FORCE ROW LEVEL SECURITY', tbl);
-	EXECUTE format('CREATE POLICY owner_all ON cdp_data.%I TO %I USING (true) WITH CHECK (true)', tbl,
-				   (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'cdp_data'));
-	EXECUTE format('CREATE POLICY consent ON cdp_data.%I FOR SELECT TO PUBLIC USING (%s)', tbl, condition);
+	IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = format('cdp_data.%I', tbl)::regclass AND p.polname = 'owner_all') THEN
+		EXECUTE format('CREATE POLICY owner_all ON cdp_data.%I TO %I USING (true) WITH CHECK (true)', tbl,
+					   (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace n WHERE n.nspname = 'cdp_data'));
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = format('cdp_data.%I', tbl)::regclass AND p.polname = 'consent') THEN
+		EXECUTE format('CREATE POLICY consent ON cdp_data.%I FOR SELECT TO PUBLIC USING (%s)', tbl, condition);
+	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.guard(text, text) IS
 'Puts a table of cdp_data under row-level security: the owner sees all, others the rows for which the condition holds.';
@@ -64,8 +70,12 @@ COMMENT ON FUNCTION cdp.guard(text, text) IS
 CREATE FUNCTION cdp.watch(tbl text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	EXECUTE format('CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdp_data.%I '
-				   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.config_changed()', tbl);
+	IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = format('cdp_data.%I', tbl)::regclass AND g.tgname = 'config_changed') THEN
+		EXECUTE format('CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdp_data.%I '
+					   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.config_changed()', tbl);
+		-- also where changes are applied by replication
+		EXECUTE format('ALTER TABLE cdp_data.%I ENABLE ALWAYS TRIGGER config_changed', tbl);
+	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.watch(text) IS
 'Makes a table of cdp_data a configuration table: its changes reach every session''s cache.';

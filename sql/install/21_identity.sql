@@ -62,11 +62,5 @@ BEGIN
 		merge_id	bigint NOT NULL
 	);
 	CREATE INDEX profile_merged_profile ON cdp_data.profile_merged (profile_id);
-
-	PERFORM cdp.guard('identifier', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('node', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('identity_edge', 'cdp.allowed_node(a) AND cdp.allowed_node(b)');
-	PERFORM cdp.guard('identity_merge', 'cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 END $$;
 COMMENT ON FUNCTION cdp.install_identity() IS 'Step of cdp.init(): tables of the identity graph.';

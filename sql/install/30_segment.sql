@@ -11,7 +11,6 @@ BEGIN
 		description	text,
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
 	);
-	PERFORM cdp.watch('segment');
 
 	-- Apart from the definition, so that recording an error does not make
 	-- every session read its configuration anew.
@@ -29,7 +28,6 @@ BEGIN
 		PRIMARY KEY (segment_id, ord)
 	);
 	CREATE INDEX segment_member_profile ON cdp_data.segment_member (profile_id);
-	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
 END $$;
 COMMENT ON FUNCTION cdp.install_segment() IS 'Step of cdp.init(): tables of segments and their members.';
 

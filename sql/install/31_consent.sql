@@ -24,7 +24,6 @@ BEGIN
 		description	text,
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
 	);
-	PERFORM cdp.watch('purpose');
 
 	-- Roles by name: a dump restores where the roles exist or not.
 	CREATE TABLE cdp_data.role_purpose (
@@ -32,13 +31,11 @@ BEGIN
 		purpose_id	int NOT NULL,
 		PRIMARY KEY (role_name, purpose_id)
 	);
-	PERFORM cdp.watch('role_purpose');
 	CREATE TABLE cdp_data.role_kind (
 		role_name	name NOT NULL,
 		kind		text COLLATE "C" NOT NULL CHECK (kind IN ('ingest', 'app', 'analyst', 'service', 'privacy')),
 		PRIMARY KEY (role_name, kind)
 	);
-	PERFORM cdp.watch('role_kind');
 
 	-- Append only; one row per identifier that a message named.
 	CREATE TABLE cdp_data.consent_log (
@@ -83,11 +80,6 @@ BEGIN
 		valid_to	timestamptz NOT NULL,
 		PRIMARY KEY (node_id, purpose_id)
 	);
-
-	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('consent_ord', 'false');
-	PERFORM cdp.guard('consent_node', 'false');
 END $$;
 COMMENT ON FUNCTION cdp.install_consent() IS 'Step of cdp.init(): tables of purposes, roles and consent.';
 

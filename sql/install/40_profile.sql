@@ -12,7 +12,6 @@ BEGIN
 		description	text,
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
 	);
-	PERFORM cdp.watch('trait');
 
 	-- Changes when a trait changes.  Declared traits are columns of their
 	-- own; trait_meta keeps time, message and source of every trait's value.
@@ -35,9 +34,6 @@ BEGIN
 		last_seen	timestamptz,
 		segments	int[] NOT NULL DEFAULT '{}'
 	) WITH (fillfactor = 70);
-
-	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
-	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
 END $$;
 COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';
 

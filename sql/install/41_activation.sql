@@ -10,7 +10,6 @@ BEGIN
 	);
 	INSERT INTO cdp_data.channel VALUES
 		('email', 'email'), ('mail', 'email'), ('sms', 'phone'), ('phone', 'phone'), ('push', 'device_id'), ('line', 'line_id'), ('web', 'anonymous_id');
-	PERFORM cdp.watch('channel');
 
 	CREATE TABLE cdp_data.activation (
 		activation_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,7 +20,6 @@ BEGIN
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
 		UNIQUE (segment_id, channel, purpose_id)
 	);
-	PERFORM cdp.watch('activation');
 
 	CREATE TABLE cdp_data.outbox (
 		delivery_id	uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -42,7 +40,6 @@ BEGIN
 	) WITH (fillfactor = 70);
 	CREATE INDEX outbox_waiting ON cdp_data.outbox (channel, created_at) WHERE state IN ('pending', 'leased');
 	CREATE INDEX outbox_profile ON cdp_data.outbox (profile_id);
-	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 END $$;
 COMMENT ON FUNCTION cdp.install_activation() IS 'Step of cdp.init(): tables of activations and the outbox.';
 

@@ -22,14 +22,12 @@ BEGIN
 	) PARTITION BY RANGE (ts);
 	CREATE INDEX event_node_ts ON cdp_data.event (node_id, ts);
 	CREATE INDEX event_received ON cdp_data.event USING brin (received_at);
-	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
 
 	CREATE TABLE cdp_data.event_partition (
 		name		name PRIMARY KEY,
 		from_ts		timestamptz NOT NULL UNIQUE,
 		to_ts		timestamptz NOT NULL
 	);
-	PERFORM cdp.watch('event_partition');
 
 	-- Messages seen: a row is written before the event of the message.
 	CREATE TABLE cdp_data.message_seen (
@@ -51,9 +49,9 @@ BEGIN
 		reason		text COLLATE "C" NOT NULL,
 		detail		text,
 		payload		jsonb,
+		recorded_by	name NOT NULL,
 		UNIQUE (source, message_id, reason)
 	);
-	PERFORM cdp.guard('rejected', 'cdp.has_kind(''privacy'') OR cdp.has_kind(''ingest'')');
 
 	-- Where identifiers are in a message; types NULL means every type.
 	CREATE TABLE cdp_data.identifier_path (
@@ -62,7 +60,6 @@ BEGIN
 		types		text[],
 		PRIMARY KEY (path, namespace)
 	);
-	PERFORM cdp.watch('identifier_path');
 	-- Segment does not say whether a previousId was a user's or a browser's,
 	-- so it stands for both; deciding by what is known at arrival would make
 	-- the result depend on the order of arrival.
@@ -81,7 +78,6 @@ BEGIN
 		name		text COLLATE "C" PRIMARY KEY,
 		rank		int NOT NULL
 	);
-	PERFORM cdp.watch('namespace');
 	INSERT INTO cdp_data.namespace VALUES ('user_id', 1), ('email', 2), ('phone', 3), ('device_id', 110), ('anonymous_id', 120);
 
 	CREATE TABLE cdp_data.attachment (
@@ -95,7 +91,6 @@ BEGIN
 		strict		boolean NOT NULL,
 		attached_at	timestamptz NOT NULL DEFAULT statement_timestamp()
 	);
-	PERFORM cdp.watch('attachment');
 
 	CREATE TABLE cdp_data.task (
 		task_id		int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -300,6 +295,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.mapping_expression(regclass, jsonb, text[]) IS 'SQL expression for the message that a row becomes; part of cdp.attach().';
 
+CREATE FUNCTION cdp.check_mapping(tbl regclass, expression text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_check_mapping';
+COMMENT ON FUNCTION cdp.check_mapping(regclass, text) IS
+'Raises unless a mapping''s expression can be analysed over the rows of the table; part of cdp.attach().';
+
+CREATE FUNCTION cdp.create_capture(attachment int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	a record;
+BEGIN
+	SELECT * INTO STRICT a FROM cdp_data.attachment x WHERE x.attachment_id = attachment;
+	EXECUTE format('CREATE TRIGGER cdp_capture_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS cdp_new '
+				   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture(%L)', a.tbl, attachment::text);
+	IF a.on_update THEN
+		EXECUTE format('CREATE TRIGGER cdp_capture_update AFTER UPDATE ON %s REFERENCING NEW TABLE AS cdp_new OLD TABLE AS cdp_old '
+					   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture(%L)', a.tbl, attachment::text);
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.create_capture(int) IS 'Puts the triggers of an attachment on its table; part of cdp.attach() and cdp.init().';
+
 CREATE FUNCTION cdp.attach(tbl regclass, mapping jsonb, source text DEFAULT NULL, on_update boolean DEFAULT false,
 	backfill boolean DEFAULT false, strict boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -339,19 +354,13 @@ BEGIN
 			HINT = 'The primary key tells which rows are done.';
 	END IF;
 	expression := cdp.mapping_expression(tbl, mapping, key_columns);
-	-- Proves that the expression runs on this table before anything depends on it.
-	EXECUTE format('SELECT %s FROM %s n LIMIT 0', expression, tbl);
+	PERFORM cdp.check_mapping(tbl, expression);
 
 	PERFORM cdp.detach(tbl);
 	INSERT INTO cdp_data.attachment (tbl, source, mapping, expression, key_columns, on_update, strict)
 	VALUES (tbl, coalesce(attach.source, tbl::text), mapping, expression, key_columns, coalesce(on_update, false), coalesce(strict, false))
 	RETURNING attachment_id INTO id;
-	EXECUTE format('CREATE TRIGGER cdp_capture_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS cdp_new '
-				   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture(%L)', tbl, id::text);
-	IF on_update THEN
-		EXECUTE format('CREATE TRIGGER cdp_capture_update AFTER UPDATE ON %s REFERENCING NEW TABLE AS cdp_new OLD TABLE AS cdp_old '
-					   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.capture(%L)', tbl, id::text);
-	END IF;
+	PERFORM cdp.create_capture(id);
 	IF backfill THEN
 		INSERT INTO cdp_data.task (kind, target, total_rows)
 		VALUES ('backfill', id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = tbl));
@@ -368,7 +377,7 @@ DECLARE
 	n int;
 BEGIN
 	PERFORM cdp.require_admin();
-	FOR t IN SELECT g.tgname FROM pg_trigger g WHERE g.tgrelid = tbl AND g.tgname IN ('cdp_capture_insert', 'cdp_capture_update') LOOP
+	FOR t IN SELECT g.tgname FROM pg_trigger g WHERE g.tgrelid = tbl AND g.tgfoid = 'cdp.capture'::regproc AND NOT g.tgisinternal LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, tbl);
 	END LOOP;
 	DELETE FROM cdp_data.task k USING cdp_data.attachment a

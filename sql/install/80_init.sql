@@ -20,13 +20,60 @@ BEGIN
 		data_version int NOT NULL,
 		seed		bigint NOT NULL,
 		partition_interval text NOT NULL,
+		-- Older events share one partition.
+		history_before timestamptz NOT NULL,
 		installed_at timestamptz NOT NULL DEFAULT statement_timestamp()
 	);
-	PERFORM cdp.watch('installation');
-	INSERT INTO cdp_data.installation (data_version, seed, partition_interval)
-	VALUES (1, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint, partition_interval);
+	INSERT INTO cdp_data.installation (data_version, seed, partition_interval, history_before)
+	VALUES (1, ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 17))::bit(64)::bigint, partition_interval,
+		date_trunc(partition_interval, (now() - CASE partition_interval WHEN 'day' THEN interval '90 days' WHEN 'week' THEN interval '1 year'
+			WHEN 'month' THEN interval '3 years' ELSE interval '50 years' END) AT TIME ZONE 'UTC') AT TIME ZONE 'UTC');
 END $$;
 COMMENT ON FUNCTION cdp.install_base(text) IS 'Step of cdp.init(): version, seed and settings of this database.';
+
+-- Every policy and every configuration table, one page.  Run by each
+-- cdp.init(): what DROP EXTENSION ... CASCADE took away comes back.
+CREATE FUNCTION cdp.install_protection() RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	t record;
+	before int := (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger);
+BEGIN
+	PERFORM cdp.guard('identifier', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('node', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('identity_edge', 'cdp.allowed_node(a) AND cdp.allowed_node(b)');
+	PERFORM cdp.guard('identity_merge', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('consent_ord', 'false');
+	PERFORM cdp.guard('consent_node', 'false');
+	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
+	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
+		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)');
+	END LOOP;
+
+	PERFORM cdp.watch('installation');
+	PERFORM cdp.watch('segment');
+	PERFORM cdp.watch('purpose');
+	PERFORM cdp.watch('role_purpose');
+	PERFORM cdp.watch('role_kind');
+	PERFORM cdp.watch('trait');
+	PERFORM cdp.watch('channel');
+	PERFORM cdp.watch('activation');
+	PERFORM cdp.watch('event_partition');
+	PERFORM cdp.watch('identifier_path');
+	PERFORM cdp.watch('namespace');
+	PERFORM cdp.watch('attachment');
+	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
+END $$;
+COMMENT ON FUNCTION cdp.install_protection() IS
+'Step of cdp.init(): row-level policies of every table that holds persons, and the triggers of configuration tables; returns how many were missing.';
 
 CREATE FUNCTION cdp.install_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -115,6 +162,8 @@ DECLARE
 	saved text := current_setting('role');
 	v_step text;
 	v_done boolean;
+	v_restored boolean := false;
+	v_row record;
 	v_call text;
 BEGIN
 	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
@@ -138,9 +187,15 @@ BEGIN
 			MESSAGE = 'role cdp_owner may log in, is a superuser or bypasses row security',
 			HINT = 'ALTER ROLE cdp_owner NOLOGIN NOSUPERUSER NOBYPASSRLS; or rename the role.';
 	END IF;
+	IF EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
+			WHERE m.roleid = 'cdp_owner'::regrole AND NOT r.rolsuper) THEN
+		RAISE invalid_role_specification USING
+			MESSAGE = 'role cdp_owner has members that are no superusers',
+			DETAIL = 'What cdp_owner owns runs in everybody''s statements, so a member of it is as strong as a superuser.',
+			HINT = 'REVOKE cdp_owner FROM them.';
+	END IF;
 	GRANT USAGE, CREATE ON SCHEMA cdp TO cdp_owner;
-	-- with grant option: its members provision roles
-	GRANT EXECUTE ON ALL ROUTINES IN SCHEMA cdp TO cdp_owner WITH GRANT OPTION;
+	GRANT EXECUTE ON ALL ROUTINES IN SCHEMA cdp TO cdp_owner;
 
 	IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'cdp_data') THEN
 		CREATE SCHEMA cdp_data AUTHORIZATION cdp_owner;
@@ -165,7 +220,8 @@ BEGIN
 		step := v_step;
 		v_done := false;
 		IF to_regclass('cdp_data.schema_step') IS NOT NULL THEN
-			v_done := EXISTS (SELECT FROM cdp_data.schema_step s WHERE s.step = v_step);
+			v_done := EXISTS (SELECT FROM cdp_data.schema_step s WHERE s.step = v_step)
+				AND (v_step <> 'views' OR to_regclass('cdp.segments') IS NOT NULL);
 		END IF;
 		IF v_done THEN
 			detail := 'already there';
@@ -174,12 +230,30 @@ BEGIN
 			END IF;
 		ELSE
 			EXECUTE 'SELECT ' || v_call;
-			INSERT INTO cdp_data.schema_step (step, version) VALUES (v_step, 1);
+			INSERT INTO cdp_data.schema_step (step, version) VALUES (v_step, 1) ON CONFLICT DO NOTHING;
 			detail := 'created';
+			v_restored := v_restored OR v_step = 'views';
 		END IF;
 		RETURN NEXT;
+		IF v_step = 'ingest' THEN
+			step := 'protection';
+			detail := format('%s policies and triggers created', cdp.install_protection());
+			RETURN NEXT;
+		END IF;
 	END LOOP;
 	PERFORM set_config('role', saved, true);
+
+	-- After DROP EXTENSION ... CASCADE and a new CREATE EXTENSION the data is
+	-- there and all that referred to the extension is not.
+	IF v_restored THEN
+		FOR v_row IN SELECT k.role_name, k.kind FROM cdp_data.role_kind k JOIN pg_roles r ON r.rolname = k.role_name LOOP
+			PERFORM cdp.provision(quote_ident(v_row.role_name)::regrole, v_row.kind);
+		END LOOP;
+		FOR v_row IN SELECT a.attachment_id FROM cdp_data.attachment a JOIN pg_class c ON c.oid = a.tbl
+				WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = a.tbl AND g.tgfoid = 'cdp.capture'::regproc) LOOP
+			PERFORM cdp.create_capture(v_row.attachment_id);
+		END LOOP;
+	END IF;
 
 	step := 'partitions';
 	detail := format('%s created', cdp.create_partitions(now() - interval '1 month', now() + interval '2 months'));

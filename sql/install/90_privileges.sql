@@ -34,7 +34,7 @@ BEGIN
 		WHEN 'ingest' THEN '{ingest,track,identify,set_consent,resolve}'::text[]
 		WHEN 'app' THEN '{ingest,track,identify,set_consent,resolve,claim,ack,members,segment_count,segment_query,require_init}'
 		WHEN 'analyst' THEN '{resolve,members,segment_count,segment_query,require_init}'
-		WHEN 'service' THEN '{resolve,members,segment_count,segment_query,track,identify,claim,ack,require_init}'
+		WHEN 'service' THEN '{resolve,members,segment_count,segment_query,claim,ack,require_init}'
 		WHEN 'privacy' THEN '{resolve,set_consent,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING

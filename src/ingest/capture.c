@@ -13,7 +13,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -23,9 +25,11 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 #include "cdp.h"
 #include "compat.h"
@@ -78,6 +82,7 @@
 	"(y.m ->> 'messageId') || ':' || gen_random_uuid()::text) ELSE y.m END"
 
 PG_FUNCTION_INFO_V1(cdp_capture);
+PG_FUNCTION_INFO_V1(cdp_check_mapping);
 
 static CdpPlan attachment_plan = {
 	"SELECT a.expression, a.source, a.strict, a.key_columns FROM "
@@ -170,11 +175,12 @@ find_attachment(int32 id, Attachment *attachment)
 
 /*
  * Takes documents as messages of a source; strict raises on the first one
- * that is refused.  flags as cdp_ingest_batch() takes them.
+ * that is refused.  flags as cdp_ingest_batch() takes them;
+ * writer is the role whose statement it was.
  */
 void
-cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
-					  int flags)
+cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, int flags,
+					  Oid writer)
 {
 	CdpStore store;
 	CdpMessage *messages;
@@ -193,7 +199,7 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
 		cdp_message_parse(&messages[i], value, NULL, source, CDP_SPACE_ROW, cdp_now());
 	}
-	cdp_ingest_batch(messages, n, store.caller, flags);
+	cdp_ingest_batch(messages, n, writer, flags);
 	for (int i = 0; strict && i < n; i++)
 		if (messages[i].status == CDP_REJECTED)
 			ereport(ERROR,
@@ -205,19 +211,50 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
 	cdp_store_leave(&store);
 }
 
+/*
+ * Reading the rows runs what their columns' types bring along (casts to JSON).
+ * That is done with the rights of the table's owner, whose table it is, not
+ * with those of whoever writes: he may be a superuser.
+ */
+typedef struct Become
+{
+	Oid user;
+	int sec;
+	int level;
+} Become;
+
+static void
+become_owner(TriggerData *trigdata, Become *become)
+{
+	GetUserIdAndSecContext(&become->user, &become->sec);
+	SetUserIdAndSecContext(trigdata->tg_relation->rd_rel->relowner,
+						   become->sec | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	become->level = cdp_store_pin_settings();
+	SPI_connect();
+	if (SPI_register_trigger_data(trigdata) < 0)
+		elog(ERROR, "cdp: could not register transition tables");
+}
+
+static void
+become_writer(const Become *become)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, become->level);
+	SetUserIdAndSecContext(become->user, become->sec);
+}
+
 /* Reads the rows the query yields and takes them, batch by batch. */
 static void
 capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment)
 {
-	int level = cdp_store_pin_settings();
+	Become become;
 	MemoryContext context;
 	MemoryContext old;
 	SPIPlanPtr plan;
 	Portal cursor;
 
-	SPI_connect();
-	if (SPI_register_trigger_data(trigdata) < 0)
-		elog(ERROR, "cdp: could not register transition tables");
+	become_owner(trigdata, &become);
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdp capture",
 									ALLOCSET_DEFAULT_SIZES);
 	plan = SPI_prepare(sql, 0, NULL);
@@ -244,17 +281,17 @@ capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachmen
 		}
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
-		cdp_capture_documents(documents, n, attachment->source, attachment->strict, 0);
+		cdp_capture_documents(documents, n, attachment->source, attachment->strict, 0,
+							  become.user);
 		MemoryContextReset(context);
 	}
 	SPI_cursor_close(cursor);
-	SPI_finish();
-	AtEOXact_GUC(true, level);
+	become_writer(&become);
 }
 
 /* Errors that are not a mapping's fault and must reach the application. */
-static bool
-must_propagate(int sqlstate)
+bool
+cdp_capture_must_propagate(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
@@ -263,7 +300,6 @@ must_propagate(int sqlstate)
 		case ERRCODE_OPERATOR_INTERVENTION:
 		case ERRCODE_SYSTEM_ERROR:
 		case ERRCODE_INTERNAL_ERROR:
-		case ERRCODE_LOCK_NOT_AVAILABLE:
 			return true;
 		default:
 			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
@@ -275,12 +311,12 @@ static void
 record_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment,
 			const char *detail)
 {
-	int level = cdp_store_pin_settings();
+	Become become;
 	SPITupleTable *rows;
 	uint64 n;
 
-	SPI_connect();
-	if (SPI_register_trigger_data(trigdata) < 0 || SPI_execute(sql, true, 0) < 0)
+	become_owner(trigdata, &become);
+	if (SPI_execute(sql, true, 0) < 0)
 		elog(ERROR, "cdp: could not read transition tables");
 	rows = SPI_tuptable;
 	n = SPI_processed;
@@ -292,11 +328,10 @@ record_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment
 
 		cdp_store_enter(&store);
 		cdp_ingest_reject(attachment->source, NULL, "mapping_error", detail,
-						  DatumGetJsonbPCopy(d));
+						  DatumGetJsonbPCopy(d), become.user);
 		cdp_store_leave(&store);
 	}
-	SPI_finish();
-	AtEOXact_GUC(true, level);
+	become_writer(&become);
 }
 
 /*
@@ -338,7 +373,7 @@ reject_rows(TriggerData *trigdata, const Attachment *attachment, const ErrorData
 			RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(context);
 			CurrentResourceOwner = owner;
-			if (must_propagate(again->sqlerrcode))
+			if (cdp_capture_must_propagate(again->sqlerrcode))
 				ReThrowError(again);
 			FreeErrorData(again);
 		}
@@ -373,6 +408,44 @@ update_query(const Attachment *attachment)
 	for (int i = 0; i < attachment->nkeys; i++)
 		appendStringInfo(&key, "%sn.%s", i ? ", " : "", quote_identifier(attachment->keys[i]));
 	return psprintf(UPDATED_KEYS, FRESH_ID, CHANGED, message, key.data, message, key.data);
+}
+
+/*
+ * cdp.check_mapping(tbl, expression): raises unless the expression can be
+ * analysed over the table's rows.  Analysed only, and as the table's owner:
+ * planning would run functions of its indexes.
+ */
+Datum
+cdp_check_mapping(PG_FUNCTION_ARGS)
+{
+	Oid table = PG_GETARG_OID(0);
+	char *expression = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Oid owner;
+	Oid user;
+	int sec;
+	int level;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the table does not exist")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&user, &sec);
+	SetUserIdAndSecContext(owner, sec | SECURITY_LOCAL_USERID_CHANGE |
+									  SECURITY_RESTRICTED_OPERATION);
+	level = cdp_store_pin_settings();
+	SPI_connect();
+	if (SPI_prepare(psprintf("SELECT %s FROM %s n", expression,
+							 quote_qualified_identifier(
+								 get_namespace_name(get_rel_namespace(table)),
+								 get_rel_name(table))),
+					0, NULL) == NULL)
+		elog(ERROR, "cdp: could not analyse a mapping");
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+	SetUserIdAndSecContext(user, sec);
+	PG_RETURN_VOID();
 }
 
 /* cdp.capture(): see the head of the file. */
@@ -429,7 +502,7 @@ cdp_capture(PG_FUNCTION_ARGS)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (must_propagate(edata->sqlerrcode))
+		if (cdp_capture_must_propagate(edata->sqlerrcode))
 			ReThrowError(edata);
 		reject_rows(trigdata, &attachment, edata);
 		FreeErrorData(edata);

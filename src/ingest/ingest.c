@@ -27,6 +27,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -89,15 +90,15 @@ static CdpPlan event_plan = {
 /* Sorted, so that two sessions refusing the same messages wait in one order. */
 static CdpPlan reject_plan = {
 	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
-	"  reason, detail, payload) "
-	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload "
+	"  reason, detail, payload, recorded_by) "
+	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8 "
 	"FROM unnest($1, $2, $3, $4, $5, $6) u (source, message_id, reason, detail, payload, times) "
 	"ORDER BY u.source, u.message_id, u.reason "
 	"ON CONFLICT (source, message_id, reason) DO UPDATE "
 	"  SET times = r.times + excluded.times, last_at = excluded.last_at",
-	7,
+	8,
 	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
-	 TIMESTAMPTZOID},
+	 TIMESTAMPTZOID, NAMEOID},
 	NULL};
 
 static CdpPlan about_plan = {
@@ -831,7 +832,7 @@ compare_refusals(const ListCell *a, const ListCell *b)
 }
 
 static void
-write_refusals(List *refusals)
+write_refusals(List *refusals, Oid writer)
 {
 	int n = list_length(refusals);
 	const char **source = palloc(sizeof(char *) * Max(n, 1));
@@ -842,7 +843,8 @@ write_refusals(List *refusals)
 	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
 	ListCell *lc;
 	int32 *times = palloc(sizeof(int32) * Max(n, 1));
-	Datum args[7];
+	NameData name;
+	Datum args[8];
 	int kept = 0;
 
 	if (n == 0)
@@ -876,17 +878,19 @@ write_refusals(List *refusals)
 	args[4] = cdp_array_datums(payload, nulls, kept, JSONBOID);
 	args[5] = cdp_array_int32(times, kept);
 	args[6] = TimestampTzGetDatum(cdp_now());
+	namestrcpy(&name, GetUserNameFromId(writer, false));
+	args[7] = NameGetDatum(&name);
 	cdp_store_run(&reject_plan, args, NULL, false, -1);
 }
 
 /* Records one refusal on its own; inside cdp_store_enter(). */
 void
 cdp_ingest_reject(const char *source, const char *message_id,
-				  const char *reason, const char *detail, Jsonb *payload)
+				  const char *reason, const char *detail, Jsonb *payload, Oid writer)
 {
 	Refusal r = {source, message_id, reason, detail, payload};
 
-	write_refusals(list_make1(&r));
+	write_refusals(list_make1(&r), writer);
 }
 
 /* Who a profile is after the merges of this batch; for duplicates, looked up before. */
@@ -954,5 +958,5 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(&batch);
 	}
-	write_refusals(batch.refusals);
+	write_refusals(batch.refusals, caller);
 }

@@ -16,6 +16,6 @@
 extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);
 extern void cdp_ingest_reject(const char *source, const char *message_id,
 							  const char *reason, const char *detail,
-							  Jsonb *payload);
+							  Jsonb *payload, Oid writer);
 
 #endif /* CDP_INGEST_INGEST_H */

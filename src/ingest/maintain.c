@@ -182,13 +182,18 @@ backfill_query(const Backfill *b)
 		const char *column = psprintf("n.%s", quote_identifier(b->keys[i]));
 		const char *value;
 		Oid type;
+		int32 typmod;
+		Oid collation;
 
 		if (attnum == InvalidAttrNumber)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of the primary key is gone", b->keys[i])));
-		type = get_atttype(b->table, attnum);
-		value = psprintf("($1 ->> %d)::%s", i, format_type_be_qualified(type));
+		get_atttypetypmodcoll(b->table, attnum, &type, &typmod, &collation);
+		value = psprintf("($1 ->> %d)::%s", i,
+						 format_type_extended(type, typmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+												  FORMAT_TYPE_FORCE_QUALIFY));
 		appendStringInfo(&keys, "%s%s", i ? ", " : "", column);
 		appendStringInfo(&order, "%s%s USING %s", i ? ", " : "", column,
 						 order_operator(type, BTLessStrategyNumber));
@@ -266,6 +271,9 @@ step_backfill(void)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	Backfill b;
+	volatile Datum position = (Datum) 0;
+	volatile int rows = 0;
+	char *volatile error = NULL;
 
 	if (!take_backfill(&b))
 		return false;
@@ -274,15 +282,13 @@ step_backfill(void)
 	PG_TRY();
 	{
 		Datum *documents;
-		Datum position = (Datum) 0;
-		int n = read_backfill(&b, &documents, &position);
 
-		cdp_capture_documents(documents, n, b.source, false,
-							  CDP_INGEST_QUIET_DUPLICATES);
+		rows = read_backfill(&b, &documents, (Datum *) &position);
+		cdp_capture_documents(documents, rows, b.source, false, CDP_INGEST_QUIET_DUPLICATES,
+							  GetUserId());
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		report(&b, n < BACKFILL_BATCH ? "done" : "running", position, n, NULL);
 	}
 	PG_CATCH();
 	{
@@ -294,14 +300,15 @@ step_backfill(void)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
-			ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		if (cdp_capture_must_propagate(edata->sqlerrcode))
 			ReThrowError(edata);
-		report(&b, "failed", (Datum) 0, 0,
-			   psprintf("SQLSTATE %s", unpack_sql_state(edata->sqlerrcode)));
-		FreeErrorData(edata);
+		error = psprintf("SQLSTATE %s", unpack_sql_state(edata->sqlerrcode));
 	}
 	PG_END_TRY();
+	if (error)
+		report(&b, "failed", (Datum) 0, 0, error);
+	else
+		report(&b, rows < BACKFILL_BATCH ? "done" : "running", position, rows, NULL);
 	return true;
 }
 
@@ -339,6 +346,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 	bool atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 				  ((CallContext *) fcinfo->context)->atomic;
 	int seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
+	MemoryContext step;
 	TimestampTz end = GetCurrentTimestamp() + (int64) seconds * USECS_PER_SEC;
 
 	if (seconds < 0)
@@ -347,14 +355,20 @@ cdp_maintain(PG_FUNCTION_ARGS)
 				 errmsg("max_seconds must not be negative")));
 	cdp_store_require();
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
+	step = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
+								 ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
 		bool more;
+		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(step);
 		PushActiveSnapshot(GetTransactionSnapshot());
 		more = step_partitions() || step_backfill();
 		PopActiveSnapshot();
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(step);
 		if (!atomic)
 			SPI_commit();
 		if (!more || GetCurrentTimestamp() >= end)

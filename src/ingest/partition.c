@@ -6,15 +6,17 @@
  * takes SHARE UPDATE EXCLUSIVE on the parent, so writers and readers go on.
  * There is no DEFAULT partition, which every attach would have to scan.
  *
- * One creator at a time, by an advisory lock that is the first lock of a
- * call: before messages, identifiers and profiles (see identity/graph.h).
+ * One creator at a time, by a lock on the list of partitions that is among the
+ * first of a call: before messages, identifiers and profiles (see
+ * identity/graph.h).
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "storage/lock.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "cdp.h"
@@ -24,22 +26,24 @@
 
 PG_FUNCTION_INFO_V1(cdp_create_partitions);
 
-static CdpPlan lock_plan = {
-	"SELECT pg_advisory_xact_lock('cdp_data.event'::regclass::oid::bigint)",
-	0,
-	{0},
-	NULL};
-
-/* All bounds in UTC, so that they do not depend on who creates them. */
+/*
+ * All bounds in UTC, so that they do not depend on who creates them.  What is
+ * older than history_before lies in one partition: an event's time is the
+ * client's word, and a few hundred of them must not make as many tables.
+ */
 static CdpPlan missing_plan = {
 	"SELECT r.from_ts, r.to_ts, r.name FROM ("
-	"  SELECT g AT TIME ZONE 'UTC' AS from_ts, (g + ('1 ' || $3)::interval) AT TIME ZONE 'UTC' "
-	"    AS to_ts, "
+	"  SELECT timestamptz '1970-01-01 00:00:00+00' AS from_ts, s.history_before AS to_ts, "
+	"    'event_history' AS name FROM cdp_data.installation s WHERE $1 < s.history_before "
+	"  UNION ALL "
+	"  SELECT g AT TIME ZONE 'UTC', (g + ('1 ' || $3)::interval) AT TIME ZONE 'UTC', "
 	"    'event_' || to_char(g, CASE $3 WHEN 'year' THEN 'YYYY' WHEN 'month' THEN 'YYYYMM' "
-	"      ELSE 'YYYYMMDD' END) AS name "
-	"  FROM generate_series(date_trunc($3, $1 AT TIME ZONE 'UTC'), $2 AT TIME ZONE 'UTC', "
-	"    ('1 ' || $3)::interval) g) r "
-	"WHERE NOT EXISTS (SELECT FROM cdp_data.event_partition p "
+	"      ELSE 'YYYYMMDD' END) "
+	"  FROM cdp_data.installation s, generate_series("
+	"    date_trunc($3, GREATEST($1, s.history_before) AT TIME ZONE 'UTC'), "
+	"    $2 AT TIME ZONE 'UTC', ('1 ' || $3)::interval) g) r "
+	"WHERE to_regclass(format('cdp_data.%I', r.name)) IS NULL "
+	"AND NOT EXISTS (SELECT FROM cdp_data.event_partition p "
 	"  WHERE p.from_ts < r.to_ts AND p.to_ts > r.from_ts "
 	"  AND to_regclass(format('cdp_data.%I', p.name)) IS NOT NULL)",
 	3,
@@ -96,11 +100,14 @@ cdp_partition_ensure(TimestampTz from, TimestampTz to)
 	char **names;
 	CdpRange *ranges;
 
-	cdp_store_run(&lock_plan, NULL, NULL, false, -1);
+	LockRelationOid(cdp_store_relation("event_partition"), ShareRowExclusiveLock);
 	args[0] = TimestampTzGetDatum(from);
 	args[1] = TimestampTzGetDatum(to);
 	args[2] = CStringGetTextDatum(interval);
-	n = cdp_store_run(&missing_plan, args, NULL, false, -1);
+	/* what others created while we waited, whatever our snapshot */
+	PushActiveSnapshot(GetLatestSnapshot());
+	n = cdp_store_run(&missing_plan, args, NULL, true, -1);
+	PopActiveSnapshot();
 	names = palloc(sizeof(char *) * Max(n, 1));
 	ranges = palloc(sizeof(CdpRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)

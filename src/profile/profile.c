@@ -824,13 +824,13 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 					 quote_identifier(trait->name), trait->type_name);
 	move = SPI_prepare(sql.data, 3, move_types);
 	refuse = SPI_prepare("INSERT INTO cdp_data.rejected (rejected_at, last_at, source, "
-						 "message_id, reason, detail, payload) "
+						 "message_id, reason, detail, payload, recorded_by) "
 						 "VALUES (statement_timestamp(), statement_timestamp(), "
 						 "'cdp.define_trait', $1::text || ':' || $2, "
 						 "'invalid_trait', 'trait \"' || $2 || '\" was declared with a type "
 						 "its value does not fit', "
 						 "jsonb_build_object('profile_id', $1, 'traits', "
-						 "jsonb_build_object($2, $3))) "
+						 "jsonb_build_object($2, $3)), session_user) "
 						 "ON CONFLICT (source, message_id, reason) DO NOTHING",
 						 3, refuse_types);
 	plan = SPI_prepare("SELECT profile_id, traits -> $1 FROM cdp_data.profile "
