@@ -300,7 +300,7 @@ BEGIN READ ONLY;
 SELECT * FROM cdp.claim('email');
 ROLLBACK;
 SELECT nick, state, n FROM deliveries WHERE created_at = '2025-05-01 00:00Z';
-SELECT count(*), bool_and(profile_id IS NOT NULL AND delivery_id IS NOT NULL) AS complete FROM cdp.claim('email', 100000, '1 year');
+SELECT count(*), bool_and(profile_id IS NOT NULL AND delivery_id IS NOT NULL) AS complete FROM cdp.claim('email', 100000, '7 days');
 
 --
 -- NOTIFY, with the channel, at commit, if asked for

@@ -159,29 +159,57 @@ DROP VIEW cdp.profiles;
 SET ROLE cdp_owner;
 RESET ROLE;
 
--- the rights to configure: members of the owner
+-- the rights to configure: superusers, not even members of the owner
 CREATE ROLE regress_cdp_admin;
 CREATE ROLE regress_cdp_new;
 GRANT cdp_owner TO regress_cdp_admin;
 GRANT CREATE ON SCHEMA public TO regress_cdp_admin;
+SELECT cdp.init();
 SET ROLE regress_cdp_admin;
-SELECT cdp.define_purpose('marketing') > 0 AS purpose;
-SELECT cdp.provision('regress_cdp_new', 'app'), cdp.permit('regress_cdp_new', 'marketing'), cdp.forbid('regress_cdp_new', 'marketing');
-SELECT cdp.define_trait('points', 'int', index => true);
-SELECT cdp.define_segment('all', 'true') > 0 AS segment;
-SELECT cdp.define_activation('all', 'email', 'marketing') > 0 AS activation;
-SELECT cdp.drop_activation('all', 'email', 'marketing'), cdp.drop_segment('all');
+SELECT cdp.define_purpose('marketing');
+SELECT cdp.permit('regress_cdp_new', 'marketing');
+SELECT cdp.provision('regress_cdp_new', 'app');
+SELECT cdp.define_trait('points', 'int');
+SELECT cdp.define_segment('all', 'true');
+SELECT cdp.define_activation('all', 'email', 'marketing');
 CREATE TABLE orders (id int PRIMARY KEY, email text);
-INSERT INTO orders VALUES (1, 'a@b.c');
-SELECT cdp.attach('orders', '{"event": "Ordered", "identifiers": {"email": "email"}}', backfill => true) > 0 AS attached;
-CALL cdp.maintain(1);
-INSERT INTO orders VALUES (2, 'd@e.f');
+SELECT cdp.attach('orders', '{"event": "Ordered", "identifiers": {"email": "email"}}');
 SELECT cdp.detach('orders');
+SELECT cdp.schedule();
+CALL cdp.maintain(1);
 DROP TABLE orders;
 RESET ROLE;
+REVOKE cdp_owner FROM regress_cdp_admin;
+SELECT cdp.define_purpose('marketing') > 0 AS purpose;
+SELECT cdp.provision('regress_cdp_new', 'app'), cdp.permit('regress_cdp_new', 'marketing'), cdp.forbid('regress_cdp_new', 'marketing');
 SELECT has_function_privilege('regress_cdp_new', 'cdp.claim(text, int, interval)', 'EXECUTE') AS claims, has_table_privilege('regress_cdp_new', 'cdp.profiles', 'SELECT') AS reads;
-SELECT message_id, name FROM cdp.events ORDER BY message_id;
-SELECT rejected_at IS NOT NULL AS refused, reason, detail FROM cdp.rejected;
+
+-- a table whose owner planted code in an index: attach() does not run it
+CREATE SCHEMA trap AUTHORIZATION regress_cdp_admin;
+SET ROLE regress_cdp_admin;
+CREATE TABLE trap.log (who text);
+GRANT INSERT ON trap.log TO PUBLIC;
+CREATE FUNCTION trap.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE TABLE trap.orders (id int PRIMARY KEY, email text);
+CREATE INDEX ON trap.orders (id) WHERE trap.f(1) = 1;
+CREATE OR REPLACE FUNCTION trap.f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'run as %', current_user; RETURN 1; END $$;
+RESET ROLE;
+SET client_min_messages = notice;
+SELECT cdp.attach('trap.orders', '{"event": "Ordered", "identifiers": {"email": "email"}}') > 0 AS attached;
+SET client_min_messages = warning;
+-- and what the types of its columns bring along runs with its owner's rights
+SET ROLE regress_cdp_admin;
+CREATE TYPE trap.mood AS ENUM ('ok');
+CREATE FUNCTION trap.mood_json(trap.mood) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN INSERT INTO trap.log VALUES (current_user); RETURN '"ok"'; END $$;
+CREATE CAST (trap.mood AS json) WITH FUNCTION trap.mood_json(trap.mood);
+CREATE TABLE trap.moods (id int PRIMARY KEY, email text, mood trap.mood);
+ALTER FUNCTION trap.mood_json(trap.mood) VOLATILE;
+RESET ROLE;
+SELECT cdp.attach('trap.moods', '{"event": "Felt", "identifiers": {"email": "email"}, "properties": ["mood"]}') > 0 AS attached;
+INSERT INTO trap.moods VALUES (1, 'mood@example.com', 'ok');
+SELECT DISTINCT who FROM trap.log;
+SELECT cdp.detach('trap.moods'), cdp.detach('trap.orders');
+DROP SCHEMA trap CASCADE;
 
 --
 -- A hostile search path: everything of pg_catalog that a plpgsql function can

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -28,12 +29,16 @@ assign_purpose(const char *newval pg_attribute_unused(),
 	cdp_guc_purpose_stamp++;
 }
 
-/* Raises on what is no time, so that no later call has to. */
+/*
+ * Raises on what is no time, so that no later call has to.  A parallel worker
+ * gets its leader's value before it can read times.
+ */
 static bool
 check_clock(char **newval, void **extra pg_attribute_unused(),
 			GucSource source pg_attribute_unused())
 {
-	if (*newval != NULL && **newval != '\0' && IsTransactionState())
+	if (*newval != NULL && **newval != '\0' && IsTransactionState() &&
+		!InitializingParallelWorker)
 		(void) DirectFunctionCall3(timestamptz_in, CStringGetDatum(*newval),
 								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 	return true;

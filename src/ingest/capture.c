@@ -85,7 +85,7 @@ PG_FUNCTION_INFO_V1(cdp_capture);
 PG_FUNCTION_INFO_V1(cdp_check_mapping);
 
 static CdpPlan attachment_plan = {
-	"SELECT a.expression, a.source, a.strict, a.key_columns FROM "
+	"SELECT a.expression, a.source, a.strict, a.key_columns, a.mapping ? 'message_id' FROM "
 	"cdp_data.attachment a WHERE a.attachment_id = $1",
 	1,
 	{INT4OID},
@@ -96,6 +96,7 @@ typedef struct Attachment
 	char *expression;
 	char *source;
 	bool strict;
+	char space; /* of its message ids */
 	char **keys; /* columns of the primary key */
 	int nkeys;
 } Attachment;
@@ -144,6 +145,9 @@ find_attachment(int32 id, Attachment *attachment)
 			attachment->expression = MemoryContextStrdup(context, cdp_store_text(0, 1));
 			attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
 			attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
+			attachment->space = DatumGetBool(cdp_store_value(0, 5, &isnull)) ?
+									CDP_SPACE_MESSAGE :
+									CDP_SPACE_ROW;
 			keys = cdp_store_value(0, 4, &isnull);
 			attachment->nkeys = 0;
 			if (!isnull)
@@ -176,11 +180,13 @@ find_attachment(int32 id, Attachment *attachment)
 /*
  * Takes documents as messages of a source; strict raises on the first one
  * that is refused.  flags as cdp_ingest_batch() takes them;
- * writer is the role whose statement it was.
+ * writer is the role whose statement it was.  space: ids that the
+ * mapping names are those of messages, so that a row and a message may be one;
+ * ids made of the primary key are the attachment's own.
  */
 void
 cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, int flags,
-					  Oid writer)
+					  char space, Oid writer)
 {
 	CdpStore store;
 	CdpMessage *messages;
@@ -197,7 +203,7 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, 
 		value->type = jbvBinary;
 		value->val.binary.data = &document->root;
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
-		cdp_message_parse(&messages[i], value, NULL, source, CDP_SPACE_ROW, cdp_now());
+		cdp_message_parse(&messages[i], value, NULL, source, space, cdp_now());
 	}
 	cdp_ingest_batch(messages, n, writer, flags);
 	for (int i = 0; strict && i < n; i++)
@@ -282,7 +288,7 @@ capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachmen
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
 		cdp_capture_documents(documents, n, attachment->source, attachment->strict, 0,
-							  become.user);
+							  attachment->space, become.user);
 		MemoryContextReset(context);
 	}
 	SPI_cursor_close(cursor);

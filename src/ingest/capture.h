@@ -6,7 +6,7 @@
 #define CDP_INGEST_CAPTURE_H
 
 extern void cdp_capture_documents(Datum *documents, int n, const char *source, bool strict,
-								  int flags, Oid writer);
+								  int flags, char space, Oid writer);
 extern bool cdp_capture_must_propagate(int sqlstate);
 extern char *cdp_capture_query(const char *expression, const char *key, const char *from);
 

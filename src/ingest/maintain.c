@@ -45,7 +45,8 @@ PG_FUNCTION_INFO_V1(cdp_maintain);
 PG_FUNCTION_INFO_V1(cdp_maintain_step);
 
 static CdpPlan take_plan = {
-	"SELECT t.task_id, t.position, a.tbl::oid, a.expression, a.source, a.key_columns "
+	"SELECT t.task_id, t.position, a.tbl::oid, a.expression, a.source, a.key_columns, "
+	"  a.mapping ? 'message_id' "
 	"FROM cdp_data.task t JOIN cdp_data.attachment a ON a.attachment_id = t.target "
 	"WHERE t.kind = 'backfill' AND t.state IN ('waiting', 'running') "
 	"ORDER BY t.task_id LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
@@ -69,6 +70,7 @@ typedef struct Backfill
 	Oid table;
 	char *expression;
 	char *source;
+	char space; /* of its message ids */
 	char **keys;
 	int nkeys;
 } Backfill;
@@ -96,6 +98,8 @@ take_backfill(Backfill *b)
 		b->table = DatumGetObjectId(cdp_store_value(0, 3, &isnull));
 		b->expression = pstrdup(cdp_store_text(0, 4));
 		b->source = pstrdup(cdp_store_text(0, 5));
+		b->space = DatumGetBool(cdp_store_value(0, 7, &isnull)) ? CDP_SPACE_MESSAGE :
+																  CDP_SPACE_ROW;
 		d = cdp_store_value(0, 6, &isnull);
 		deconstruct_array(DatumGetArrayTypeP(d), TEXTOID, -1, false, TYPALIGN_INT,
 						  &elems, &nulls, &b->nkeys);
@@ -285,7 +289,7 @@ step_backfill(void)
 
 		rows = read_backfill(&b, &documents, (Datum *) &position);
 		cdp_capture_documents(documents, rows, b.source, false, CDP_INGEST_QUIET_DUPLICATES,
-							  GetUserId());
+							  b.space, GetUserId());
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
