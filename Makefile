@@ -83,7 +83,8 @@ ISOLATION = \
 	claim_race \
 	define_segment \
 	partition_race \
-	consent_merge
+	consent_merge \
+	snapshot_consent
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

@@ -320,6 +320,14 @@ CALL person('n3', 'email:n3@x.y');
 CALL enter('email:n3@x.y');
 UNLISTEN *;
 
+-- deliveries of a segment that was dropped are settled, and claim ends
+RESET cdp.clock;
+SELECT cdp.define_segment('gone', 'nick = ''gone''') > 0 AS defined, cdp.define_activation('gone', 'gone_channel', 'marketing') > 0 AS activated;
+SELECT cdp.identify('user_id:gone', '{"nick": "gone"}') > 0 AS entered, cdp.set_consent('user_id:gone', 'marketing', 'granted') > 0 AS consent;
+SELECT cdp.drop_activation('gone', 'gone_channel', 'marketing'), cdp.drop_segment('gone');
+SELECT count(*) FROM cdp.claim('gone_channel');
+SELECT segment, state, reason FROM cdp.outbox WHERE channel = 'gone_channel';
+
 \c :main
 DROP DATABASE regress_cdp_activation;
 DROP ROLE regress_cdp_sender, regress_cdp_sender2, regress_cdp_stranger, regress_cdp_reader;

@@ -427,6 +427,27 @@ SELECT count(*) FROM cdp.rejected WHERE source = 'shop.card';
 SELECT cdp.attach('cdp_data.event', '{"event": "E", "identifiers": {"user_id": "source"}}');
 SELECT cdp.attach('pg_catalog.pg_class', '{"event": "E", "identifiers": {"user_id": "relname"}}');
 
+-- a key of fixed length is read with its length
+CREATE TABLE shop.fixed (id char(6) PRIMARY KEY, who text);
+INSERT INTO shop.fixed SELECT lpad(i::text, 6, '0'), 'fixed' FROM generate_series(1, 2500) i;
+SELECT cdp.attach('shop.fixed', '{"event": "Fixed", "identifiers": {"user_id": "who"}}', backfill => true) > 0 AS attached;
+CALL cdp.maintain();
+SELECT count(*) FROM cdp.events WHERE name = 'Fixed';
+SELECT state, done_rows, error FROM cdp.tasks WHERE target = 'shop.fixed';
+
+-- nobody who sends messages can use up the ids of a table's rows
+CREATE TABLE shop.squat (id int PRIMARY KEY, who text);
+SELECT cdp.attach('shop.squat', '{"event": "Squat", "identifiers": {"user_id": "who"}}') > 0 AS attached;
+SELECT status FROM cdp.ingest('{"type": "track", "event": "Mine", "userId": "squatter", "messageId": "shop.squat[1]"}', 'shop.squat');
+INSERT INTO shop.squat VALUES (1, 'w');
+SELECT name FROM cdp.events WHERE source = 'shop.squat' ORDER BY 1;
+
+-- a renamed trigger is still the attachment's
+ALTER TRIGGER cdp_capture_insert ON shop.squat RENAME TO other;
+SELECT cdp.detach('shop.squat');
+INSERT INTO shop.squat VALUES (2, 'w');
+SELECT count(*) FROM cdp.events WHERE source = 'shop.squat';
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_attach;

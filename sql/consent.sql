@@ -560,6 +560,21 @@ SELECT sees('regress_cdp_privacy', 'SELECT count(*) FROM cdp.consents') = '(' ||
 SELECT cdp.permit('regress_cdp_privacy', 'marketing');
 SELECT sees('regress_cdp_privacy', 'SELECT nick FROM cdp.profiles WHERE nick !~ ''^n''') AS people;
 
+-- a withdrawal under a used id does not pass for one that counts; the ids of
+-- messages are others
+SELECT cdp.track('user_id:ids', 'E', message_id => 'id-1') > 0 AS tracked;
+SELECT cdp.set_consent('user_id:ids', 'analytics', 'granted', '2025-01-01', message_id => 'id-1') > 0 AS granted;
+SELECT cdp.set_consent('user_id:ids', 'analytics', 'granted', '2025-01-01', message_id => 'id-1') > 0 AS again;
+SELECT cdp.set_consent('user_id:ids', 'analytics', 'withdrawn', '2025-02-01', message_id => 'id-1');
+SELECT cdp.set_consent('user_id:ids', 'analytics', 'granted', '2025-01-01', '2025-03-01', message_id => 'id-1');
+SELECT state FROM cdp.consents WHERE value = 'ids';
+-- a clock that runs ahead does not make a grant outlast today's withdrawal
+SET cdp.clock = '2025-06-01 00:00Z';
+SELECT cdp.set_consent('user_id:ids', 'analytics', 'granted', '2025-06-01 23:00Z') > 0 AS granted;
+SET cdp.clock = '2025-06-01 00:01Z';
+SELECT cdp.set_consent('user_id:ids', 'analytics', 'withdrawn') > 0 AS withdrawn;
+SELECT state, at FROM cdp.consents WHERE value = 'ids';
+
 \c :main
 DROP DATABASE regress_cdp_consent;
 DROP ROLE regress_cdp_ana, regress_cdp_mkt, regress_cdp_both, regress_cdp_none, regress_cdp_bob, regress_cdp_carl, regress_cdp_app, regress_cdp_privacy, regress_cdp_ingest;

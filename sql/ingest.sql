@@ -475,6 +475,18 @@ RESET cdp.clock;
 SELECT status FROM cdp.ingest('[{"type": "track", "event": "A", "userId": "p12", "messageId": "p12"}, {"type": "track", "event": "B", "userId": "p12", "messageId": "p12"}, {"type": "track", "event": "C", "userId": "p12", "messageId": "p12"}]', 'twice');
 SELECT reason, times FROM cdp.rejected WHERE source = 'twice';
 
+-- times of a partition that was dropped, and of one that was detached
+SELECT cdp.track('user_id:parts', 'E', at => '1980-01-01', source => 'parts') > 0 AS tracked;
+DROP TABLE cdp_data.event_history;
+SELECT cdp.track('user_id:parts', 'E', at => '1980-01-01', source => 'parts') > 0 AS tracked;
+ALTER TABLE cdp_data.event DETACH PARTITION cdp_data.event_history;
+SELECT message_id, status FROM cdp.ingest('[{"messageId": "old", "type": "track", "event": "E", "userId": "parts", "timestamp": "1980-01-01"}, {"messageId": "new", "type": "track", "event": "E", "userId": "parts"}]', 'parts');
+SELECT reason, detail FROM cdp.rejected WHERE source = 'parts';
+SELECT cdp.track('user_id:parts', 'E', at => '1980-01-01', source => 'parts');
+
+-- a batch has a limit, and a payload over it is refused whole
+SELECT * FROM cdp.ingest((SELECT jsonb_agg(1) FROM generate_series(1, 100001)));
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_ingest;

@@ -263,6 +263,20 @@ SELECT DISTINCT substring(line FROM ' on (\w+)') AS reads FROM plan('SELECT emai
 SELECT count(*) FROM cdp.profiles;
 RESET ROLE;
 
+-- one id and time from two sources: the outcome does not depend on the order
+SELECT cdp.identify('user_id:tie1', '{"t": "A"}', '2024-01-01', 'same', 's1') > 0 AS a, cdp.identify('user_id:tie1', '{"t": "B"}', '2024-01-01', 'same', 's2') > 0 AS b;
+CREATE TABLE tie_of_sources AS SELECT traits ->> 't' AS t FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:tie1');
+TRUNCATE cdp_data.message_seen;
+SELECT cdp.identify('user_id:tie2', '{"t": "B"}', '2024-01-01', 'same', 's2') > 0 AS b, cdp.identify('user_id:tie2', '{"t": "A"}', '2024-01-01', 'same', 's1') > 0 AS a;
+SELECT traits ->> 't' = t AS same FROM cdp.profiles, tie_of_sources WHERE profile_id = cdp.resolve('user_id:tie2');
+DROP TABLE tie_of_sources;
+
+-- an indexed trait has to fit its index; the message is taken all the same
+SELECT cdp.define_trait('handle', 'text', index => true);
+SELECT status FROM cdp.ingest(jsonb_build_object('type', 'identify', 'userId', 'long', 'traits', jsonb_build_object('handle', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i), 'other', 1)), 'long');
+SELECT handle IS NULL AS no_handle, traits FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:long');
+SELECT reason, detail FROM cdp.rejected WHERE source = 'long';
+
 \c :main
 DROP DATABASE regress_cdp_profile;
 DROP ROLE regress_cdp_profile_analyst;
