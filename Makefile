@@ -35,6 +35,7 @@ OBJS = \
 	src/profile/profile.o \
 	src/profile/resolve.o \
 	src/profile/trait.o \
+	src/profile/trait_backfill.o \
 	src/activation/activation.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
@@ -43,6 +44,7 @@ OBJS = \
 	src/ingest/maintain.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
+	src/ingest/refusal.o \
 	src/init.o
 
 # The install script is these fragments, joined in this order.

@@ -23,6 +23,8 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -366,6 +368,63 @@ cdp_store_execute(const char *sql)
 
 	if (rc < 0)
 		elog(ERROR, "cdp: statement failed: %s", SPI_result_code_string(rc));
+}
+
+/*
+ * Errors that nobody on the way may swallow: the transaction or the server is
+ * in trouble, not the data.
+ */
+bool
+cdp_error_is_grave(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/*
+ * Does the work in a subtransaction.  Returns NULL when it is done; or, when it
+ * raised one of the caller's own errors, that error, with everything undone:
+ * data, locks, user, settings, connections.  Other errors are raised again.
+ * The error and what the work allocated are in the caller's context.
+ */
+ErrorData *
+cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!is_ours(error->sqlerrcode))
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	return error;
 }
 
 /*

@@ -84,6 +84,9 @@ extern CdpResult cdp_store_save_result(void);
 extern void cdp_store_restore_result(CdpResult saved);
 extern void cdp_store_execute(const char *sql);
 
+extern ErrorData *cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate));
+extern bool cdp_error_is_grave(int sqlstate);
+
 extern bool cdp_role_is_exempt(Oid role);
 extern TimestampTz cdp_now(void);
 

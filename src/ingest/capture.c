@@ -28,13 +28,13 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "cdp.h"
 #include "compat.h"
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
+#include "ingest/refusal.h"
 #include "store.h"
 
 /*
@@ -116,6 +116,49 @@ read_keys(Attachment *attachment, Datum array, MemoryContext context)
 	MemoryContextSwitchTo(old);
 }
 
+typedef struct Finding
+{
+	int32 id;
+	Attachment *attachment;
+	MemoryContext context; /* of the result */
+	bool found;
+} Finding;
+
+static void
+read_attachment(void *arg)
+{
+	Finding *f = arg;
+	Attachment *attachment = f->attachment;
+	Datum args[1] = {Int32GetDatum(f->id)};
+	CdpStore store;
+
+	cdp_store_enter(&store);
+	if (cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1)
+	{
+		bool isnull;
+		Datum keys;
+
+		attachment->expression = MemoryContextStrdup(f->context, cdp_store_text(0, 1));
+		attachment->source = MemoryContextStrdup(f->context, cdp_store_text(0, 2));
+		attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
+		attachment->space = DatumGetBool(cdp_store_value(0, 5, &isnull)) ?
+								CDP_SPACE_MESSAGE :
+								CDP_SPACE_ROW;
+		keys = cdp_store_value(0, 4, &isnull);
+		attachment->nkeys = 0;
+		if (!isnull)
+			read_keys(attachment, keys, f->context);
+		f->found = true;
+	}
+	cdp_store_leave(&store);
+}
+
+static bool
+is_not_ready(int sqlstate)
+{
+	return sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+}
+
 /*
  * False if there is no such attachment or the storage cannot be used, as
  * between an update of the library and cdp.migrate(): that must not stop the
@@ -124,57 +167,10 @@ read_keys(Attachment *attachment, Datum array, MemoryContext context)
 static bool
 find_attachment(int32 id, Attachment *attachment)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Datum args[1] = {Int32GetDatum(id)};
-	volatile bool found = false;
+	Finding f = {id, attachment, CurrentMemoryContext, false};
 
-	if (!cdp_store_exists())
-		return false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		CdpStore store;
-		Datum keys;
-		bool isnull;
-
-		cdp_store_enter(&store);
-		if (cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1)
-		{
-			attachment->expression = MemoryContextStrdup(context, cdp_store_text(0, 1));
-			attachment->source = MemoryContextStrdup(context, cdp_store_text(0, 2));
-			attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
-			attachment->space = DatumGetBool(cdp_store_value(0, 5, &isnull)) ?
-									CDP_SPACE_MESSAGE :
-									CDP_SPACE_ROW;
-			keys = cdp_store_value(0, 4, &isnull);
-			attachment->nkeys = 0;
-			if (!isnull)
-				read_keys(attachment, keys, context);
-			found = true;
-		}
-		cdp_store_leave(&store);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (edata->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-			ReThrowError(edata);
-		FreeErrorData(edata);
-	}
-	PG_END_TRY();
-	return found;
+	return cdp_store_exists() && cdp_store_try(read_attachment, &f, is_not_ready) == NULL &&
+		   f.found;
 }
 
 /*
@@ -250,20 +246,28 @@ become_writer(const Become *become)
 	SetUserIdAndSecContext(become->user, become->sec);
 }
 
+typedef struct Capture
+{
+	TriggerData *trigdata;
+	const char *sql;
+	const Attachment *attachment;
+} Capture;
+
 /* Reads the rows the query yields and takes them, batch by batch. */
 static void
-capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment)
+capture_rows(void *arg)
 {
+	Capture *c = arg;
 	Become become;
 	MemoryContext context;
 	MemoryContext old;
 	SPIPlanPtr plan;
 	Portal cursor;
 
-	become_owner(trigdata, &become);
+	become_owner(c->trigdata, &become);
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdp capture",
 									ALLOCSET_DEFAULT_SIZES);
-	plan = SPI_prepare(sql, 0, NULL);
+	plan = SPI_prepare(c->sql, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "cdp: could not prepare the query of an attachment");
 	cursor = SPI_cursor_open(NULL, plan, NULL, NULL, false);
@@ -287,42 +291,40 @@ capture_rows(TriggerData *trigdata, const char *sql, const Attachment *attachmen
 		}
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
-		cdp_capture_documents(documents, n, attachment->source, attachment->strict, 0,
-							  attachment->space, become.user);
+		cdp_capture_documents(documents, n, c->attachment->source, c->attachment->strict, 0,
+							  c->attachment->space, become.user);
 		MemoryContextReset(context);
 	}
 	SPI_cursor_close(cursor);
 	become_writer(&become);
 }
 
-/* Errors that are not a mapping's fault and must reach the application. */
+/* Is the error the mapping's, which must not reach the application? */
 bool
-cdp_capture_must_propagate(int sqlstate)
+cdp_capture_is_mapping_error(int sqlstate)
 {
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return true;
-		default:
-			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
-	}
+	return !cdp_error_is_grave(sqlstate);
 }
+
+typedef struct Recording
+{
+	TriggerData *trigdata;
+	const char *sql;
+	const Attachment *attachment;
+	const char *detail;
+} Recording;
 
 /* Runs a query over the transition tables and records each row it yields. */
 static void
-record_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment,
-			const char *detail)
+record_rows(void *arg)
 {
+	Recording *r = arg;
 	Become become;
 	SPITupleTable *rows;
 	uint64 n;
 
-	become_owner(trigdata, &become);
-	if (SPI_execute(sql, true, 0) < 0)
+	become_owner(r->trigdata, &become);
+	if (SPI_execute(r->sql, true, 0) < 0)
 		elog(ERROR, "cdp: could not read transition tables");
 	rows = SPI_tuptable;
 	n = SPI_processed;
@@ -333,8 +335,8 @@ record_rows(TriggerData *trigdata, const char *sql, const Attachment *attachment
 		Datum d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
 
 		cdp_store_enter(&store);
-		cdp_ingest_reject(attachment->source, NULL, "mapping_error", detail,
-						  DatumGetJsonbPCopy(d), become.user);
+		cdp_refusal_record(r->attachment->source, NULL, "mapping_error", r->detail,
+						   DatumGetJsonbPCopy(d), become.user);
 		cdp_store_leave(&store);
 	}
 	become_writer(&become);
@@ -353,37 +355,13 @@ reject_rows(TriggerData *trigdata, const Attachment *attachment, const ErrorData
 		"SELECT jsonb_build_object('rows', count(*)) FROM cdp_new n"};
 	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
 								  unpack_sql_state(edata->sqlerrcode));
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	Recording r = {trigdata, NULL, attachment, detail};
 
-	for (int i = 0; i < (int) lengthof(queries) && !done; i++)
+	for (int i = 0; i < (int) lengthof(queries); i++)
 	{
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			record_rows(trigdata, queries[i], attachment, detail);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			done = true;
-		}
-		PG_CATCH();
-		{
-			ErrorData *again;
-
-			MemoryContextSwitchTo(context);
-			again = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			if (cdp_capture_must_propagate(again->sqlerrcode))
-				ReThrowError(again);
-			FreeErrorData(again);
-		}
-		PG_END_TRY();
+		r.sql = queries[i];
+		if (cdp_store_try(record_rows, &r, cdp_capture_is_mapping_error) == NULL)
+			break;
 	}
 }
 
@@ -460,8 +438,7 @@ cdp_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	Attachment attachment;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Capture c = {trigdata, NULL, &attachment};
 	char *sql;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
@@ -483,36 +460,15 @@ cdp_capture(PG_FUNCTION_ARGS)
 	sql = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ?
 			  update_query(&attachment) :
 			  cdp_capture_query(attachment.expression, "NULL", "cdp_new n");
+	c.sql = sql;
 	if (attachment.strict)
+		capture_rows(&c);
+	else
 	{
-		capture_rows(trigdata, sql, &attachment);
-		return PointerGetDatum(NULL);
-	}
+		ErrorData *error = cdp_store_try(capture_rows, &c, cdp_capture_is_mapping_error);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		capture_rows(trigdata, sql, &attachment);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		if (error)
+			reject_rows(trigdata, &attachment, error);
 	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (cdp_capture_must_propagate(edata->sqlerrcode))
-			ReThrowError(edata);
-		reject_rows(trigdata, &attachment, edata);
-		FreeErrorData(edata);
-	}
-	PG_END_TRY();
 	return PointerGetDatum(NULL);
 }

@@ -40,6 +40,7 @@
 #include "consent/consent.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/refusal.h"
 #include "profile/profile.h"
 #include "segment/segment.h"
 #include "store.h"
@@ -87,20 +88,6 @@ static CdpPlan event_plan = {
 	 JSONBARRAYOID, TEXTARRAYOID, TEXTOID},
 	NULL};
 
-/* Sorted, so that two sessions refusing the same messages wait in one order. */
-static CdpPlan reject_plan = {
-	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
-	"  reason, detail, payload, recorded_by) "
-	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8 "
-	"FROM unnest($1, $2, $3, $4, $5, $6) u (source, message_id, reason, detail, payload, times) "
-	"ORDER BY u.source, u.message_id, u.reason "
-	"ON CONFLICT (source, message_id, reason) DO UPDATE "
-	"  SET times = r.times + excluded.times, last_at = excluded.last_at",
-	8,
-	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
-	 TIMESTAMPTZOID, NAMEOID},
-	NULL};
-
 static CdpPlan about_plan = {
 	"SELECT i.namespace, i.value FROM cdp_data.node n "
 	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
@@ -118,16 +105,6 @@ static CdpPlan all_plan = {
 	{INT8OID},
 	NULL};
 
-/* A refusal to be written at the end of the batch. */
-typedef struct Refusal
-{
-	const char *source;
-	const char *message_id;
-	const char *reason;
-	const char *detail;
-	Jsonb *payload;
-} Refusal;
-
 typedef struct Batch
 {
 	CdpMessage *messages;
@@ -142,86 +119,6 @@ static bool
 is_consent(const CdpMessage *m)
 {
 	return m->state != NULL;
-}
-
-/* Pushes a pair of an object, unless there is no value. */
-static void
-push_text(JsonbParseState **state, const char *key, const char *value)
-{
-	JsonbValue v;
-
-	if (value == NULL)
-		return;
-	v.type = jbvString;
-	v.val.string.val = unconstify(char *, key);
-	v.val.string.len = (int) strlen(key);
-	pushJsonbValue(state, WJB_KEY, &v);
-	v.val.string.val = unconstify(char *, value);
-	v.val.string.len = (int) strlen(value);
-	pushJsonbValue(state, WJB_VALUE, &v);
-}
-
-static void
-push_document(JsonbParseState **state, const char *key, Jsonb *document)
-{
-	JsonbValue v;
-
-	if (document == NULL)
-		return;
-	v.type = jbvString;
-	v.val.string.val = unconstify(char *, key);
-	v.val.string.len = (int) strlen(key);
-	pushJsonbValue(state, WJB_KEY, &v);
-	v.type = jbvBinary;
-	v.val.binary.data = &document->root;
-	v.val.binary.len = VARSIZE(document) - VARHDRSZ;
-	pushJsonbValue(state, WJB_VALUE, &v);
-}
-
-/* The message as it came, or as its call would be written as a message. */
-static Jsonb *
-payload_of(const CdpMessage *m)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue v;
-
-	if (m->payload)
-		return m->payload;
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_text(&state, "type", m->type);
-	push_text(&state, strcmp(m->type, "track") == 0 ? "event" : "name", m->name);
-	if (m->id_is_given)
-		push_text(&state, "messageId", m->message_id);
-	push_document(&state, "properties", m->properties);
-	push_document(&state, "traits", m->traits);
-	v.type = jbvString;
-	v.val.string.val = "identifiers";
-	v.val.string.len = (int) strlen(v.val.string.val);
-	pushJsonbValue(&state, WJB_KEY, &v);
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < m->nmentions; i++)
-	{
-		v.type = jbvString;
-		v.val.string.val = psprintf("%s:%s", m->mentions[i].ns, m->mentions[i].value);
-		v.val.string.len = (int) strlen(v.val.string.val);
-		pushJsonbValue(&state, WJB_ELEM, &v);
-	}
-	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-static void
-note_refusal(Batch *batch, const char *source, const char *message_id,
-			 const char *reason, const char *detail, Jsonb *payload)
-{
-	Refusal *r = palloc(sizeof(Refusal));
-
-	r->source = source;
-	r->message_id = message_id;
-	r->reason = reason;
-	r->detail = detail;
-	r->payload = payload;
-	batch->refusals = lappend(batch->refusals, r);
 }
 
 /*
@@ -405,8 +302,9 @@ note_conflicts(Batch *batch)
 		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
 
 		m->conflicts = true;
-		note_refusal(batch, m->source, m->message_id, "conflicting_duplicate",
-					 "a message with this id and other content came first", payload_of(m));
+		batch->refusals =
+			cdp_refusal_note(batch->refusals, m, m->message_id, "conflicting_duplicate",
+							 "a message with this id and other content came first");
 	}
 }
 
@@ -713,12 +611,11 @@ fold_traits(Batch *batch)
 		const CdpTraitChange *c = &changes[refused[r]];
 		const CdpMessage *m = &batch->messages[c->origin];
 
-		note_refusal(batch, m->source,
-					 psprintf("%s trait %s", m->message_id, c->name), "invalid_trait",
-					 psprintf("the value of trait \"%s\" does not fit its type; the rest of "
-							  "the message was taken",
-							  c->name),
-					 payload_of(m));
+		batch->refusals = cdp_refusal_note(
+			batch->refusals, m, psprintf("%s trait %s", m->message_id, c->name), "invalid_trait",
+			psprintf("the value of trait \"%s\" does not fit its type; the rest of the message "
+					 "was taken",
+					 c->name));
 	}
 }
 
@@ -811,88 +708,6 @@ evaluate_segments(Batch *batch)
 	cdp_activation_enqueue(entries, n);
 }
 
-static int
-compare_text(const char *a, const char *b)
-{
-	if (a == NULL || b == NULL)
-		return (a != NULL) - (b != NULL);
-	return strcmp(a, b);
-}
-
-static int
-compare_refusals(const ListCell *a, const ListCell *b)
-{
-	const Refusal *x = lfirst(a);
-	const Refusal *y = lfirst(b);
-	int cmp = compare_text(x->source, y->source);
-
-	if (cmp == 0)
-		cmp = compare_text(x->message_id, y->message_id);
-	return cmp != 0 ? cmp : compare_text(x->reason, y->reason);
-}
-
-static void
-write_refusals(List *refusals, Oid writer)
-{
-	int n = list_length(refusals);
-	const char **source = palloc(sizeof(char *) * Max(n, 1));
-	const char **id = palloc(sizeof(char *) * Max(n, 1));
-	const char **reason = palloc(sizeof(char *) * Max(n, 1));
-	const char **detail = palloc(sizeof(char *) * Max(n, 1));
-	Datum *payload = palloc(sizeof(Datum) * Max(n, 1));
-	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
-	ListCell *lc;
-	int32 *times = palloc(sizeof(int32) * Max(n, 1));
-	NameData name;
-	Datum args[8];
-	int kept = 0;
-
-	if (n == 0)
-		return;
-	list_sort(refusals, compare_refusals);
-	foreach(lc, refusals)
-	{
-		Refusal *r = lfirst(lc);
-
-		/* ON CONFLICT cannot count one row twice in a statement */
-		if (kept > 0 && r->message_id && id[kept - 1] &&
-			strcmp(source[kept - 1], r->source) == 0 &&
-			strcmp(id[kept - 1], r->message_id) == 0 &&
-			strcmp(reason[kept - 1], r->reason) == 0)
-		{
-			times[kept - 1]++;
-			continue;
-		}
-		times[kept] = 1;
-		source[kept] = r->source;
-		id[kept] = r->message_id;
-		reason[kept] = r->reason;
-		detail[kept] = r->detail;
-		nulls[kept] = r->payload == NULL;
-		payload[kept++] = r->payload ? JsonbPGetDatum(r->payload) : (Datum) 0;
-	}
-	args[0] = cdp_array_text(source, kept);
-	args[1] = cdp_array_text(id, kept);
-	args[2] = cdp_array_text(reason, kept);
-	args[3] = cdp_array_text(detail, kept);
-	args[4] = cdp_array_datums(payload, nulls, kept, JSONBOID);
-	args[5] = cdp_array_int32(times, kept);
-	args[6] = TimestampTzGetDatum(cdp_now());
-	namestrcpy(&name, GetUserNameFromId(writer, false));
-	args[7] = NameGetDatum(&name);
-	cdp_store_run(&reject_plan, args, NULL, false, -1);
-}
-
-/* Records one refusal on its own; inside cdp_store_enter(). */
-void
-cdp_ingest_reject(const char *source, const char *message_id,
-				  const char *reason, const char *detail, Jsonb *payload, Oid writer)
-{
-	Refusal r = {source, message_id, reason, detail, payload};
-
-	write_refusals(list_make1(&r), writer);
-}
-
 /* Who a profile is after the merges of this batch; for duplicates, looked up before. */
 static int64
 present_id(const Batch *batch, int64 id)
@@ -937,8 +752,9 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		CdpMessage *m = &messages[i];
 
 		if (m->status == CDP_REJECTED)
-			note_refusal(&batch, m->source, m->id_is_given ? m->message_id : NULL,
-						 m->reason, m->detail, payload_of(m));
+			batch.refusals =
+				cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
+								 m->reason, m->detail);
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 			m->profile_id = batch.graph.idents[batch.graph.links[m->link].idents[0]].profile_id;
 		if (m->status == CDP_DUPLICATE && m->profile_id != 0)
@@ -958,5 +774,6 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(&batch);
 	}
-	write_refusals(batch.refusals, caller);
+	if (batch.refusals != NIL)
+		cdp_refusal_write(batch.refusals, caller);
 }

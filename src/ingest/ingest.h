@@ -14,8 +14,5 @@
 #define CDP_INGEST_QUIET_DUPLICATES 0x01
 
 extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);
-extern void cdp_ingest_reject(const char *source, const char *message_id,
-							  const char *reason, const char *detail,
-							  Jsonb *payload, Oid writer);
 
 #endif /* CDP_INGEST_INGEST_H */

@@ -23,7 +23,6 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -268,51 +267,40 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 	return n;
 }
 
+typedef struct Filling
+{
+	Backfill *backfill;
+	Datum position;
+	int rows;
+} Filling;
+
+static void
+fill(void *arg)
+{
+	Filling *f = arg;
+	Datum *documents;
+
+	f->rows = read_backfill(f->backfill, &documents, &f->position);
+	cdp_capture_documents(documents, f->rows, f->backfill->source, false,
+						  CDP_INGEST_QUIET_DUPLICATES, f->backfill->space, GetUserId());
+}
+
 /* One batch of one backfill; false when none waits. */
 static bool
 step_backfill(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	Backfill b;
-	volatile Datum position = (Datum) 0;
-	volatile int rows = 0;
-	char *volatile error = NULL;
+	Filling f = {&b, (Datum) 0, 0};
+	ErrorData *error;
 
 	if (!take_backfill(&b))
 		return false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		Datum *documents;
-
-		rows = read_backfill(&b, &documents, (Datum *) &position);
-		cdp_capture_documents(documents, rows, b.source, false, CDP_INGEST_QUIET_DUPLICATES,
-							  b.space, GetUserId());
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (cdp_capture_must_propagate(edata->sqlerrcode))
-			ReThrowError(edata);
-		error = psprintf("SQLSTATE %s", unpack_sql_state(edata->sqlerrcode));
-	}
-	PG_END_TRY();
+	error = cdp_store_try(fill, &f, cdp_capture_is_mapping_error);
 	if (error)
-		report(&b, "failed", (Datum) 0, 0, error);
+		report(&b, "failed", (Datum) 0, 0,
+			   psprintf("SQLSTATE %s", unpack_sql_state(error->sqlerrcode)));
 	else
-		report(&b, rows < BACKFILL_BATCH ? "done" : "running", position, rows, NULL);
+		report(&b, f.rows < BACKFILL_BATCH ? "done" : "running", f.position, f.rows, NULL);
 	return true;
 }
 

@@ -14,13 +14,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "compat.h"
 #include "segment/segment.h"
@@ -198,44 +196,32 @@ is_rule_error(int sqlstate)
 	}
 }
 
+typedef struct Evaluation
+{
+	CdpPlan *plan;
+	Datum *args;
+	int rows;
+} Evaluation;
+
+static void
+evaluate(void *arg)
+{
+	Evaluation *e = arg;
+
+	e->rows = cdp_store_run(e->plan, e->args, NULL, false, -1);
+}
+
 /*
- * Runs a rule's statement in a subtransaction.  Returns the number of rows,
- * or -1 with *error (in the caller's context) if the rule raised.
+ * Runs a rule's statement.  Returns the number of rows, or -1 with *error if
+ * the rule raised.
  */
 static int
 run_guarded(CdpPlan *plan, Datum *args, ErrorData **error)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int rows = -1;
+	Evaluation e = {plan, args, -1};
 
-	*error = NULL;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		rows = cdp_store_run(plan, args, NULL, false, -1);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_rule_error(edata->sqlerrcode))
-			ReThrowError(edata);
-		*error = edata;
-		rows = -1;
-	}
-	PG_END_TRY();
-	return rows;
+	*error = cdp_store_try(evaluate, &e, is_rule_error);
+	return *error ? -1 : e.rows;
 }
 
 /*

@@ -1,0 +1,17 @@
+/*
+ * src/ingest/refusal.h
+ *		What was refused: kept with the reason and the payload.
+ */
+#ifndef CDP_INGEST_REFUSAL_H
+#define CDP_INGEST_REFUSAL_H
+
+#include "ingest/message.h"
+#include "nodes/pg_list.h"
+
+extern List *cdp_refusal_note(List *list, const CdpMessage *m, const char *message_id,
+							  const char *reason, const char *detail);
+extern void cdp_refusal_write(List *refusals, Oid writer);
+extern void cdp_refusal_record(const char *source, const char *message_id, const char *reason,
+							   const char *detail, Jsonb *payload, Oid writer);
+
+#endif /* CDP_INGEST_REFUSAL_H */

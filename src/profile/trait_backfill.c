@@ -1,0 +1,239 @@
+/*
+ * src/profile/trait_backfill.c
+ *		A trait is declared on data that is there: cdp.backfill_trait().
+ *
+ * Its values move from the undeclared traits to the column.  Where the column
+ * survives by another rule ("oldest"), or the value that survived does not fit
+ * its type, the trait is folded again from the events.  The storage is locked
+ * against writers (cdp.lock_storage()).
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "profile/profile.h"
+#include "profile/trait.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(cdp_backfill_trait);
+
+/* Values that a trait got, from the events of these people. */
+static CdpPlan history_plan = {
+	"SELECT n.profile_id, e.traits -> $1, e.ts, e.message_key, e.source "
+	"FROM cdp_data.node n JOIN cdp_data.event e ON e.node_id = n.node_id "
+	"WHERE n.profile_id = ANY ($2) AND e.type = 'identify' AND e.traits ? $1",
+	2,
+	{TEXTOID, INT8ARRAYOID},
+	NULL};
+
+static CdpPlan unmark_plan = {
+	"UPDATE cdp_data.profile SET trait_meta = trait_meta - $1 WHERE profile_id = ANY ($2)",
+	2,
+	{TEXTOID, INT8ARRAYOID},
+	NULL};
+
+/*
+ * Folds a declared trait of these people again from their events: where its
+ * survivorship is not that of undeclared traits, or where the survivor does
+ * not fit the type and an earlier value does.
+ */
+static void
+refold(const char *name, const int64 *profiles, int n)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdp trait refold",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	CdpTraitChange *changes;
+	SPITupleTable *history;
+	int *refused;
+	int rows;
+	Datum args[2];
+
+	if (n == 0)
+		return;
+	old = MemoryContextSwitchTo(context);
+	args[0] = CStringGetTextDatum(name);
+	args[1] = cdp_array_int64(profiles, n);
+	cdp_store_run(&unmark_plan, args, NULL, false, -1);
+	rows = cdp_store_run(&history_plan, args, NULL, false, -1);
+	changes = palloc0(sizeof(CdpTraitChange) * Max(rows, 1));
+	refused = palloc(sizeof(int) * Max(rows, 1));
+	for (int i = 0; i < rows; i++)
+	{
+		bool isnull;
+		Jsonb *value = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
+
+		changes[i].profile_id = cdp_store_int64(i, 1);
+		changes[i].name = name;
+		if (!JsonbExtractScalar(&value->root, &changes[i].value))
+		{
+			changes[i].value.type = jbvBinary;
+			changes[i].value.val.binary.data = &value->root;
+			changes[i].value.val.binary.len = VARSIZE(value) - VARHDRSZ;
+		}
+		changes[i].ts = cdp_store_int64(i, 3);
+		memcpy(changes[i].message_key, DatumGetPointer(cdp_store_value(i, 4, &isnull)), 16);
+		changes[i].source = cdp_store_text(i, 5);
+	}
+	history = SPI_tuptable;
+	(void) cdp_profile_fold(changes, rows, refused);
+	SPI_freetuptable(history);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Oldest instead of latest: everybody who has the trait, by thousands. */
+static void
+refold_everybody(const char *name)
+{
+	static CdpPlan next_plan = {
+		"SELECT p.profile_id FROM cdp_data.profile p WHERE p.profile_id > $1 "
+		"AND p.trait_meta ? $2 ORDER BY p.profile_id LIMIT 1000",
+		2,
+		{INT8OID, TEXTOID},
+		NULL};
+	int64 from = 0;
+
+	for (;;)
+	{
+		Datum args[2] = {Int64GetDatum(from), CStringGetTextDatum(name)};
+		int n = cdp_store_run(&next_plan, args, NULL, false, -1);
+		int64 *profiles;
+
+		CHECK_FOR_INTERRUPTS();
+		if (n == 0)
+			break;
+		profiles = palloc(sizeof(int64) * n);
+		for (int i = 0; i < n; i++)
+			profiles[i] = cdp_store_int64(i, 1);
+		from = profiles[n - 1];
+		SPI_freetuptable(SPI_tuptable);
+		refold(name, profiles, n);
+		pfree(profiles);
+	}
+}
+
+/*
+ * cdp.backfill_trait(name): a trait was declared; its values move from the
+ * undeclared traits to the column.  Values that do not fit stay behind in
+ * cdp.rejected, with the trait's name and the profile.
+ */
+Datum
+cdp_backfill_trait(PG_FUNCTION_ARGS)
+{
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	CdpStore store;
+	int64 moved = 0;
+	CdpTrait copy;
+	const CdpTrait *trait;
+	StringInfoData sql;
+	Portal cursor;
+	SPIPlanPtr plan;
+	Datum args[1];
+	Oid types[1] = {TEXTOID};
+	SPIPlanPtr move;
+	SPIPlanPtr refuse;
+	Oid move_types[3] = {INT8OID, TEXTOID, TEXTOID};
+	Oid refuse_types[3] = {INT8OID, TEXTOID, JSONBOID};
+
+	cdp_store_enter(&store);
+	trait = cdp_trait_find(name, (int) strlen(name));
+	if (trait == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("trait \"%s\" is not declared", name)));
+	/* the configuration may be read anew on the way */
+	copy = *trait;
+	copy.name = name;
+	copy.type_name = pstrdup(trait->type_name);
+	trait = &copy;
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "UPDATE cdp_data.profile SET %s = $2::%s, traits = traits - $3 WHERE "
+					 "profile_id = $1",
+					 quote_identifier(trait->name), trait->type_name);
+	move = SPI_prepare(sql.data, 3, move_types);
+	refuse = SPI_prepare("INSERT INTO cdp_data.rejected (rejected_at, last_at, source, "
+						 "message_id, reason, detail, payload, recorded_by) "
+						 "VALUES (statement_timestamp(), statement_timestamp(), "
+						 "'cdp.define_trait', $1::text || ':' || $2, "
+						 "'invalid_trait', 'trait \"' || $2 || '\" was declared with a type "
+						 "its value does not fit', "
+						 "jsonb_build_object('profile_id', $1, 'traits', "
+						 "jsonb_build_object($2, $3)), session_user) "
+						 "ON CONFLICT (source, message_id, reason) DO NOTHING",
+						 3, refuse_types);
+	plan = SPI_prepare("SELECT profile_id, traits -> $1 FROM cdp_data.profile "
+					   "WHERE traits OPERATOR(pg_catalog.?) $1",
+					   1, types);
+	if (move == NULL || refuse == NULL || plan == NULL)
+		elog(ERROR, "cdp: could not prepare the backfill of a trait");
+	args[0] = CStringGetTextDatum(name);
+	cursor = SPI_cursor_open(NULL, plan, args, NULL, false);
+	for (;;)
+	{
+		SPITupleTable *batch;
+		uint64 n;
+		int64 *misfits;
+		int nmisfits;
+
+		SPI_cursor_fetch(cursor, true, 1000);
+		batch = SPI_tuptable;
+		n = SPI_processed;
+		if (n == 0)
+			break;
+		misfits = palloc(sizeof(int64) * n);
+		nmisfits = 0;
+		for (uint64 r = 0; r < n; r++)
+		{
+			bool isnull;
+			Datum values[3];
+			char nulls[4] = "   ";
+			Datum d;
+			JsonbValue value;
+			char *text;
+
+			CHECK_FOR_INTERRUPTS();
+			values[0] = SPI_getbinval(batch->vals[r], batch->tupdesc, 1, &isnull);
+			d = SPI_getbinval(batch->vals[r], batch->tupdesc, 2, &isnull);
+			if (!JsonbExtractScalar(&DatumGetJsonbP(d)->root, &value))
+				value.type = jbvBinary;
+			if (value.type != jbvBinary &&
+				cdp_trait_canonical(trait, &value, &text))
+			{
+				values[1] = text ? CStringGetTextDatum(text) : (Datum) 0;
+				if (text == NULL)
+					nulls[1] = 'n';
+				values[2] = CStringGetTextDatum(name);
+				SPI_execute_plan(move, values, nulls, false, 0);
+				moved++;
+			}
+			else
+			{
+				values[1] = CStringGetTextDatum(name);
+				values[2] = d;
+				SPI_execute_plan(refuse, values, nulls, false, 0);
+				SPI_execute_with_args("UPDATE cdp_data.profile SET traits = traits - $2 "
+									  "WHERE profile_id = $1",
+									  2, (Oid[]){INT8OID, TEXTOID}, values, NULL, false, 0);
+				misfits[nmisfits++] = DatumGetInt64(values[0]);
+			}
+		}
+		SPI_freetuptable(batch);
+		if (!trait->oldest)
+			refold(name, misfits, nmisfits);
+		pfree(misfits);
+	}
+	SPI_cursor_close(cursor);
+	if (trait->oldest)
+		refold_everybody(name);
+	cdp_store_leave(&store);
+	PG_RETURN_INT64(moved);
+}
