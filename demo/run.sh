@@ -50,7 +50,7 @@ if [ -n "${KEEP:-}" ] && [ "$KEEP" != 0 ]; then
 	say "    psql -h $PGHOST -p $PGPORT -U postgres shop"
 	say "To remove it:"
 	if is_root; then
-		say "    runuser -u $CDP_OS_USER -- $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop && rm -rf $CDP_TMP"
+		say "    env -C / runuser -u $CDP_OS_USER -- $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop && rm -rf $CDP_TMP"
 	else
 		say "    $PGBIN/pg_ctl -D $CDP_TMP/c/data -m fast stop && rm -rf $CDP_TMP"
 	fi

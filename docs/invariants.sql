@@ -30,7 +30,7 @@ UNION ALL
 (SELECT profile_id, segment_id FROM cdp_data.segment_member
  EXCEPT SELECT profile_id, unnest(segments) FROM cdp_data.profile_state);
 
--- 6
+-- 6: as long as no partition was dropped or detached
 SELECT s.profile_id FROM cdp_data.profile_state s
 LEFT JOIN (SELECT n.profile_id, count(*) AS events, min(e.ts) AS first_seen, max(e.ts) AS last_seen
 	FROM cdp_data.event e JOIN cdp_data.node n USING (node_id) GROUP BY n.profile_id) e USING (profile_id)

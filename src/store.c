@@ -303,8 +303,8 @@ cdp_store_leave(CdpStore *store)
  * number of rows; they are in SPI_tuptable until the next statement.
  * expected >= 0 raises unless just so many rows came.
  */
-static int
-run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expected, bool join)
+int
+cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expected)
 {
 	bool save_seqscan = enable_seqscan;
 	bool save_hashjoin = enable_hashjoin;
@@ -314,7 +314,7 @@ run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expecte
 	PG_TRY();
 	{
 		enable_seqscan = false;
-		enable_hashjoin = join;
+		enable_hashjoin = false;
 		enable_mergejoin = false;
 		if (plan->plan == NULL)
 		{
@@ -344,20 +344,6 @@ run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expecte
 		elog(ERROR, "cdp: \"%s\" touched " UINT64_FORMAT " rows, not %d",
 			 plan->sql, (uint64) SPI_processed, expected);
 	return (int) SPI_processed;
-}
-
-int
-cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expected)
-{
-	return run(plan, values, nulls, read_only, expected, false);
-}
-
-/* The same for a statement that joins one derived set with another. */
-int
-cdp_store_run_joined(CdpPlan *plan, Datum *values, const char *nulls, bool read_only,
-					 int expected)
-{
-	return run(plan, values, nulls, read_only, expected, true);
 }
 
 /* Runs a statement composed at run time (names quoted by the caller). */

@@ -13,7 +13,10 @@
  * Statements are kept plans, one static CdpPlan per call site, always generic
  * and biased to index scans: they are probes by key with arrays of keys, and
  * a plan made while the tables were small must not turn into a sequential
- * scan of large ones.
+ * scan, or a hash join over all, of large ones.  For the same reason they join
+ * tables by "= ANY (ARRAY[x])" or LATERAL (... OFFSET 0): an equality would let
+ * the planner read a whole index in its order and probe the few keys from it,
+ * cheap while the table is empty and ruinous later in the same transaction.
  *
  * Configuration (traits, segments, purposes ...) is cached per backend.  Every
  * configuration table carries a statement trigger that invalidates the
@@ -77,8 +80,6 @@ extern void cdp_store_enter(CdpStore *store);
 extern void cdp_store_leave(CdpStore *store);
 extern int cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 						 bool read_only, int expected);
-extern int cdp_store_run_joined(CdpPlan *plan, Datum *values, const char *nulls,
-								bool read_only, int expected);
 extern int cdp_store_run_latest(const char *sql);
 extern CdpResult cdp_store_save_result(void);
 extern void cdp_store_restore_result(CdpResult saved);

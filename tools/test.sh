@@ -65,9 +65,9 @@ tap_count()
 {
 	local p f s
 
-	p=$(grep -E '^ok .' "$1" | grep -vci '# *skip')
-	s=$(grep -Eci '^(ok\b.*# *skip|not ok\b.*# *todo|1\.\.0 *# *skip)' "$1")
-	f=$(grep -E '^not ok .' "$1" | grep -vci '# *todo')
+	p=$(grep -aE '^ok .' "$1" | grep -avci '# *skip')
+	s=$(grep -aEci '^(ok\b.*# *skip|not ok\b.*# *todo|1\.\.0 *# *skip)' "$1")
+	f=$(grep -aE '^not ok .' "$1" | grep -avci '# *todo')
 	if [ "$2" != 0 ] && [ "$f" = 0 ]; then
 		say "not ok - $suite: ended with status $2"
 		f=1
@@ -83,8 +83,8 @@ regress_count()
 {
 	local p f
 
-	p=$(grep -Ec '^ok [0-9]|\.\.\. +ok\b' "$1")
-	f=$(grep -Ec '^not ok [0-9]|\.\.\. +FAILED\b' "$1")
+	p=$(grep -aEc '^ok [0-9]|\.\.\. +ok\b' "$1")
+	f=$(grep -aEc '^not ok [0-9]|\.\.\. +FAILED\b' "$1")
 	if [ $((p + f)) -lt "$3" ]; then
 		say "not ok - $suite: $((p + f)) of $3 tests ran"
 		f=$((f + $3 - p - f))
@@ -151,7 +151,7 @@ if wants unit; then
 	say "# unit tests of src/core"
 	CC=${CC:-gcc} UNIT_BUILD=$CDP_TMP/unit tools/unit/run.sh > "$CDP_TMP/unit.log" 2>&1
 	status=$?
-	grep -v '^ok' "$CDP_TMP/unit.log"
+	grep -av '^ok' "$CDP_TMP/unit.log"
 	tap_count "$CDP_TMP/unit.log" $status
 fi
 
@@ -187,7 +187,7 @@ pg_run()
 	mk installcheck "$@" "$list=$tests" \
 		"$opts=--temp-instance=$CDP_TMP/i_$list --temp-config=$src/test/temp.conf" > "$CDP_TMP/$list.log" 2>&1 < /dev/null
 	status=$?
-	grep -E '^(ok|not ok) |\.\.\. ' "$CDP_TMP/$list.log" | grep -v '^ *ok [0-9]* *- *$'
+	grep -aE '^(ok|not ok) |\.\.\. ' "$CDP_TMP/$list.log" | grep -av '^ *ok [0-9]* *- *$'
 	regress_count "$CDP_TMP/$list.log" $status "$(set -- $tests; echo $#)"
 	if [ $status != 0 ]; then
 		if [ -s "$src/$diffs" ]; then
@@ -195,7 +195,7 @@ pg_run()
 		else
 			tail -n 30 "$CDP_TMP/$list.log"
 		fi
-		grep -hE 'PANIC|was terminated by signal|TRAP:' "$src"/log/postmaster.log "$src"/output_iso/log/postmaster.log \
+		grep -ahE 'PANIC|was terminated by signal|TRAP:' "$src"/log/postmaster.log "$src"/output_iso/log/postmaster.log \
 			2>/dev/null | head -n 5
 	fi
 }
@@ -224,10 +224,10 @@ if [ $installed = yes ]; then
 				> "$CDP_TMP/tap.log" 2> "$CDP_TMP/tap.err" < /dev/null
 			status=$?
 			if [ $status = 0 ]; then
-				say "ok - $t ($(grep -c '^ok .' "$CDP_TMP/tap.log"))"
+				say "ok - $t ($(grep -ac '^ok .' "$CDP_TMP/tap.log"))"
 			else
 				say "not ok - $t"
-				grep '^not ok' "$CDP_TMP/tap.log"
+				grep -a '^not ok' "$CDP_TMP/tap.log"
 				tail -n 30 "$CDP_TMP/tap.err"
 				for log in "$src"/tmp_check/log/*.log; do
 					[ -s "$log" ] && say "-- ${log##*/}" && tail -n 15 "$log"

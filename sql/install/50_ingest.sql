@@ -338,7 +338,7 @@ BEGIN
 			WHERE c.oid = tbl AND (n.nspname IN ('cdp', 'cdp_data', 'information_schema') OR n.nspname LIKE 'pg\_%')) THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('table %s cannot be attached', tbl),
-			DETAIL = 'What is captured would be written to cdp''s own tables, and captured again.';
+			DETAIL = 'It is a system table or one of cdp''s own, whose changes would be captured again and again.';
 	END IF;
 	IF octet_length(coalesce(source, tbl::text)) NOT BETWEEN 1 AND 127 THEN
 		RAISE invalid_parameter_value USING

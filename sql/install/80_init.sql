@@ -169,7 +169,7 @@ BEGIN
 	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
 		RAISE insufficient_privilege USING
 			MESSAGE = 'cdp.init() must be run by a superuser',
-			HINT = 'It creates a role, a schema and views; afterwards members of that role can configure cdp.';
+			HINT = 'It creates a role, a schema and views, and configuration is for superusers.';
 	END IF;
 	IF partition_interval IS NULL OR partition_interval NOT IN ('day', 'week', 'month', 'year') THEN
 		RAISE invalid_parameter_value USING
@@ -260,7 +260,7 @@ BEGIN
 	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION cdp.init(text) IS
-'Makes, in one transaction, the role, tables, policies and views that cdp works on, and says what it did; run again it changes nothing. Events are partitioned by day, week, month or year.';
+'Makes, in one transaction, the role, tables, policies and views that cdp works on, and says what it did; run again it only restores what is missing. Events are partitioned by day, week, month or year.';
 
 CREATE FUNCTION cdp.migrate() RETURNS TABLE (step text, detail text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

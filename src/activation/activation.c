@@ -23,6 +23,9 @@
 #include "consent/consent.h"
 #include "store.h"
 
+/* Deliveries judged in one statement. */
+#define CLAIM_BATCH 1000
+
 /* A delivery that nobody acknowledges must come back some day. */
 #define MAX_LEASE (INT64CONST(7) * USECS_PER_DAY)
 
@@ -43,11 +46,11 @@ static CdpPlan enqueue_plan = {
 
 static CdpPlan move_plan = {
 	"WITH theirs AS (SELECT o.delivery_id, u.winner FROM unnest($1, $2) u (winner, loser) "
-	"  JOIN cdp_data.outbox o ON o.profile_id = u.loser "
+	"  JOIN cdp_data.outbox o ON o.profile_id = ANY (ARRAY[u.loser]) "
 	"  ORDER BY o.delivery_id FOR UPDATE OF o) "
 	"UPDATE cdp_data.outbox o SET profile_id = s.profile_id, ord = s.ord "
-	"FROM theirs t JOIN cdp_data.profile_state s ON s.profile_id = t.winner "
-	"WHERE o.delivery_id = t.delivery_id",
+	"FROM theirs t JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[t.winner]) "
+	"WHERE o.delivery_id = ANY (ARRAY[t.delivery_id])",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -82,11 +85,13 @@ static CdpPlan settle_plan = {
 	"WITH fact AS (SELECT o.delivery_id, g.name AS segment, p.name AS purpose, "
 	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord "
 	"      AND c.purpose_id = o.purpose_id AND c.valid_to > $3) AS allowed, "
-	"    (SELECT i.value FROM cdp_data.channel h "
-	"       JOIN cdp_data.node n ON n.profile_id = o.profile_id "
-	"       JOIN cdp_data.identifier i ON i.node_id = n.node_id AND i.namespace = h.namespace "
-	"       WHERE h.name = o.channel "
-	"       ORDER BY i.last_seen DESC, i.node_id DESC LIMIT 1) AS address, "
+	"    (SELECT i.value FROM (SELECT n.node_id FROM cdp_data.node n "
+	"        WHERE n.profile_id = o.profile_id OFFSET 0) n "
+	"       CROSS JOIN LATERAL (SELECT i.value, i.namespace, i.last_seen "
+	"        FROM cdp_data.identifier i WHERE i.node_id = n.node_id OFFSET 0) i "
+	"       WHERE i.namespace = "
+	"         (SELECT h.namespace FROM cdp_data.channel h WHERE h.name = o.channel) "
+	"       ORDER BY i.last_seen DESC, n.node_id DESC LIMIT 1) AS address, "
 	"    EXISTS (SELECT FROM cdp_data.channel h WHERE h.name = o.channel) AS addressed "
 	"  FROM cdp_data.outbox o "
 	"  LEFT JOIN cdp_data.segment g ON g.segment_id = o.segment_id "
@@ -103,7 +108,7 @@ static CdpPlan settle_plan = {
 	"  reason = v.reason, settled_at = CASE WHEN v.reason IS NOT NULL THEN $3 END, "
 	"  leased_until = CASE WHEN v.reason IS NULL THEN $2 END, leased_by = $4, "
 	"  attempts = o.attempts + 1 "
-	"FROM verdict v WHERE o.delivery_id = v.delivery_id "
+	"FROM verdict v WHERE o.delivery_id = ANY (ARRAY[v.delivery_id]) "
 	"RETURNING o.delivery_id, o.profile_id, v.address, "
 	"  jsonb_build_object('segment', v.segment, 'channel', o.channel, 'purpose', v.purpose, "
 	"    'entered_at', o.created_at, 'attempt', o.attempts), o.state",
@@ -120,7 +125,7 @@ static CdpPlan ack_plan = {
 	"  AND o.state = 'leased' AND ($3 IS NULL OR o.leased_by = $3) "
 	"  ORDER BY o.delivery_id FOR UPDATE) "
 	"UPDATE cdp_data.outbox o SET state = 'delivered', settled_at = $2, leased_until = NULL "
-	"FROM mine WHERE o.delivery_id = mine.delivery_id",
+	"FROM mine WHERE o.delivery_id = ANY (ARRAY[mine.delivery_id])",
 	3,
 	{UUIDARRAYOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
@@ -241,7 +246,7 @@ cdp_claim(PG_FUNCTION_ARGS)
 		Datum *ids;
 
 		args[0] = channel;
-		args[1] = Int64GetDatum(n);
+		args[1] = Int64GetDatum(Min(n, CLAIM_BATCH));
 		args[2] = TimestampTzGetDatum(now);
 		args[3] = carried_purposes(store.caller);
 		picked = cdp_store_run(&pick_plan, args, NULL, false, -1);

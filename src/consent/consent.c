@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -51,55 +52,76 @@ static CdpPlan current_plan = {
 	NULL};
 
 /*
- * The effective state of these people, then the two tables the policies read.
- * Rows that stay as they are are not touched.
+ * The statements below are probes from a few people into tables that may have
+ * been empty when they were planned and are large when they run, within one
+ * transaction even.  LATERAL ... OFFSET 0 and "= ANY (ARRAY[...])", which no
+ * merge could use, leave the planner no order but ours.
  */
-#define EFFECTIVE \
-	"SELECT n.profile_id, c.purpose_id, min(c.valid_until) AS valid_to " \
-	"FROM cdp_data.node n JOIN cdp_data.consent_current c ON c.node_id = n.node_id " \
-	"WHERE n.profile_id = ANY ($1) GROUP BY n.profile_id, c.purpose_id " \
-	"HAVING bool_and(c.state = 'granted')"
 
+/* What these people allow: the most restrictive over their identifiers. */
+static CdpPlan effective_plan = {
+	"SELECT p.profile_id, c.purpose_id, min(c.valid_until) FROM unnest($1) p (profile_id) "
+	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
+	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
+	"CROSS JOIN LATERAL (SELECT c.purpose_id, c.state, c.valid_until "
+	"  FROM cdp_data.consent_current c WHERE c.node_id = n.node_id OFFSET 0) c "
+	"GROUP BY p.profile_id, c.purpose_id "
+	"HAVING bool_and(c.state = 'granted') ORDER BY p.profile_id",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+/*
+ * The two tables the policies read, brought in line with it.  Rows that stay
+ * as they are are not touched; each statement costs as much as there are
+ * nodes, whatever their person's size.
+ */
 static CdpPlan drop_ord_plan = {
-	"DELETE FROM cdp_data.consent_ord o "
-	"USING (SELECT s.ord, s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id = "
-	"ANY ($1) "
-	"  UNION ALL SELECT d, NULL FROM unnest($2) d) x "
-	"WHERE o.ord = x.ord AND NOT EXISTS (SELECT FROM (" EFFECTIVE ") e "
-	"  WHERE e.profile_id = x.profile_id AND e.purpose_id = o.purpose_id)",
+	"DELETE FROM cdp_data.consent_ord o USING ("
+	"  SELECT s.ord, u.keep::int[] AS keep FROM unnest($1, $2) u (profile_id, keep) "
+	"  CROSS JOIN LATERAL (SELECT s.ord FROM cdp_data.profile_state s "
+	"    WHERE s.profile_id = u.profile_id OFFSET 0) s "
+	"  UNION ALL SELECT d, '{}' FROM unnest($3) d) x "
+	"WHERE o.ord = ANY (ARRAY[x.ord]) AND o.purpose_id <> ALL (x.keep)",
+	3,
+	{INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID},
+	NULL};
+
+static CdpPlan drop_node_plan = {
+	"DELETE FROM cdp_data.consent_node o USING ("
+	"  SELECT n.node_id, u.keep::int[] AS keep FROM unnest($1, $2) u (profile_id, keep) "
+	"  CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
+	"    WHERE n.profile_id = u.profile_id OFFSET 0) n) x "
+	"WHERE o.node_id = ANY (ARRAY[x.node_id]) AND o.purpose_id <> ALL (x.keep)",
 	2,
-	{INT8ARRAYOID, INT4ARRAYOID},
+	{INT8ARRAYOID, TEXTARRAYOID},
 	NULL};
 
 static CdpPlan put_ord_plan = {
 	"INSERT INTO cdp_data.consent_ord AS o (purpose_id, ord, valid_to) "
-	"SELECT e.purpose_id, s.ord, e.valid_to FROM (" EFFECTIVE ") e "
-	"JOIN cdp_data.profile_state s ON s.profile_id = e.profile_id "
-	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_ord x WHERE x.ord = s.ord "
+	"SELECT e.purpose_id, s.ord, e.valid_to "
+	"FROM unnest($1, $2, $3) e (profile_id, purpose_id, valid_to) "
+	"CROSS JOIN LATERAL (SELECT s.ord FROM cdp_data.profile_state s "
+	"  WHERE s.profile_id = e.profile_id OFFSET 0) s "
+	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_ord x WHERE x.ord = ANY (ARRAY[s.ord]) "
 	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to) "
 	"ON CONFLICT (ord, purpose_id) DO UPDATE SET valid_to = excluded.valid_to",
-	1,
-	{INT8ARRAYOID},
-	NULL};
-
-static CdpPlan drop_node_plan = {
-	"DELETE FROM cdp_data.consent_node o USING cdp_data.node n "
-	"WHERE n.profile_id = ANY ($1) AND o.node_id = n.node_id AND NOT EXISTS (SELECT FROM "
-	"(" EFFECTIVE ") e "
-	"  WHERE e.profile_id = n.profile_id AND e.purpose_id = o.purpose_id)",
-	1,
-	{INT8ARRAYOID},
+	3,
+	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 static CdpPlan put_node_plan = {
 	"INSERT INTO cdp_data.consent_node AS o (purpose_id, node_id, valid_to) "
-	"SELECT e.purpose_id, n.node_id, e.valid_to FROM (" EFFECTIVE ") e "
-	"JOIN cdp_data.node n ON n.profile_id = e.profile_id "
-	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_node x WHERE x.node_id = n.node_id "
+	"SELECT e.purpose_id, n.node_id, e.valid_to "
+	"FROM unnest($1, $2, $3) e (profile_id, purpose_id, valid_to) "
+	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
+	"  WHERE n.profile_id = e.profile_id OFFSET 0) n "
+	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_node x "
+	"  WHERE x.node_id = ANY (ARRAY[n.node_id]) "
 	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to) "
 	"ON CONFLICT (node_id, purpose_id) DO UPDATE SET valid_to = excluded.valid_to",
-	1,
-	{INT8ARRAYOID},
+	3,
+	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 bool
@@ -173,21 +195,55 @@ cdp_consent_record(const CdpConsentRecord *records, int n, Oid caller)
 }
 
 /*
- * Derives anew what these people allow: after a record, a merge, or a new
- * identifier.  dead_ords are positions of people who were merged away.
+ * Derives anew what these people (ascending) allow: after a record, a merge, or
+ * a new identifier.  dead_ords are positions of people who were merged away.
  */
 void
 cdp_consent_refresh(const int64 *profiles, int n,
 					const int32 *dead_ords, int ndead)
 {
-	Datum args[2];
+	const char **keep = palloc(sizeof(char *) * Max(n, 1));
+	int64 *who;
+	int32 *purpose;
+	TimestampTz *until;
+	int rows;
+	Datum args[3];
 
 	if (n == 0 && ndead == 0)
 		return;
 	args[0] = cdp_array_int64(profiles, n);
-	args[1] = cdp_array_int32(dead_ords, ndead);
-	cdp_store_run_joined(&drop_ord_plan, args, NULL, false, -1);
-	cdp_store_run_joined(&put_ord_plan, args, NULL, false, -1);
-	cdp_store_run_joined(&drop_node_plan, args, NULL, false, -1);
-	cdp_store_run_joined(&put_node_plan, args, NULL, false, -1);
+	rows = cdp_store_run(&effective_plan, args, NULL, false, -1);
+	who = palloc(sizeof(int64) * Max(rows, 1));
+	purpose = palloc(sizeof(int32) * Max(rows, 1));
+	until = palloc(sizeof(TimestampTz) * Max(rows, 1));
+	for (int r = 0; r < rows; r++)
+	{
+		who[r] = cdp_store_int64(r, 1);
+		purpose[r] = (int32) cdp_store_int64(r, 2);
+		until[r] = cdp_store_int64(r, 3);
+	}
+	/* both ascending by profile */
+	for (int i = 0, r = 0; i < n; i++)
+	{
+		StringInfoData list;
+
+		initStringInfo(&list);
+		appendStringInfoChar(&list, '{');
+		Assert(i == 0 || profiles[i - 1] < profiles[i]);
+		for (; r < rows && who[r] == profiles[i]; r++)
+			appendStringInfo(&list, "%s%d", list.len > 1 ? "," : "", purpose[r]);
+		appendStringInfoChar(&list, '}');
+		keep[i] = list.data;
+	}
+	args[1] = cdp_array_text(keep, n);
+	args[2] = cdp_array_int32(dead_ords, ndead);
+	cdp_store_run(&drop_ord_plan, args, NULL, false, -1);
+	cdp_store_run(&drop_node_plan, args, NULL, false, -1);
+	if (rows == 0)
+		return;
+	args[0] = cdp_array_int64(who, rows);
+	args[1] = cdp_array_int32(purpose, rows);
+	args[2] = cdp_array_timestamptz(until, rows);
+	cdp_store_run(&put_ord_plan, args, NULL, false, -1);
+	cdp_store_run(&put_node_plan, args, NULL, false, -1);
 }

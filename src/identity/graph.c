@@ -56,8 +56,8 @@ cdp_graph_key(uint64 seed, const char *ns, const char *value, uint8 *key)
 static CdpPlan find_plan = {
 	"SELECT u.i, i.value, i.node_id, n.profile_id "
 	"FROM unnest($1, $2) WITH ORDINALITY u (ns, key, i) "
-	"JOIN cdp_data.identifier i ON i.namespace = u.ns AND i.key = u.key "
-	"JOIN cdp_data.node n ON n.node_id = i.node_id",
+	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
+	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[i.node_id])",
 	2,
 	{TEXTARRAYOID, UUIDARRAYOID},
 	NULL};
@@ -89,7 +89,7 @@ static CdpPlan lock_plan = {
 
 static CdpPlan recheck_plan = {
 	"SELECT 1 FROM unnest($1, $2) u (node_id, profile_id) "
-	"JOIN cdp_data.node n ON n.node_id = u.node_id AND n.profile_id = u.profile_id",
+	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -109,7 +109,7 @@ static CdpPlan merge_plan = {
 
 static CdpPlan relabel_plan = {
 	"UPDATE cdp_data.node n SET profile_id = u.winner "
-	"FROM unnest($1, $2) u (winner, loser) WHERE n.profile_id = u.loser",
+	"FROM unnest($1, $2) u (winner, loser) WHERE n.profile_id = ANY (ARRAY[u.loser])",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -117,8 +117,8 @@ static CdpPlan relabel_plan = {
 static CdpPlan flatten_plan = {
 	"UPDATE cdp_data.profile_merged m SET profile_id = u.winner, ord = s.ord "
 	"FROM unnest($1, $2) u (winner, loser) "
-	"JOIN cdp_data.profile_state s ON s.profile_id = u.winner "
-	"WHERE m.profile_id = u.loser",
+	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner]) "
+	"WHERE m.profile_id = ANY (ARRAY[u.loser])",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -127,7 +127,7 @@ static CdpPlan merged_plan = {
 	"INSERT INTO cdp_data.profile_merged (old_id, old_ord, profile_id, ord, merge_id) "
 	"SELECT u.loser, u.loser_ord, u.winner, s.ord, u.merge_id "
 	"FROM unnest($1, $2, $3, $4) u (winner, loser, loser_ord, merge_id) "
-	"JOIN cdp_data.profile_state s ON s.profile_id = u.winner",
+	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner])",
 	4,
 	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -136,7 +136,7 @@ static CdpPlan seen_plan = {
 	"UPDATE cdp_data.identifier i SET first_seen = LEAST(i.first_seen, u.f), "
 	"  last_seen = GREATEST(i.last_seen, u.l) "
 	"FROM unnest($1, $2, $3, $4) u (ns, key, f, l) "
-	"WHERE i.namespace = u.ns AND i.key = u.key "
+	"WHERE i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
 	"  AND (u.f < i.first_seen OR u.l > i.last_seen)",
 	4,
 	{TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},

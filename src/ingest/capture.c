@@ -2,10 +2,10 @@
  * src/ingest/capture.c
  *		Rows of application tables as messages: the trigger of cdp.attach().
  *
- * The trigger runs in the application's statement, with the application's
- * rights; reading the changed rows needs none, and the messages then go the
- * way of every message.  The application's transaction decides: what it rolls
- * back never was.
+ * The trigger runs in the application's statement.  It reads the changed rows
+ * with the rights of the table's owner (see Become), and the messages then go
+ * the way of every message.  The application's transaction decides: what it
+ * rolls back never was.
  *
  * Unless the attachment is strict, a mapping that fails must not break the
  * application's write.  The work is done in a subtransaction; when it raises,

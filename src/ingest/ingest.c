@@ -55,7 +55,8 @@ static CdpPlan seen_plan = {
 
 static CdpPlan conflict_plan = {
 	"SELECT u.i FROM unnest($2, $3) WITH ORDINALITY u (key, content, i) "
-	"JOIN cdp_data.message_seen m ON m.source = $1 AND m.key = u.key AND m.content <> u.content",
+	"JOIN cdp_data.message_seen m ON m.source = $1 AND m.key = ANY (ARRAY[u.key]) "
+	"AND m.content <> u.content",
 	3,
 	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID},
 	NULL};

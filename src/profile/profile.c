@@ -68,14 +68,14 @@ static CdpPlan count_plan = {
 	"  first_seen = CASE WHEN u.events > 0 THEN LEAST(s.first_seen, u.f) ELSE s.first_seen END, "
 	"  last_seen = CASE WHEN u.events > 0 THEN GREATEST(s.last_seen, u.l) ELSE s.last_seen END "
 	"FROM unnest($1, $2, $3, $4) u (profile_id, events, f, l) "
-	"WHERE s.profile_id = u.profile_id",
+	"WHERE s.profile_id = ANY (ARRAY[u.profile_id])",
 	4,
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 static CdpPlan join_plan = {
 	"WITH gone AS (DELETE FROM cdp_data.profile_state s USING unnest($1, $2) u (winner, loser) "
-	"  WHERE s.profile_id = u.loser "
+	"  WHERE s.profile_id = ANY (ARRAY[u.loser]) "
 	"  RETURNING u.winner, s.events, s.first_seen, s.last_seen, s.segments), "
 	"total AS (SELECT g.winner, sum(g.events)::bigint AS events, min(g.first_seen) AS f, "
 	"  max(g.last_seen) AS l FROM gone g GROUP BY g.winner) "
@@ -171,7 +171,7 @@ prepare_dynamic(void)
 						   "p.profile_id");
 	appendStringInfoString(&write,
 						   " FROM unnest($1, $2, $3, $4) u (profile_id, traits, meta, d) "
-						   "WHERE p.profile_id = u.profile_id");
+						   "WHERE p.profile_id = ANY (ARRAY[u.profile_id])");
 	MemoryContextSwitchTo(old);
 
 	dynamic.read.sql = read.data;

@@ -53,7 +53,7 @@ typedef struct Flip
 
 static CdpPlan mirror_plan = {
 	"UPDATE cdp_data.profile_state s SET segments = u.segments::int[], rev = s.rev + 1 "
-	"FROM unnest($1, $2) u (profile_id, segments) WHERE s.profile_id = u.profile_id",
+	"FROM unnest($1, $2) u (profile_id, segments) WHERE s.profile_id = ANY (ARRAY[u.profile_id])",
 	2,
 	{INT8ARRAYOID, TEXTARRAYOID},
 	NULL};
@@ -69,7 +69,7 @@ static CdpPlan enter_plan = {
 
 static CdpPlan leave_plan = {
 	"DELETE FROM cdp_data.segment_member m USING unnest($1, $2) u (segment_id, ord) "
-	"WHERE m.segment_id = u.segment_id AND m.ord = u.ord",
+	"WHERE m.segment_id = ANY (ARRAY[u.segment_id]) AND m.ord = ANY (ARRAY[u.ord])",
 	2,
 	{INT4ARRAYOID, INT4ARRAYOID},
 	NULL};
@@ -79,8 +79,8 @@ static CdpPlan inherit_plan = {
 	"INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
 	"SELECT o.segment_id, s.ord, s.profile_id, min(o.since) FROM unnest($1, $2) u (winner, "
 	"loser) "
-	"JOIN cdp_data.profile_state s ON s.profile_id = u.winner "
-	"JOIN cdp_data.segment_member o ON o.profile_id = u.loser "
+	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner]) "
+	"JOIN cdp_data.segment_member o ON o.profile_id = ANY (ARRAY[u.loser]) "
 	"GROUP BY o.segment_id, s.ord, s.profile_id "
 	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)",
 	2,

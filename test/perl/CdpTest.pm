@@ -19,7 +19,8 @@ sub new_cluster
 	my ($name, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(allows_streaming => $params{streaming} ? 1 : 0);
+	# UTF-8, whatever the caller's locale is
+	$node->init(allows_streaming => $params{streaming} ? 1 : 0, extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
 	$node->append_conf('postgresql.conf', "timezone = 'UTC'\nautovacuum = off\n" . ($params{conf} // ''));
 	$node->start;
 	install_cdp($node, 'postgres');
@@ -39,6 +40,8 @@ sub install_cdp
 {
 	my ($node, $database) = @_;
 
+	# The superuser is named like who runs the tests; they count on one named postgres.
+	$node->safe_psql($database, q{DO $$ BEGIN IF to_regrole('postgres') IS NULL THEN CREATE ROLE postgres SUPERUSER; END IF; END $$});
 	$node->safe_psql($database, "CREATE EXTENSION cdp; SELECT count(*) FROM cdp.init();\n" . truth_sql());
 }
 
