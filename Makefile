@@ -86,7 +86,8 @@ ISOLATION = \
 	define_segment \
 	partition_race \
 	consent_merge \
-	snapshot_consent
+	snapshot_consent \
+	config_during_merge
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))
