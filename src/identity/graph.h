@@ -14,6 +14,9 @@
  *		1. new identifiers, by (namespace, key)
  *		2. profiles, by id
  *
+ * (before these, of a whole batch: the table of states, the list of
+ * partitions, message ids; after these: refusals; see ingest/ingest.c)
+ *
  * Then it looks again whether every node still belongs to a locked profile.
  * If not, the round is rolled back (a subtransaction, so that no higher lock
  * is held) and starts over.
