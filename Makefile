@@ -20,12 +20,16 @@ OBJS = \
 	src/core/time.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
+	src/core/linkage.o \
 	src/identity/identifier.o \
 	src/identity/identity_set.o \
 	src/identity/identity_set_op.o \
 	src/identity/identity_set_gin.o \
 	src/identity/identity_set_agg.o \
+	src/identity/rules.o \
+	src/identity/component.o \
 	src/identity/graph.o \
+	src/identity/graph_write.o \
 	src/identity/who.o \
 	src/segment/predicate.o \
 	src/segment/segment.o \
@@ -33,6 +37,7 @@ OBJS = \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/profile.o \
+	src/profile/rebuild.o \
 	src/profile/resolve.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
@@ -45,6 +50,7 @@ OBJS = \
 	src/ingest/message.o \
 	src/ingest/partition.o \
 	src/ingest/refusal.o \
+	src/ingest/unmerge.o \
 	src/init.o
 
 # The install script is these fragments, joined in this order.
@@ -57,6 +63,7 @@ INSTALL_SQL = \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/50_ingest.sql \
+	sql/install/51_unmerge.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 

@@ -5,13 +5,14 @@
 SELECT profile_id FROM cdp_data.profile p FULL JOIN cdp_data.profile_state s USING (profile_id)
 WHERE p.ord IS DISTINCT FROM s.ord;
 SELECT node_id FROM cdp_data.node n LEFT JOIN cdp_data.profile p USING (profile_id) WHERE p.profile_id IS NULL;
-SELECT node_id FROM cdp_data.identifier i FULL JOIN cdp_data.node n USING (node_id)
+SELECT node_id FROM (SELECT node_id, namespace FROM cdp_data.identifier
+	UNION ALL SELECT node_id, namespace FROM cdp_data.identifier_retired) i FULL JOIN cdp_data.node n USING (node_id)
 WHERE i.namespace IS NULL OR n.profile_id IS NULL;
 
 -- 2
 SELECT e.a, e.b FROM cdp_data.identity_edge e
 JOIN cdp_data.node a ON a.node_id = e.a JOIN cdp_data.node b ON b.node_id = e.b
-WHERE a.profile_id <> b.profile_id;
+WHERE e.refused IS NULL AND a.profile_id <> b.profile_id;
 
 -- 3
 SELECT m.old_id FROM cdp_data.profile_merged m

@@ -10,6 +10,8 @@ SET TimeZone = 'UTC';
 SET DateStyle = 'ISO, YMD';
 CREATE EXTENSION cdp;
 SELECT count(*) > 0 AS init FROM cdp.init();
+-- people of any number of identifiers; rules are the matter of sql/rules.sql
+SELECT cdp.define_namespace('*', max_per_profile => 0), cdp.define_namespace('user_id', max_per_profile => 0);
 SET cdp.clock = '2026-06-01 12:00:00+00';
 
 -- what a payload becomes, message by message, with the reason of a refusal

@@ -12,6 +12,8 @@ CREATE DATABASE regress_laws TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C';
 SET client_min_messages = warning;
 CREATE EXTENSION cdp;
 SELECT count(*) > 0 AS initialised FROM cdp.init();
+-- people of any number of identifiers; rules are the matter of sql/rules.sql
+SELECT cdp.define_namespace('*', max_per_profile => 0), cdp.define_namespace('user_id', max_per_profile => 0);
 SET timezone = 'UTC';
 SET datestyle = 'ISO, YMD';
 SET extra_float_digits = 1;
@@ -243,7 +245,8 @@ CREATE FUNCTION law.reset() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	TRUNCATE cdp_data.identifier, cdp_data.node, cdp_data.identity_edge, cdp_data.identity_merge, cdp_data.profile_merged,
 		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.rejected,
-		cdp_data.segment_member, cdp_data.segment_error, cdp_data.outbox,
+		cdp_data.segment_member, cdp_data.segment_before, cdp_data.segment_error,
+		cdp_data.node_history, cdp_data.identifier_retired, cdp_data.identity_separation, cdp_data.separation_node, cdp_data.outbox,
 		cdp_data.consent_log, cdp_data.consent_current, cdp_data.consent_ord, cdp_data.consent_node RESTART IDENTITY;
 	ALTER SEQUENCE cdp_data.node_id_seq RESTART;
 	ALTER SEQUENCE cdp_data.profile_id_seq RESTART;
@@ -408,7 +411,7 @@ BEGIN
 		UNION ALL SELECT 'consent current', format('%s:%s %s %s %s %s', namespace, value, purpose, state, at, valid_until) FROM cdp.consents
 		UNION ALL SELECT 'consent log', format('%s:%s %s %s %s %s %s', namespace, value, purpose, state, at, valid_until, message_id) FROM cdp.consent_log
 		UNION ALL SELECT 'edge', format('%s %s %s %s', least(a.ident COLLATE "C", b.ident), greatest(a.ident COLLATE "C", b.ident), e.ts, e.message_id)
-			FROM cdp_data.identity_edge e LEFT JOIN ident a ON a.node_id = e.a LEFT JOIN ident b ON b.node_id = e.b
+			FROM (SELECT DISTINCT ON (a, b) * FROM cdp_data.identity_edge ORDER BY a, b, ts, message_key) e LEFT JOIN ident a ON a.node_id = e.a LEFT JOIN ident b ON b.node_id = e.b
 		UNION ALL SELECT 'event', format('%s %s %s %s %s %s %s %s', e.message_id, e.ts, e.type, e.name, e.properties, e.traits, i.ident, p.name)
 			FROM cdp.events e LEFT JOIN ident i USING (node_id) LEFT JOIN person p USING (profile_id)
 		UNION ALL SELECT 'rejected', format('%s %s', message_id, reason) FROM cdp.rejected WHERE reason <> 'conflicting_duplicate'

@@ -12,6 +12,8 @@ SET client_encoding = 'UTF8';
 CREATE EXTENSION cdp;
 SELECT cdp.define_segment('early', 'true');
 SELECT count(*) > 0 AS initialised FROM cdp.init();
+-- people of any number of identifiers; rules are the matter of sql/rules.sql
+SELECT cdp.define_namespace('*', max_per_profile => 0), cdp.define_namespace('user_id', max_per_profile => 0);
 SELECT count(cdp.define_trait(name, type)) FROM (VALUES ('email', 'text'), ('country', 'text'), ('age', 'int'), ('points', 'bigint'),
 	('score', 'float8'), ('vip', 'bool'), ('born', 'date'), ('joined', 'timestamptz'), ('card', 'uuid'), ('First Name', 'text')) t (name, type);
 

@@ -586,3 +586,27 @@ cdp_require_init(PG_FUNCTION_ARGS)
 	(void) fcinfo;
 	PG_RETURN_VOID();
 }
+
+/* A list of strings as the text of a text[]. */
+char *
+cdp_text_list(List *strings)
+{
+	StringInfoData text;
+	ListCell *lc;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	foreach(lc, strings)
+	{
+		appendStringInfoString(&text, text.len > 1 ? ",\"" : "\"");
+		for (const char *c = lfirst(lc); *c; c++)
+		{
+			if (*c == '"' || *c == '\\')
+				appendStringInfoChar(&text, '\\');
+			appendStringInfoChar(&text, *c);
+		}
+		appendStringInfoChar(&text, '"');
+	}
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}

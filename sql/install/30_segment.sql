@@ -28,6 +28,15 @@ BEGIN
 		PRIMARY KEY (segment_id, ord)
 	);
 	CREATE INDEX segment_member_profile ON cdp_data.segment_member (profile_id);
+
+	-- What two people were in when they were merged; kept until they part.
+	CREATE TABLE cdp_data.segment_before (
+		loser		bigint NOT NULL,
+		profile_id	bigint NOT NULL,
+		segment_id	int NOT NULL,
+		since		timestamptz NOT NULL,
+		PRIMARY KEY (loser, profile_id, segment_id)
+	);
 END $$;
 COMMENT ON FUNCTION cdp.install_segment() IS 'Step of cdp.init(): tables of segments and their members.';
 

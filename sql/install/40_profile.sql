@@ -32,7 +32,13 @@ BEGIN
 		events		bigint NOT NULL DEFAULT 0,
 		first_seen	timestamptz,
 		last_seen	timestamptz,
-		segments	int[] NOT NULL DEFAULT '{}'
+		segments	int[] NOT NULL DEFAULT '{}',
+		-- Of identity: place of the newest link that made her, whether a link of
+		-- hers was refused, whether she was separated from somebody.
+		linked_ts	timestamptz,
+		linked_key	uuid,
+		contested	boolean NOT NULL DEFAULT false,
+		separated	boolean NOT NULL DEFAULT false
 	) WITH (fillfactor = 70);
 END $$;
 COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';
@@ -60,7 +66,7 @@ BEGIN
 		(SELECT jsonb_object_agg(x.namespace, x.found) FROM (
 			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
 			FROM cdp_data.node n JOIN cdp_data.identifier i ON i.node_id = n.node_id
-			WHERE n.profile_id = p.profile_id GROUP BY i.namespace) x) AS identifiers,
+			WHERE n.profile_id = p.profile_id AND i.ended IS NULL GROUP BY i.namespace) x) AS identifiers,
 		p.traits' || cdp.profile_columns() || '
 	FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
@@ -268,3 +274,17 @@ COMMENT ON FUNCTION cdp.resolve(cdp.identity_set) IS
 'Profile id of the person with these identifiers; NULL if unknown, not one person, or not visible to the caller.';
 COMMENT ON FUNCTION cdp.resolve(bigint) IS
 'Present profile id of a profile id that may have been merged into another; NULL if unknown, or not visible to the caller.';
+
+CREATE FUNCTION cdp.resolve(identifier cdp.identifier, as_of timestamptz) RETURNS bigint
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_as_of';
+COMMENT ON FUNCTION cdp.resolve(cdp.identifier, timestamptz) IS
+'Profile the identifier belonged to, as it was known at that time; NULL if nobody''s, or nobody''s whom the caller may see.';
+CREATE FUNCTION cdp.resolve(identifier text, as_of timestamptz) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS 'SELECT cdp.resolve(identifier::cdp.identifier, as_of)';
+COMMENT ON FUNCTION cdp.resolve(text, timestamptz) IS
+'Profile the identifier belonged to, as it was known at that time; NULL if nobody''s, or nobody''s whom the caller may see.';
+
+CREATE FUNCTION cdp.canonical(profile_id bigint) RETURNS bigint
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_profile';
+COMMENT ON FUNCTION cdp.canonical(bigint) IS
+'Profile that an id, perhaps one merged away, stands for now; NULL if nobody''s, or nobody''s whom the caller may see.';

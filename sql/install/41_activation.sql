@@ -29,6 +29,8 @@ BEGIN
 		purpose_id	int NOT NULL,
 		profile_id	bigint NOT NULL,
 		ord			int NOT NULL,
+		-- Whose it was when it was queued; profile_id follows merges.
+		first_profile bigint NOT NULL,
 		created_at	timestamptz NOT NULL,
 		state		text COLLATE "C" NOT NULL DEFAULT 'pending'
 			CHECK (state IN ('pending', 'leased', 'delivered', 'suppressed', 'failed', 'merged')),

@@ -18,7 +18,8 @@ BEGIN
 		traits		jsonb,
 		context		jsonb,
 		extra		jsonb,
-		other_nodes	bigint[]
+		other_nodes	bigint[],
+		blocked		text[]
 	) PARTITION BY RANGE (ts);
 	CREATE INDEX event_node_ts ON cdp_data.event (node_id, ts);
 	CREATE INDEX event_received ON cdp_data.event USING brin (received_at);
@@ -71,14 +72,6 @@ BEGIN
 		('context.device.id', 'device_id', NULL),
 		('previousId', 'user_id', '{alias}'), ('previousId', 'anonymous_id', '{alias}'),
 		('previous_id', 'user_id', '{alias}'), ('previous_id', 'anonymous_id', '{alias}');
-
-	-- Which of a message's identifiers its event is filed under: the lowest
-	-- rank.  Namespaces that are not listed have rank 100.
-	CREATE TABLE cdp_data.namespace (
-		name		text COLLATE "C" PRIMARY KEY,
-		rank		int NOT NULL
-	);
-	INSERT INTO cdp_data.namespace VALUES ('user_id', 1), ('email', 2), ('phone', 3), ('device_id', 110), ('anonymous_id', 120);
 
 	CREATE TABLE cdp_data.attachment (
 		attachment_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -43,8 +43,13 @@ BEGIN
 	PERFORM cdp.guard('node', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('identity_edge', 'cdp.allowed_node(a) AND cdp.allowed_node(b)');
 	PERFORM cdp.guard('identity_merge', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('identifier_retired', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('node_history', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('identity_separation', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('separation_node', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('segment_before', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_ord', 'false');
@@ -69,6 +74,7 @@ BEGIN
 	PERFORM cdp.watch('event_partition');
 	PERFORM cdp.watch('identifier_path');
 	PERFORM cdp.watch('namespace');
+	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
@@ -82,7 +88,7 @@ BEGIN
 
 	CREATE VIEW cdp.identifiers WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, i.first_seen, i.last_seen
-	FROM cdp_data.identifier i LEFT JOIN cdp_data.node n ON n.node_id = i.node_id;
+	FROM cdp_data.identifier i LEFT JOIN cdp_data.node n ON n.node_id = i.node_id WHERE i.ended IS NULL;
 	COMMENT ON VIEW cdp.identifiers IS 'What people are known by; cdp.resolve() finds a person by identifier fastest.';
 
 	CREATE VIEW cdp.events WITH (security_invoker = true) AS
@@ -139,6 +145,57 @@ BEGIN
 	CREATE VIEW cdp.merged_profiles WITH (security_invoker = true) AS
 	SELECT m.old_id, m.profile_id FROM cdp_data.profile_merged m;
 	COMMENT ON VIEW cdp.merged_profiles IS 'Profile ids that were merged away, and the person they are now.';
+
+	CREATE VIEW cdp.merges WITH (security_invoker = true) AS
+	SELECT m.merge_id, m.winner, m.loser, m.at, m.kind::text AS kind, m.source, nullif(m.message_id, '') AS message_id, m.reason, m.actor,
+		cardinality(m.moved_nodes) AS identifiers, m.undone_at, m.undone_by
+	FROM cdp_data.identity_merge m;
+	COMMENT ON VIEW cdp.merges IS 'Every merge, with its cause; kind privacy only. cdp.unmerge() takes merge_id.';
+	COMMENT ON COLUMN cdp.merges.kind IS 'message, merge (deliberate), override (against the rules), bulk, or rules (resolved again).';
+	COMMENT ON COLUMN cdp.merges.identifiers IS 'How many identifiers went from the loser to the winner.';
+
+	CREATE VIEW cdp.separations WITH (security_invoker = true) AS
+	SELECT s.separation_id, s.kind::text AS kind, s.merge_id, s.reason, s.at, s.actor, s.revoked_at, s.revoked_by
+	FROM cdp_data.identity_separation s;
+	COMMENT ON VIEW cdp.separations IS 'What was unlinked or unmerged, and by whom; kind privacy only.';
+
+	CREATE VIEW cdp.identity_edges WITH (security_invoker = true) AS
+	SELECT n.profile_id, i.namespace || ':' || i.value AS identifier, o.profile_id AS other_profile_id, j.namespace || ':' || j.value AS other,
+		e.rule::text AS rule, e.ts, coalesce(e.last_ts, e.ts) AS last_ts, e.source, e.message_id, e.refused::text AS refused, e.refused_at
+	FROM cdp_data.identity_edge e
+	LEFT JOIN cdp_data.node n ON n.node_id = e.a LEFT JOIN cdp_data.identifier i ON i.node_id = e.a
+	LEFT JOIN cdp_data.node o ON o.node_id = e.b LEFT JOIN cdp_data.identifier j ON j.node_id = e.b;
+	COMMENT ON VIEW cdp.identity_edges IS 'Evidence that identifiers are one person, kept or refused; cdp.explain_identity() says it in words.';
+	COMMENT ON COLUMN cdp.identity_edges.refused IS 'Why they are not joined by it: limit:<namespace>, too_many_identifiers, separated, newer_link:<namespace>, blocked; null if they are.';
+
+	CREATE VIEW cdp.identity_history WITH (security_invoker = true) AS
+	SELECT h.profile_id, i.namespace || ':' || i.value AS identifier, h.since, h.until, h.until_change AS until_merge_id
+	FROM cdp_data.node_history h LEFT JOIN cdp_data.identifier i ON i.node_id = h.node_id
+	UNION ALL
+	SELECT n.profile_id, i.namespace || ':' || i.value, n.since, NULL, NULL
+	FROM cdp_data.node n LEFT JOIN cdp_data.identifier i ON i.node_id = n.node_id;
+	COMMENT ON VIEW cdp.identity_history IS 'Whom each identifier belonged to, from since until before until.';
+
+	CREATE VIEW cdp.identity_conflicts WITH (security_invoker = true) AS
+	SELECT i.namespace::text AS namespace, i.value::text AS value, n.profile_id, x.refused_links, x.people, x.last_refused_at, x.reasons,
+		CASE WHEN x.people >= 20 THEN 'a value of so many people is hardly anybody''s: block it with cdp.define_namespace()'
+			 WHEN x.people >= 5 THEN 'shared: a household, a kiosk, a mailbox of a company?'
+			 ELSE 'two people, or one with two accounts: see cdp.explain_identity()' END AS suggestion
+	FROM (SELECT r.node_id, count(*) AS refused_links, count(DISTINCT m.profile_id) AS people, max(r.refused_at) AS last_refused_at,
+			array_agg(DISTINCT r.refused::text ORDER BY r.refused::text) AS reasons
+		FROM (SELECT e.a AS node_id, e.b AS other, e.refused, e.refused_at FROM cdp_data.identity_edge e WHERE e.refused IS NOT NULL
+			UNION ALL SELECT e.b, e.a, e.refused, e.refused_at FROM cdp_data.identity_edge e WHERE e.refused IS NOT NULL) r
+		LEFT JOIN cdp_data.node m ON m.node_id = r.other GROUP BY r.node_id) x
+	LEFT JOIN cdp_data.identifier i ON i.node_id = x.node_id LEFT JOIN cdp_data.node n ON n.node_id = x.node_id;
+	COMMENT ON VIEW cdp.identity_conflicts IS 'Identifiers whose links were refused, and how many people are at the other ends: hubs, and candidates for blocking. ORDER BY people DESC.';
+
+	CREATE VIEW cdp.namespaces WITH (security_invoker = true) AS
+	SELECT n.name::text AS name, coalesce(n.rank, d.rank) AS priority, nullif(coalesce(n.max_per_profile, d.max_per_profile), 0) AS max_per_profile,
+		coalesce(n.period, d.period) AS period, coalesce(n.on_conflict, d.on_conflict)::text AS on_conflict,
+		coalesce(n.ttl, d.ttl) AS ttl, coalesce(n.normaliser, d.normaliser)::text AS normaliser,
+		CASE WHEN n.name = '*' THEN n.blocked ELSE d.blocked || n.blocked END AS blocked
+	FROM cdp_data.namespace n LEFT JOIN cdp_data.namespace d ON d.name = '*';
+	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
 	SELECT k.task_id, k.kind::text AS kind, a.tbl::text AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at

@@ -32,10 +32,10 @@ BEGIN
 	END IF;
 	functions := CASE kind
 		WHEN 'ingest' THEN '{ingest,track,identify,set_consent,resolve}'::text[]
-		WHEN 'app' THEN '{ingest,track,identify,set_consent,resolve,claim,ack,members,segment_count,segment_query,require_init}'
-		WHEN 'analyst' THEN '{resolve,members,segment_count,segment_query,require_init}'
-		WHEN 'service' THEN '{resolve,members,segment_count,segment_query,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{resolve,set_consent,members,segment_count,segment_query,require_init}' END;
+		WHEN 'app' THEN '{ingest,track,identify,set_consent,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
+		WHEN 'service' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -54,8 +54,11 @@ BEGIN
 		FOR t IN SELECT * FROM (VALUES
 				('profile', '{profile_id,ord,traits}'::text[]),
 				('profile_state', '{profile_id,ord,events,first_seen,last_seen,segments}'),
-				('node', '{node_id,profile_id}'),
-				('identifier', '{namespace,value,node_id,first_seen,last_seen}'),
+				('node', '{node_id,profile_id,since}'),
+				('node_history', '{node_id,profile_id,since,until,until_change}'),
+				('identity_edge', '{a,b,rule,ts,last_ts,source,message_id,refused,refused_at}'),
+				('namespace', '{name,rank,max_per_profile,period,on_conflict,blocked,ttl,normaliser}'),
+				('identifier', '{namespace,value,node_id,first_seen,last_seen,ended}'),
 				('event', '{ts,node_id,received_at,type,name,source,message_id,properties,traits,context,extra}'),
 				('segment', '{segment_id,name,definition,description,created_at}'),
 				('segment_error', '{segment_id,last_error,at}'),
@@ -73,7 +76,13 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
-					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits TO %I', who);
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, '
+					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces TO %I', who);
+	END IF;
+	IF kind = 'privacy' THEN
+		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
+		EXECUTE format('GRANT SELECT (separation_id, kind, merge_id, reason, at, actor, revoked_at, revoked_by) ON cdp_data.identity_separation TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.merges, cdp.separations TO %I', who);
 	END IF;
 	IF kind IN ('ingest', 'privacy') THEN
 		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);

@@ -34,8 +34,9 @@ PG_FUNCTION_INFO_V1(cdp_ack);
 
 static CdpPlan enqueue_plan = {
 	"WITH put AS (INSERT INTO cdp_data.outbox (activation_id, segment_id, channel, "
-	"purpose_id, profile_id, ord, created_at) "
-	"  SELECT a.activation_id, a.segment_id, a.channel, a.purpose_id, u.profile_id, u.ord, $4 "
+	"purpose_id, profile_id, ord, first_profile, created_at) "
+	"  SELECT a.activation_id, a.segment_id, a.channel, a.purpose_id, u.profile_id, u.ord, "
+	"    u.profile_id, $4 "
 	"  FROM unnest($1, $2, $3) u (segment_id, profile_id, ord) "
 	"  JOIN cdp_data.activation a ON a.segment_id = u.segment_id RETURNING activation_id) "
 	"SELECT DISTINCT a.channel FROM put JOIN cdp_data.activation a ON a.activation_id = "
@@ -53,6 +54,24 @@ static CdpPlan move_plan = {
 	"WHERE o.delivery_id = ANY (ARRAY[t.delivery_id])",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
+
+/* Deliveries go with whom they were queued for, whoever that is now. */
+static CdpPlan part_plan = {
+	"WITH theirs AS (SELECT o.delivery_id, coalesce(m.profile_id, o.first_profile) AS target "
+	"  FROM cdp_data.outbox o LEFT JOIN cdp_data.profile_merged m "
+	"    ON m.old_id = ANY (ARRAY[o.first_profile]) "
+	"  WHERE o.profile_id = ANY ($1) "
+	"    AND (o.state = 'merged' OR coalesce(m.profile_id, o.first_profile) <> o.profile_id) "
+	"  ORDER BY o.delivery_id FOR UPDATE OF o) "
+	"UPDATE cdp_data.outbox o SET profile_id = s.profile_id, ord = s.ord, "
+	"  state = CASE o.state WHEN 'merged' THEN 'pending' ELSE o.state END, "
+	"  settled_at = CASE o.state WHEN 'merged' THEN NULL ELSE o.settled_at END, "
+	"  reason = CASE o.state WHEN 'merged' THEN NULL ELSE o.reason END "
+	"FROM theirs t JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[t.target]) "
+	"WHERE o.delivery_id = ANY (ARRAY[t.delivery_id])",
+	1,
+	{INT8ARRAYOID},
 	NULL};
 
 /* One person, one waiting delivery of an activation: the one handed out, or the earliest. */
@@ -88,7 +107,8 @@ static CdpPlan settle_plan = {
 	"    (SELECT i.value FROM (SELECT n.node_id FROM cdp_data.node n "
 	"        WHERE n.profile_id = o.profile_id OFFSET 0) n "
 	"       CROSS JOIN LATERAL (SELECT i.value, i.namespace, i.last_seen "
-	"        FROM cdp_data.identifier i WHERE i.node_id = n.node_id OFFSET 0) i "
+	"        FROM cdp_data.identifier i WHERE i.node_id = n.node_id AND i.ended IS NULL "
+	"        OFFSET 0) i "
 	"       WHERE i.namespace = "
 	"         (SELECT h.namespace FROM cdp_data.channel h WHERE h.name = o.channel) "
 	"       ORDER BY i.last_seen DESC, n.node_id DESC LIMIT 1) AS address, "
@@ -176,6 +196,27 @@ cdp_activation_join(const CdpGraph *graph)
 	args[0] = cdp_array_int64(winner, n);
 	args[1] = cdp_array_int64(loser, n);
 	if (cdp_store_run(&move_plan, args, NULL, false, -1) > 0)
+	{
+		args[1] = TimestampTzGetDatum(cdp_now());
+		cdp_store_run(&single_plan, args, NULL, false, -1);
+	}
+}
+
+/* After people parted: deliveries go back to whom they were for. */
+void
+cdp_activation_part(const CdpGraph *graph)
+{
+	int n = 0;
+	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	Datum args[2];
+
+	for (int i = 0; i < graph->nlocked; i++)
+		if (graph->locked[i].rebuild)
+			ids[n++] = graph->locked[i].profile_id;
+	if (n == 0)
+		return;
+	args[0] = cdp_array_int64(ids, n);
+	if (cdp_store_run(&part_plan, args, NULL, false, -1) > 0)
 	{
 		args[1] = TimestampTzGetDatum(cdp_now());
 		cdp_store_run(&single_plan, args, NULL, false, -1);

@@ -9,5 +9,6 @@
 
 extern void cdp_activation_enqueue(const CdpEntry *entries, int n);
 extern void cdp_activation_join(const CdpGraph *graph);
+extern void cdp_activation_part(const CdpGraph *graph);
 
 #endif /* CDP_ACTIVATION_ACTIVATION_H */

@@ -21,7 +21,9 @@
 
 #include "compat.h"
 #include "core/unionfind.h"
+#include "identity/component.h"
 #include "identity/graph.h"
+#include "identity/rules.h"
 #include "store.h"
 
 /* Version of the key's recipe, part of what is hashed. */
@@ -54,7 +56,7 @@ cdp_graph_key(uint64 seed, const char *ns, const char *value, uint8 *key)
 }
 
 static CdpPlan find_plan = {
-	"SELECT u.i, i.value, i.node_id, n.profile_id "
+	"SELECT u.i, i.value, i.node_id, n.profile_id, i.born, i.ended "
 	"FROM unnest($1, $2) WITH ORDINALITY u (ns, key, i) "
 	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
 	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[i.node_id])",
@@ -74,15 +76,22 @@ static CdpPlan insert_plan = {
 	 TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
-static CdpPlan node_plan = {
-	"INSERT INTO cdp_data.node (node_id, profile_id) SELECT * FROM unnest($1, $2)",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID},
+static CdpPlan lock_plan = {
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"FROM cdp_data.profile_state s "
+	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
+	1,
+	{INT8ARRAYOID},
 	NULL};
 
-static CdpPlan lock_plan = {
-	"SELECT s.profile_id, s.ord FROM cdp_data.profile_state s "
-	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
+/* Identifiers of people by namespace; those that are no more without one. */
+static CdpPlan counts_plan = {
+	"SELECT p.profile_id, i.namespace, count(*) FROM unnest($1) p (profile_id) "
+	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
+	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
+	"LEFT JOIN LATERAL (SELECT i.namespace FROM cdp_data.identifier i "
+	"  WHERE i.node_id = n.node_id AND i.ended IS NULL OFFSET 0) i ON true "
+	"GROUP BY p.profile_id, i.namespace",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -92,72 +101,6 @@ static CdpPlan recheck_plan = {
 	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
-	NULL};
-
-static CdpPlan merge_plan = {
-	"INSERT INTO cdp_data.identity_merge (merge_id, winner, loser, loser_ord, moved_nodes, "
-	"at, source, message_id) "
-	"SELECT nextval('cdp_data.merge_id_seq'), u.winner, u.loser, u.ord, "
-	"  ARRAY(SELECT n.node_id FROM cdp_data.node n WHERE n.profile_id = u.loser ORDER BY 1), "
-	"  $6, u.source, u.message_id "
-	"FROM unnest($1, $2, $3, $4, $5) u (winner, loser, ord, source, message_id) "
-	"RETURNING loser, merge_id",
-	6,
-	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	 TIMESTAMPTZOID},
-	NULL};
-
-static CdpPlan relabel_plan = {
-	"UPDATE cdp_data.node n SET profile_id = u.winner "
-	"FROM unnest($1, $2) u (winner, loser) WHERE n.profile_id = ANY (ARRAY[u.loser])",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID},
-	NULL};
-
-static CdpPlan flatten_plan = {
-	"UPDATE cdp_data.profile_merged m SET profile_id = u.winner, ord = s.ord "
-	"FROM unnest($1, $2) u (winner, loser) "
-	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner]) "
-	"WHERE m.profile_id = ANY (ARRAY[u.loser])",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID},
-	NULL};
-
-static CdpPlan merged_plan = {
-	"INSERT INTO cdp_data.profile_merged (old_id, old_ord, profile_id, ord, merge_id) "
-	"SELECT u.loser, u.loser_ord, u.winner, s.ord, u.merge_id "
-	"FROM unnest($1, $2, $3, $4) u (winner, loser, loser_ord, merge_id) "
-	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner])",
-	4,
-	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
-	NULL};
-
-static CdpPlan seen_plan = {
-	"UPDATE cdp_data.identifier i SET first_seen = LEAST(i.first_seen, u.f), "
-	"  last_seen = GREATEST(i.last_seen, u.l) "
-	"FROM unnest($1, $2, $3, $4) u (ns, key, f, l) "
-	"WHERE i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
-	"  AND (u.f < i.first_seen OR u.l > i.last_seen)",
-	4,
-	{TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
-	NULL};
-
-/*
- * The earliest message is the evidence, whatever arrives first.  The test
- * before the insert spares the row lock that ON CONFLICT takes even when it
- * changes nothing; it is safe under the lock of the profile.
- */
-static CdpPlan edge_plan = {
-	"INSERT INTO cdp_data.identity_edge AS e (a, b, ts, message_key, source, message_id) "
-	"SELECT u.a, u.b, u.ts, u.key, u.source, u.message_id "
-	"FROM unnest($1, $2, $3, $4, $5, $6) u (a, b, ts, key, source, message_id) "
-	"WHERE NOT EXISTS (SELECT FROM cdp_data.identity_edge o WHERE o.a = u.a AND o.b = u.b "
-	"  AND (o.ts < u.ts OR (o.ts = u.ts AND o.message_key <= u.key))) "
-	"ON CONFLICT (a, b) DO UPDATE SET ts = excluded.ts, message_key = excluded.message_key, "
-	"  source = excluded.source, message_id = excluded.message_id",
-	6,
-	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
-	 TEXTARRAYOID, TEXTARRAYOID},
 	NULL};
 
 static CdpPlan canonical_plan = {
@@ -189,6 +132,8 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		memcpy(key[i], ident->key, 16);
 		ident->node_id = ident->profile_id = 0;
 		ident->fresh = false;
+		ident->born = DT_NOBEGIN;
+		ident->ended = DT_NOEND;
 	}
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
@@ -196,6 +141,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 	for (int r = 0; r < found; r++)
 	{
 		CdpIdent *ident = &graph->idents[cdp_store_int64(r, 1) - 1];
+		bool isnull;
 
 		if (strcmp(cdp_store_text(r, 2), ident->value) != 0)
 		{
@@ -204,6 +150,12 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		}
 		ident->node_id = cdp_store_int64(r, 3);
 		ident->profile_id = cdp_store_int64(r, 4);
+		(void) cdp_store_value(r, 5, &isnull);
+		if (!isnull)
+			ident->born = cdp_store_int64(r, 5);
+		(void) cdp_store_value(r, 6, &isnull);
+		if (!isnull)
+			ident->ended = cdp_store_int64(r, 6);
 	}
 }
 
@@ -247,7 +199,8 @@ typedef struct Round
 	int32 *parent; /* union-find: idents, then profiles */
 	int *cause; /* per profile: link that made it lose, or -1 */
 	int *best; /* per root: index of its oldest profile, or -1 */
-	int ngroups_created;
+	bool *settled; /* per ident: its component was resolved again */
+	bool *again; /* per raw group: the same; or NULL */
 	bool simple; /* nothing to create or merge */
 } Round;
 
@@ -275,6 +228,42 @@ join(Round *round, int a, int b, int link)
 		round->best[root] = Max(pa, pb);
 }
 
+static bool
+is_joined(const CdpLink *link, int i)
+{
+	return link->verdict == NULL || link->verdict[i] == CDP_JOINED;
+}
+
+/* Joins what the links' verdicts say, from the beginning. */
+static void
+unite(CdpGraph *graph, Round *round)
+{
+	int n = graph->nidents;
+	int total = n + round->nprofiles;
+
+	cdp_core_uf_init(round->parent, total);
+	for (int i = 0; i < total; i++)
+		round->best[i] = i < n ? -1 : i - n;
+	for (int i = 0; i < round->nprofiles; i++)
+		round->cause[i] = -1;
+	for (int i = 0; i < n; i++)
+		if (graph->idents[i].used && !round->settled[i] && !graph->idents[i].fresh &&
+			graph->idents[i].node_id != 0)
+			join(round, i,
+				 n + position_of(round->profiles, round->nprofiles, graph->idents[i].profile_id),
+				 -1);
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		CdpLink *link = &graph->links[l];
+
+		if (link->dead || link->replayed)
+			continue;
+		for (int i = 1; i < link->n; i++)
+			if (is_joined(link, i))
+				join(round, link->idents[0], link->idents[i], l);
+	}
+}
+
 static void
 plan_round(CdpGraph *graph, Round *round)
 {
@@ -286,10 +275,14 @@ plan_round(CdpGraph *graph, Round *round)
 	for (int i = 0; i < n; i++)
 		graph->idents[i].used = false;
 	round->fresh = palloc(sizeof(int) * Max(n, 1));
+	round->settled = palloc0(sizeof(bool) * Max(n, 1));
 	for (int l = 0; l < graph->nlinks; l++)
 	{
 		CdpLink *link = &graph->links[l];
 
+		link->verdict = NULL;
+		link->refusal = NULL;
+		link->decided = link->replayed = false;
 		for (int i = 0; !link->dead && i < link->n; i++)
 			graph->idents[link->idents[i]].used = true;
 	}
@@ -309,58 +302,89 @@ plan_round(CdpGraph *graph, Round *round)
 			ids[total++] = ids[i];
 	round->profiles = ids;
 	round->nprofiles = total;
-	round->simple = round->nfresh == 0;
+	round->simple = round->nfresh == 0 && graph->nextra == 0;
 
 	total = n + round->nprofiles;
 	round->parent = palloc(sizeof(int32) * Max(total, 1));
 	round->best = palloc(sizeof(int) * Max(total, 1));
 	round->cause = palloc(sizeof(int) * Max(round->nprofiles, 1));
-	cdp_core_uf_init(round->parent, total);
-	for (int i = 0; i < total; i++)
-		round->best[i] = i < n ? -1 : i - n;
-	for (int i = 0; i < round->nprofiles; i++)
-		round->cause[i] = -1;
-	for (int i = 0; i < n; i++)
-		if (graph->idents[i].used && graph->idents[i].node_id != 0)
-			join(round, i, n + position_of(ids, round->nprofiles, graph->idents[i].profile_id), -1);
-	for (int l = 0; l < graph->nlinks; l++)
-	{
-		CdpLink *link = &graph->links[l];
+	unite(graph, round);
+}
 
-		for (int i = 1; !link->dead && i < link->n; i++)
-			join(round, link->idents[0], link->idents[i], l);
+/* People to lock: the round's and the extra ones, ascending. */
+static int64 *
+wanted_profiles(const CdpGraph *graph, const Round *round, int *n)
+{
+	int64 *all = palloc(sizeof(int64) * Max(round->nprofiles + graph->nextra, 1));
+	int m = 0;
+
+	for (int i = 0, k = 0; i < round->nprofiles || k < graph->nextra;)
+	{
+		if (k == graph->nextra ||
+			(i < round->nprofiles && round->profiles[i] <= graph->extra[k]))
+		{
+			if (k < graph->nextra && round->profiles[i] == graph->extra[k])
+				k++;
+			all[m++] = round->profiles[i++];
+		}
+		else
+			all[m++] = graph->extra[k++];
 	}
+	*n = m;
+	return all;
+}
+
+static void
+read_locked(CdpLocked *locked, uint64 row)
+{
+	bool isnull;
+
+	memset(locked, 0, sizeof(*locked));
+	locked->profile_id = cdp_store_int64(row, 1);
+	locked->ord = (int32) cdp_store_int64(row, 2);
+	locked->newest.ts = DT_NOBEGIN;
+	(void) cdp_store_value(row, 3, &isnull);
+	if (!isnull)
+	{
+		locked->newest.ts = cdp_store_int64(row, 3);
+		memcpy(locked->newest.key, DatumGetUUIDP(cdp_store_value(row, 4, &isnull)), UUID_LEN);
+	}
+	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
+	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
 }
 
 /*
  * Locks the round's profiles in ascending order and looks whether its nodes
- * still belong to them.  False: somebody merged in between.
+ * still belong to them.  False: somebody merged or parted in between.
  */
 static bool
 lock_round(CdpGraph *graph, Round *round)
 {
 	int n = 0;
+	int nwanted;
+	int64 *wanted = wanted_profiles(graph, round, &nwanted);
 	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
 	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
 	Datum args[2];
 
-	if (round->nprofiles == 0)
-	{
-		graph->nlocked = 0;
+	graph->nlocked = 0;
+	if (nwanted == 0)
 		return true;
-	}
-	args[0] = cdp_array_int64(round->profiles, round->nprofiles);
-	if (cdp_store_run(&lock_plan, args, NULL, false, -1) != round->nprofiles)
-		return false;
-	graph->nlocked = round->nprofiles;
-	for (int i = 0; i < round->nprofiles; i++)
+	while (graph->room < nwanted)
 	{
-		CdpLocked *locked = &graph->locked[i];
-
-		memset(locked, 0, sizeof(*locked));
-		locked->profile_id = cdp_store_int64(i, 1);
-		locked->ord = (int32) cdp_store_int64(i, 2);
+		graph->room *= 2;
+		graph->locked = repalloc_huge(graph->locked, sizeof(CdpLocked) * graph->room);
 	}
+	args[0] = cdp_array_int64(wanted, nwanted);
+	if (cdp_store_run(&lock_plan, args, NULL, false, -1) != nwanted)
+	{
+		/* some are nobody any more: look again who is concerned */
+		graph->nextra = 0;
+		return false;
+	}
+	graph->nlocked = nwanted;
+	for (int i = 0; i < nwanted; i++)
+		read_locked(&graph->locked[i], i);
 	for (int i = 0; i < graph->nidents; i++)
 	{
 		if (!graph->idents[i].used || graph->idents[i].fresh ||
@@ -369,6 +393,8 @@ lock_round(CdpGraph *graph, Round *round)
 		nodes[n] = graph->idents[i].node_id;
 		owners[n++] = graph->idents[i].profile_id;
 	}
+	if (n == 0)
+		return true;
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_int64(owners, n);
 	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
@@ -410,126 +436,446 @@ insert_identifiers(CdpGraph *graph, Round *round)
 	return cdp_store_run(&insert_plan, args, NULL, false, -1) == n;
 }
 
+/* Rules of the namespaces that a decision is about. */
+typedef struct RuleList
+{
+	CdpCoreRule *rules;
+	const char **names;
+	int n;
+	int room;
+} RuleList;
+
+static int
+rule_of(RuleList *list, const char *ns)
+{
+	for (int i = 0; i < list->n; i++)
+		if (strcmp(list->names[i], ns) == 0)
+			return i;
+	if (list->n == list->room)
+	{
+		list->room = Max(8, list->room * 2);
+		list->rules = list->rules ?
+						  repalloc(list->rules, sizeof(CdpCoreRule) * list->room) :
+						  palloc(sizeof(CdpCoreRule) * list->room);
+		list->names = list->names ? repalloc(list->names, sizeof(char *) * list->room) :
+									palloc(sizeof(char *) * list->room);
+	}
+	list->rules[list->n] = cdp_rules_namespace(ns)->rule;
+	list->names[list->n] = ns;
+	return list->n++;
+}
+
+/* Which of the round's raw groups bring several together. */
+static bool *
+growing_groups(CdpGraph *graph, Round *round)
+{
+	int n = graph->nidents;
+	int *parts = palloc0(sizeof(int) * Max(n + round->nprofiles, 1));
+	bool *grows = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
+
+	for (int i = 0; i < round->nfresh; i++)
+		parts[cdp_core_uf_find(round->parent, round->fresh[i])]++;
+	for (int p = 0; p < round->nprofiles; p++)
+		parts[cdp_core_uf_find(round->parent, n + p)]++;
+	for (int i = 0; i < n + round->nprofiles; i++)
+		grows[i] = parts[i] > 1;
+	return grows;
+}
+
+/* Makes seeds of the profiles that may grow, with their counts. */
+static void
+make_seeds(CdpGraph *graph, Round *round, const bool *grows, CdpCoreNode *nodes, RuleList *list)
+{
+	int n = 0;
+	int rows;
+	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
+	int32 *which;
+	int32 *rule;
+	int32 *count;
+	Datum args[1];
+
+	for (int p = 0; p < round->nprofiles; p++)
+	{
+		CdpLocked *locked = cdp_graph_locked(graph, round->profiles[p]);
+
+		nodes[p].seed = true;
+		nodes[p].size = 1;
+		nodes[p].newest = locked->newest;
+		nodes[p].contested = locked->contested;
+		nodes[p].separated = locked->separated;
+		if (grows[cdp_core_uf_find(round->parent, graph->nidents + p)])
+			ids[n++] = round->profiles[p];
+	}
+	if (n > 0)
+	{
+		args[0] = cdp_array_int64(ids, n);
+		rows = cdp_store_run(&counts_plan, args, NULL, false, -1);
+	}
+	else
+		rows = 0;
+	which = palloc(sizeof(int32) * Max(rows, 1));
+	rule = palloc(sizeof(int32) * Max(rows, 1));
+	count = palloc(sizeof(int32) * Max(rows, 1));
+	for (int p = 0; p < round->nprofiles; p++)
+		nodes[p].size = 0;
+	for (int r = 0; r < rows; r++)
+	{
+		char *ns = cdp_store_text(r, 2);
+
+		which[r] = position_of(round->profiles, round->nprofiles, cdp_store_int64(r, 1));
+		count[r] = (int32) cdp_store_int64(r, 3);
+		nodes[which[r]].size += count[r];
+		rule[r] = ns ? rule_of(list, ns) : -1;
+	}
+	/* the list is complete only now */
+	for (int p = 0; p < round->nprofiles; p++)
+	{
+		nodes[p].size = Max(nodes[p].size, 1);
+		nodes[p].counts = palloc0(sizeof(int32) * Max(list->n, 1));
+	}
+	for (int r = 0; r < rows; r++)
+		if (rule[r] >= 0)
+			((int32 *) nodes[which[r]].counts)[rule[r]] += count[r];
+}
+
+static void *
+alloc_huge(size_t size)
+{
+	return MemoryContextAllocHuge(CurrentMemoryContext, size);
+}
+
+static bool
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	return false;
+}
+
+/* The batch as seeds, fresh identifiers and links. */
+typedef struct Question
+{
+	CdpLinkage linkage;
+	RuleList list;
+	CdpCoreNode *nodes;
+	CdpCoreLink *links;
+	int *origin; /* per core link: index of the batch's */
+	int32 *node_of; /* per ident */
+} Question;
+
+static void
+pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
+{
+	int n = 0;
+	CdpLinkage *l = &q->linkage;
+
+	memset(q, 0, sizeof(*q));
+	q->nodes = palloc0(sizeof(CdpCoreNode) * Max(round->nprofiles + round->nfresh, 1));
+	q->node_of = palloc(sizeof(int32) * Max(graph->nidents, 1));
+	for (int i = 0; i < graph->nidents; i++)
+		q->node_of[i] = -1;
+	for (int i = 0; i < round->nfresh; i++)
+	{
+		CdpIdent *ident = &graph->idents[round->fresh[i]];
+
+		q->node_of[round->fresh[i]] = round->nprofiles + i;
+		q->nodes[round->nprofiles + i].rule = rule_of(&q->list, ident->ns);
+		q->nodes[round->nprofiles + i].last_seen = ident->last_seen;
+	}
+	make_seeds(graph, round, grows, q->nodes, &q->list);
+	q->links = palloc0(sizeof(CdpCoreLink) * Max(graph->nlinks, 1));
+	q->origin = palloc(sizeof(int) * Max(graph->nlinks, 1));
+	for (int k = 0; k < graph->nlinks; k++)
+	{
+		CdpLink *link = &graph->links[k];
+		CdpCoreLink *core = &q->links[n];
+		int32 *nodes;
+
+		if (link->dead || link->n < 2)
+			continue;
+		nodes = palloc(sizeof(int32) * link->n);
+		for (int i = 0; i < link->n; i++)
+		{
+			CdpIdent *ident = &graph->idents[link->idents[i]];
+			bool known = false;
+
+			if (q->node_of[link->idents[i]] < 0)
+				q->node_of[link->idents[i]] =
+					position_of(round->profiles, round->nprofiles, ident->profile_id);
+			for (int j = 0; j < core->n && !known; j++)
+				known = nodes[j] == q->node_of[link->idents[i]];
+			if (!known)
+				nodes[core->n++] = q->node_of[link->idents[i]];
+		}
+		core->nodes = nodes;
+		core->first.ts = link->ts;
+		memcpy(core->first.key, link->message_key, 16);
+		core->last = core->first;
+		core->override = strcmp(link->rule, "override") == 0;
+		q->origin[n++] = k;
+	}
+	l->nrules = q->list.n;
+	l->rules = q->list.rules;
+	l->nnodes = round->nprofiles + round->nfresh;
+	l->nodes = q->nodes;
+	l->nlinks = n;
+	l->links = q->links;
+	l->max_nodes = cdp_rules()->max_nodes;
+	l->seeded = true;
+	l->alloc = alloc_huge;
+	l->interrupted = check_interrupts;
+}
+
+/* Takes the answer for the links that were not resolved with their components. */
+static void
+take_answer(CdpGraph *graph, Round *round, Question *q)
+{
+	CdpLinkage *l = &q->linkage;
+
+	for (int k = 0; k < l->nlinks; k++)
+	{
+		CdpLink *link = &graph->links[q->origin[k]];
+		CdpCoreLink *core = &q->links[k];
+
+		if (link->replayed)
+			continue;
+		link->decided = core->decided;
+		link->verdict = palloc0(link->n);
+		for (int i = 0; i < link->n; i++)
+			for (int j = 0; j < core->n; j++)
+				if (core->nodes[j] == q->node_of[link->idents[i]])
+					link->verdict[i] = core->verdict[j];
+		for (int i = 0; i < link->n && link->refusal == NULL; i++)
+			link->refusal = cdp_rules_refusal(link->verdict[i],
+											  core->rule >= 0 ? q->list.names[core->rule] : NULL);
+	}
+	for (int p = 0; p < round->nprofiles; p++)
+	{
+		CdpLocked *locked;
+
+		if (round->again && round->again[cdp_core_uf_find(round->parent, graph->nidents + p)])
+			continue;
+		locked = cdp_graph_locked(graph, round->profiles[p]);
+		locked->newest = l->newest[l->group[p]];
+		locked->contested |= l->contested[l->group[p]];
+	}
+}
+
+static bool
+all_locked(CdpGraph *graph, const CdpComponent *c)
+{
+	int n = 0;
+	int64 *all = palloc(sizeof(int64) * Max(c->nprofiles + graph->nextra, 1));
+	bool all_there = true;
+
+	for (int p = 0, k = 0; p < c->nprofiles; p++)
+	{
+		while (k < graph->nlocked && graph->locked[k].profile_id < c->profiles[p])
+			k++;
+		all_there &= k < graph->nlocked && graph->locked[k].profile_id == c->profiles[p];
+	}
+	if (all_there)
+		return true;
+	memcpy(all, graph->extra, sizeof(int64) * graph->nextra);
+	memcpy(all + graph->nextra, c->profiles, sizeof(int64) * c->nprofiles);
+	qsort(all, graph->nextra + c->nprofiles, sizeof(int64), compare_int64);
+	for (int i = 0; i < graph->nextra + c->nprofiles; i++)
+		if (n == 0 || all[n - 1] != all[i])
+			all[n++] = all[i];
+	graph->extra = all;
+	graph->nextra = n;
+	return false;
+}
+
+/*
+ * Resolves again what seeds cannot tell.  False: more people are concerned
+ * than are locked.
+ */
+static bool
+replay(CdpGraph *graph, Round *round, Question *q)
+{
+	int n = graph->nidents;
+	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
+	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
+	int nids = 0;
+	CdpComponent *c;
+
+	for (int p = 0; p < round->nprofiles; p++)
+		if (q->nodes[p].replay)
+			again[cdp_core_uf_find(round->parent, n + p)] = true;
+	for (int i = 0; i < round->nfresh; i++)
+		if (q->nodes[round->nprofiles + i].replay)
+			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
+	for (int p = 0; p < round->nprofiles; p++)
+		if (again[cdp_core_uf_find(round->parent, n + p)])
+			ids[nids++] = round->profiles[p];
+	c = cdp_component_load(ids, nids);
+	if (c->too_large)
+	{
+		/* decided in the order of arrival: bounded, if not independent of it */
+		q->linkage.as_it_comes = true;
+		(void) cdp_core_linkage_run(&q->linkage);
+		return true;
+	}
+	if (!all_locked(graph, c))
+		return false;
+	for (int k = 0; k < graph->nlinks; k++)
+	{
+		CdpLink *link = &graph->links[k];
+
+		if (link->dead || link->n == 0 ||
+			!again[cdp_core_uf_find(round->parent, link->idents[0])])
+			continue;
+		cdp_component_add(c, graph, k);
+		for (int i = 0; i < link->n; i++)
+			round->settled[link->idents[i]] = true;
+	}
+	cdp_component_run(c);
+	cdp_component_assign(c, graph);
+	round->again = again;
+	return true;
+}
+
+/*
+ * Decides who is one person, now that all are locked.  False: the round must
+ * start over with more locks.
+ */
+static bool
+decide(CdpGraph *graph, Round *round)
+{
+	Question q;
+	bool *grows = growing_groups(graph, round);
+	bool any = false;
+
+	for (int i = 0; i < graph->nidents + round->nprofiles; i++)
+		any |= grows[i];
+	if (!any)
+		return true;
+	pose(graph, round, grows, &q);
+	if (cdp_core_linkage_run(&q.linkage) == CDP_LINKAGE_REPLAY && !replay(graph, round, &q))
+		return false;
+	take_answer(graph, round, &q);
+	unite(graph, round);
+	return true;
+}
+
+/* Makes room in the ascending array of locked profiles. */
+CdpLocked *
+cdp_graph_add_locked(CdpGraph *graph, int64 profile_id)
+{
+	int at = graph->nlocked;
+
+	if (graph->nlocked == graph->room)
+	{
+		graph->room *= 2;
+		graph->locked = repalloc_huge(graph->locked, sizeof(CdpLocked) * graph->room);
+	}
+	while (at > 0 && graph->locked[at - 1].profile_id > profile_id)
+		at--;
+	memmove(&graph->locked[at + 1], &graph->locked[at],
+			sizeof(CdpLocked) * (graph->nlocked - at));
+	graph->nlocked++;
+	memset(&graph->locked[at], 0, sizeof(CdpLocked));
+	graph->locked[at].profile_id = profile_id;
+	graph->locked[at].newest.ts = DT_NOBEGIN;
+	return &graph->locked[at];
+}
+
 /* Gives each component its profile: the oldest, or a new one. */
 static void
 assign_profiles(CdpGraph *graph, Round *round)
 {
 	int n = graph->nidents;
 	int64 *chosen = palloc0(sizeof(int64) * Max(n + round->nprofiles, 1));
-	int64 *node = palloc(sizeof(int64) * Max(round->nfresh, 1));
-	int64 *owner = palloc(sizeof(int64) * Max(round->nfresh, 1));
 	Oid sequence = cdp_store_relation("profile_id_seq");
+	Oid ords = cdp_store_relation("ord_seq");
 
 	for (int i = 0; i < round->nfresh; i++)
 	{
-		CdpIdent *ident = &graph->idents[round->fresh[i]];
 		int root = cdp_core_uf_find(round->parent, round->fresh[i]);
 
+		if (round->settled[round->fresh[i]])
+			continue;
 		if (chosen[root] == 0)
 		{
 			if (round->best[root] >= 0)
 				chosen[root] = round->profiles[round->best[root]];
 			else
 			{
-				CdpLocked *locked = &graph->locked[graph->nlocked++];
+				CdpLocked *locked;
 
-				/* a new id is above every id we hold: the array stays sorted */
 				chosen[root] = nextval_internal(sequence, false);
-				memset(locked, 0, sizeof(*locked));
-				locked->profile_id = chosen[root];
+				locked = cdp_graph_add_locked(graph, chosen[root]);
+				locked->ord = (int32) nextval_internal(ords, false);
 				locked->created = true;
 			}
 			cdp_graph_locked(graph, chosen[root])->reshaped = true;
 		}
-		node[i] = ident->node_id;
-		owner[i] = chosen[root];
-	}
-	if (round->nfresh > 0)
-	{
-		Datum args[2];
-
-		args[0] = cdp_array_int64(node, round->nfresh);
-		args[1] = cdp_array_int64(owner, round->nfresh);
-		cdp_store_run(&node_plan, args, NULL, false, round->nfresh);
 	}
 	for (int i = 0; i < n; i++)
 	{
 		int root = cdp_core_uf_find(round->parent, i);
 
-		if (!graph->idents[i].used)
+		if (!graph->idents[i].used || round->settled[i])
 			continue;
 		graph->idents[i].profile_id = round->best[root] >= 0 ?
 										  round->profiles[round->best[root]] :
 										  chosen[root];
 	}
+
+	/* created people know which link made them, too */
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		CdpLink *link = &graph->links[l];
+		CdpCorePos pos;
+
+		if (link->dead || link->replayed || link->n < 2)
+			continue;
+		pos.ts = link->ts;
+		memcpy(pos.key, link->message_key, 16);
+		for (int i = 0; i < link->n; i++)
+		{
+			CdpLocked *locked =
+				cdp_graph_locked(graph, graph->idents[link->idents[i]].profile_id);
+
+			if (!locked->created)
+				continue;
+			locked->contested |= link->refusal != NULL;
+			if ((link->refusal == NULL || cdp_rules()->repeats ||
+				 (i > 0 && is_joined(link, i))) &&
+				cdp_core_pos_compare(&pos, &locked->newest) > 0)
+				locked->newest = pos;
+		}
+	}
 }
 
-/* Moves the losers' nodes to their winners and records why. */
+/* Lists the merges of whole people that the round decided. */
 static void
-merge_profiles(CdpGraph *graph, Round *round)
+list_merges(CdpGraph *graph, Round *round)
 {
 	int n = graph->nidents;
-	int m = 0;
-	int kept = 0;
-	int64 *winner = palloc(sizeof(int64) * round->nprofiles);
-	int64 *loser = palloc(sizeof(int64) * round->nprofiles);
-	int64 *merge_id = palloc(sizeof(int64) * round->nprofiles);
-	int32 *ord = palloc(sizeof(int32) * round->nprofiles);
-	const char **source = palloc(sizeof(char *) * round->nprofiles);
-	const char **message = palloc(sizeof(char *) * round->nprofiles);
-	Datum args[6];
 
+	graph->merges = repalloc_huge(graph->merges,
+								  sizeof(CdpMerge) * (graph->nmerges + round->nprofiles + 1));
 	for (int i = 0; i < round->nprofiles; i++)
 	{
 		int root = cdp_core_uf_find(round->parent, n + i);
+		CdpLocked *winner;
+		CdpLocked *loser;
+		CdpMerge *m;
 
 		if (round->cause[i] < 0)
 			continue;
-		winner[m] = round->profiles[round->best[root]];
-		loser[m] = round->profiles[i];
-		ord[m] = cdp_graph_locked(graph, loser[m])->ord;
-		source[m] = graph->links[round->cause[i]].source;
-		message[m] = graph->links[round->cause[i]].message_id;
-		cdp_graph_locked(graph, winner[m])->reshaped = true;
-		m++;
+		winner = cdp_graph_locked(graph, round->profiles[round->best[root]]);
+		loser = cdp_graph_locked(graph, round->profiles[i]);
+		m = &graph->merges[graph->nmerges++];
+		memset(m, 0, sizeof(*m));
+		m->winner = winner->profile_id;
+		m->winner_ord = winner->ord;
+		m->loser = loser->profile_id;
+		m->loser_ord = loser->ord;
+		m->link = round->cause[i];
+		winner->reshaped = true;
 	}
-	graph->nmerges = m;
-	if (m == 0)
-		return;
-	args[0] = cdp_array_int64(winner, m);
-	args[1] = cdp_array_int64(loser, m);
-	args[2] = cdp_array_int32(ord, m);
-	args[3] = cdp_array_text(source, m);
-	args[4] = cdp_array_text(message, m);
-	args[5] = TimestampTzGetDatum(cdp_now());
-	cdp_store_run(&merge_plan, args, NULL, false, m);
-	for (int r = 0; r < m; r++)
-	{
-		int i = position_of(loser, m, cdp_store_int64(r, 1));
-
-		merge_id[i] = cdp_store_int64(r, 2);
-	}
-	cdp_store_run(&relabel_plan, args, NULL, false, -1);
-	cdp_store_run(&flatten_plan, args, NULL, false, -1);
-	args[2] = cdp_array_int32(ord, m);
-	args[3] = cdp_array_int64(merge_id, m);
-	cdp_store_run(&merged_plan, args, NULL, false, m);
-
-	for (int i = 0; i < m; i++)
-	{
-		graph->merges[i].winner = winner[i];
-		graph->merges[i].loser = loser[i];
-		graph->merges[i].loser_ord = ord[i];
-		graph->merges[i].merge_id = merge_id[i];
-	}
-	for (int i = 0; i < graph->nlocked; i++)
-	{
-		int64 id = graph->locked[i].profile_id;
-
-		if (bsearch(&id, loser, m, sizeof(int64), compare_int64) == NULL)
-			graph->locked[kept++] = graph->locked[i];
-	}
-	graph->nlocked = kept;
 }
 
 /* The batch's entry for a locked profile; raises if it is not locked. */
@@ -555,63 +901,87 @@ cdp_graph_locked(CdpGraph *graph, int64 profile_id)
 	return NULL; /* keep compiler quiet */
 }
 
-/*
- * One round in a subtransaction; false when it was rolled back because
- * another session created or merged in between.
- */
-static bool
-try_round(CdpGraph *graph, Round *round)
+/* Starts a subtransaction for a round; see end_round(). */
+static void
+begin_round(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	bool done;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
-	done = round->nfresh == 0 || insert_identifiers(graph, round);
-	done = done && lock_round(graph, round);
+}
+
+/* Keeps the round or lets go of everything it locked and wrote. */
+static void
+end_round(bool done, ResourceOwner owner)
+{
+	MemoryContext context = CurrentMemoryContext;
+
 	if (done)
-	{
-		assign_profiles(graph, round);
 		ReleaseCurrentSubTransaction();
-	}
 	else
 		RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	return done;
+}
+
+static void
+reset(CdpGraph *graph)
+{
+	graph->nlocked = graph->nmerges = 0;
+	graph->nmoves = graph->nredirects = graph->nstates = 0;
+	graph->moves = NULL;
+	graph->redirects = NULL;
+	graph->states = NULL;
+}
+
+static void
+prepare(CdpGraph *graph)
+{
+	graph->room = Max(graph->nidents, 4) * 2;
+	graph->locked = palloc0(sizeof(CdpLocked) * graph->room);
+	graph->merges = palloc0(sizeof(CdpMerge));
+	graph->extra = NULL;
+	graph->nextra = 0;
+	reset(graph);
+}
+
+static void
+give_up(int rounds)
+{
+	if (rounds >= MAX_ROUNDS)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not resolve identifiers: other sessions kept merging the "
+						"same people"),
+				 errhint("Retry the transaction.")));
 }
 
 /*
- * Makes every link one person: creates nodes, locks profiles.  On return each
- * identifier of a living link has node_id and profile_id, and the profiles
- * (graph->locked) are ours until the transaction ends.  The caller creates
- * the rows of created profiles, then calls cdp_graph_record(); merges are
- * carried out here, the persons' data is the caller's to join.
+ * Decides who the links' identifiers are: creates nodes, locks profiles,
+ * merges and parts.  On return each identifier of a living link has node_id
+ * and profile_id, and the profiles (graph->locked) are ours until the
+ * transaction ends.  The caller creates the rows of created profiles, then
+ * calls cdp_graph_record(); nodes are moved here, the persons' data is the
+ * caller's to join and to part.
  *
  * Call cdp_graph_find() first.
  */
 void
 cdp_graph_resolve(CdpGraph *graph)
 {
-	graph->locked = palloc0(sizeof(CdpLocked) * Max(graph->nidents, 1) * 2);
-	graph->merges = palloc0(sizeof(CdpMerge) * Max(graph->nidents, 1));
-	graph->nlocked = graph->nmerges = 0;
-
+	prepare(graph);
 	for (int rounds = 0;; rounds++)
 	{
+		ResourceOwner owner = CurrentResourceOwner;
 		Round round;
 		bool done;
 
 		CHECK_FOR_INTERRUPTS();
+		give_up(rounds);
 		if (rounds > 0)
 			cdp_graph_find(graph, false);
-		if (rounds >= MAX_ROUNDS)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not resolve identifiers: other sessions kept merging the "
-							"same people"),
-					 errhint("Retry the transaction.")));
+		reset(graph);
 		plan_round(graph, &round);
 
 		/*
@@ -619,135 +989,84 @@ cdp_graph_resolve(CdpGraph *graph)
 		 * so there is nothing a subtransaction would have to undo.
 		 */
 		if (round.simple && round.nprofiles == 1)
-			done = lock_round(graph, &round);
-		else
-			done = try_round(graph, &round);
+		{
+			if (lock_round(graph, &round))
+				return;
+			continue;
+		}
+		begin_round();
+		done = round.nfresh == 0 || insert_identifiers(graph, &round);
+		done = done && lock_round(graph, &round);
+		done = done && (round.simple || decide(graph, &round));
+		if (done)
+		{
+			assign_profiles(graph, &round);
+			list_merges(graph, &round);
+		}
+		end_round(done, owner);
 		if (!done)
 			continue;
-		if (!round.simple)
-			merge_profiles(graph, &round);
+		cdp_graph_write(graph);
 		return;
 	}
-}
-
-static int
-compare_edges(const void *a, const void *b)
-{
-	return memcmp(a, b, 16);
 }
 
 /*
- * Records when identifiers were seen and, for messages with several, the
- * edges between them.  The profiles are locked.
+ * Resolves everything that is linked to these people again, by the rules,
+ * evidence and separations of now.  Results as of cdp_graph_resolve().
  */
 void
-cdp_graph_record(CdpGraph *graph)
+cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n)
 {
-	typedef struct
+	prepare(graph);
+	for (int rounds = 0;; rounds++)
 	{
-		int64 a,
-			b;
-		int link;
-	} Edge;
-	int n = 0;
-	int nedges = 0;
-	int capacity = 0;
-	const char **ns = palloc(sizeof(char *) * Max(graph->nidents, 1));
-	uint8(*key)[16] = palloc(16 * Max(graph->nidents, 1));
-	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
-	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
-	Edge *edges;
-	Datum args[6];
+		ResourceOwner owner = CurrentResourceOwner;
+		Round round = {0};
+		CdpComponent *c;
+		bool done;
 
-	for (int i = 0; i < graph->nidents; i++)
-	{
-		CdpIdent *ident = &graph->idents[i];
+		CHECK_FOR_INTERRUPTS();
+		give_up(rounds);
+		reset(graph);
+		round.profiles = palloc(sizeof(int64) * Max(n, 1));
+		for (int i = 0; i < n; i++)
+		{
+			int64 id = cdp_graph_canonical(profiles[i], false);
 
-		if (!ident->used || ident->fresh)
+			if (id != 0)
+				round.profiles[round.nprofiles++] = id;
+		}
+		qsort(round.profiles, round.nprofiles, sizeof(int64), compare_int64);
+		n = 0;
+		for (int i = 0; i < round.nprofiles; i++)
+			if (n == 0 || round.profiles[n - 1] != round.profiles[i])
+				round.profiles[n++] = round.profiles[i];
+		round.nprofiles = n;
+		begin_round();
+		done = lock_round(graph, &round);
+		if (done)
+		{
+			c = cdp_component_load(round.profiles, round.nprofiles);
+			if (c->too_large)
+				ereport(ERROR,
+						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						 errmsg("too many identifiers are linked to resolve them again"),
+						 errdetail("More than %d identifiers are linked, kept or refused.",
+								   cdp_rules()->max_component),
+						 errhint("See cdp.identity_conflicts for the values that link so many, "
+								 "and block them with cdp.define_namespace().")));
+			done = all_locked(graph, c);
+		}
+		if (done)
+		{
+			cdp_component_run(c);
+			cdp_component_assign(c, graph);
+		}
+		end_round(done, owner);
+		if (!done)
 			continue;
-		ns[n] = ident->ns;
-		memcpy(key[n], ident->key, 16);
-		first[n] = ident->first_seen;
-		last[n++] = ident->last_seen;
-	}
-	if (n > 0)
-	{
-		args[0] = cdp_array_text(ns, n);
-		args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-		args[2] = cdp_array_timestamptz(first, n);
-		args[3] = cdp_array_timestamptz(last, n);
-		cdp_store_run(&seen_plan, args, NULL, false, -1);
-	}
-
-	for (int l = 0; l < graph->nlinks; l++)
-		if (!graph->links[l].dead)
-			capacity += Max(graph->links[l].n - 1, 0);
-	if (capacity == 0)
+		cdp_graph_write(graph);
 		return;
-	edges = palloc0(sizeof(Edge) * capacity);
-	for (int l = 0; l < graph->nlinks; l++)
-	{
-		CdpLink *link = &graph->links[l];
-
-		for (int i = 1; !link->dead && i < link->n; i++)
-		{
-			int64 x = graph->idents[link->idents[0]].node_id;
-			int64 y = graph->idents[link->idents[i]].node_id;
-
-			if (x == y)
-				continue;
-			edges[nedges].a = Min(x, y);
-			edges[nedges].b = Max(x, y);
-			edges[nedges++].link = l;
-		}
-	}
-	qsort(edges, nedges, sizeof(Edge), compare_edges);
-
-	/* of several messages for one edge the earliest counts */
-	n = 0;
-	for (int i = 0; i < nedges; i++)
-	{
-		CdpLink *mine = &graph->links[edges[i].link];
-
-		if (n > 0 && edges[n - 1].a == edges[i].a && edges[n - 1].b == edges[i].b)
-		{
-			CdpLink *other = &graph->links[edges[n - 1].link];
-
-			if (mine->ts < other->ts ||
-				(mine->ts == other->ts &&
-				 memcmp(mine->message_key, other->message_key, 16) < 0))
-				edges[n - 1].link = edges[i].link;
-		}
-		else
-			edges[n++] = edges[i];
-	}
-	nedges = n;
-	if (nedges > 0)
-	{
-		int64 *a = palloc(sizeof(int64) * nedges);
-		int64 *b = palloc(sizeof(int64) * nedges);
-		TimestampTz *ts = palloc(sizeof(TimestampTz) * nedges);
-		uint8(*mkey)[16] = palloc(16 * nedges);
-		const char **source = palloc(sizeof(char *) * nedges);
-		const char **message = palloc(sizeof(char *) * nedges);
-
-		for (int i = 0; i < nedges; i++)
-		{
-			CdpLink *link = &graph->links[edges[i].link];
-
-			a[i] = edges[i].a;
-			b[i] = edges[i].b;
-			ts[i] = link->ts;
-			memcpy(mkey[i], link->message_key, 16);
-			source[i] = link->source;
-			message[i] = link->message_id;
-		}
-		args[0] = cdp_array_int64(a, nedges);
-		args[1] = cdp_array_int64(b, nedges);
-		args[2] = cdp_array_timestamptz(ts, nedges);
-		args[3] = cdp_array_uuid((const uint8(*)[16]) mkey, nedges);
-		args[4] = cdp_array_text(source, nedges);
-		args[5] = cdp_array_text(message, nedges);
-		cdp_store_run(&edge_plan, args, NULL, false, -1);
 	}
 }

@@ -1,10 +1,16 @@
 /*
  * src/identity/graph.h
- *		Identifiers to nodes to profiles: resolve, create, merge.
+ *		Identifiers to nodes to profiles: resolve, create, merge, part.
  *
- * identifier(namespace, key) -> node_id is immutable, node(node_id) ->
- * profile_id is flat: a merge relabels the nodes of the younger profile and
- * the older id survives.
+ * identifier(namespace, key) -> node_id is immutable while the identifier
+ * lives, node(node_id) -> profile_id is flat: a merge relabels the nodes of
+ * the younger profile and the older id survives.
+ *
+ * Who is one person follows from the evidence and the rules of namespaces:
+ * core/linkage.h defines it as a function of the set of links, whatever
+ * order they came in.  Mostly nothing is in conflict and the people known are
+ * taken as they are; where a link that is older than others is refused,
+ * everything linked to it is loaded and resolved again (component.c).
  *
  * Locking.  The row of cdp_data.profile_state is the lock of a profile; who
  * moves a node holds the locks of the profile it leaves and of the one it
@@ -18,12 +24,14 @@
  * partitions, message ids; after these: refusals; see ingest/ingest.c)
  *
  * Then it looks again whether every node still belongs to a locked profile.
- * If not, the round is rolled back (a subtransaction, so that no higher lock
- * is held) and starts over.
+ * If not, or if more people are concerned than are locked, the round is
+ * rolled back (a subtransaction, so that no higher lock is held) and starts
+ * over.
  */
 #ifndef CDP_IDENTITY_GRAPH_H
 #define CDP_IDENTITY_GRAPH_H
 
+#include "core/linkage.h"
 #include "utils/timestamp.h"
 
 /* One distinct identifier of a batch. */
@@ -37,7 +45,10 @@ typedef struct CdpIdent
 	TimestampTz last_seen;
 	int64 node_id; /* 0 until known */
 	int64 profile_id; /* 0 until known */
+	TimestampTz born; /* of the stored one; DT_NOBEGIN without */
+	TimestampTz ended; /* DT_NOEND without */
 	bool fresh; /* made by this batch */
+	bool anew; /* fresh, by a value whose former bearer is gone */
 	bool used; /* named by a living link */
 	bool collides; /* its key belongs to another value */
 } CdpIdent;
@@ -52,14 +63,25 @@ typedef struct CdpLink
 	uint8 message_key[16];
 	const char *source;
 	const char *message_id;
+	const char *rule; /* message, merge, override, bulk */
+	const char *reason; /* of a deliberate merge, or NULL */
+	const char *actor; /* who merged deliberately, or NULL */
+	/* out */
+	uint8 *verdict; /* CdpVerdict by ident; NULL: all joined */
+	const char *refusal; /* word for those that are not, or NULL */
+	bool decided; /* not all were one person already */
+	bool replayed; /* decided together with what was known */
 } CdpLink;
 
 typedef struct CdpMerge
 {
 	int64 winner;
 	int64 loser;
+	int32 winner_ord;
 	int32 loser_ord;
 	int64 merge_id;
+	int link; /* the cause, -1: the rules */
+	bool moved; /* nodes were moved one by one already */
 } CdpMerge;
 
 /* A profile the batch holds the lock of. */
@@ -67,9 +89,42 @@ typedef struct CdpLocked
 {
 	int64 profile_id;
 	int32 ord;
-	bool created; /* by this batch; ord is set by its creator */
-	bool reshaped; /* got new nodes or was merged into */
+	bool created; /* by this batch */
+	bool returns; /* was merged away and comes back, with its ord */
+	int64 rev; /* of one that returns */
+	TimestampTz created_at; /* of one that returns */
+	bool reshaped; /* got new nodes, lost some, or was merged into */
+	bool rebuild; /* lost nodes: its state follows from events only */
+	bool contested; /* a link of hers was not taken whole */
+	bool separated; /* somebody separated her from others */
+	CdpCorePos newest; /* place of the newest link that made her */
 } CdpLocked;
+
+/* A node that changes its person other than by a merge of both. */
+typedef struct CdpMove
+{
+	int64 node_id;
+	int64 from;
+	int64 to;
+} CdpMove;
+
+/* A merged id whose person is another one now. */
+typedef struct CdpRedirect
+{
+	int64 old_id;
+	int64 profile_id; /* 0: it is a person again */
+	int32 ord;
+} CdpRedirect;
+
+/* What became of known evidence. */
+typedef struct CdpEdgeState
+{
+	int64 a;
+	int64 b;
+	const char *nodes; /* array text */
+	const char *rule;
+	const char *refused; /* NULL: kept */
+} CdpEdgeState;
 
 typedef struct CdpGraph
 {
@@ -80,16 +135,32 @@ typedef struct CdpGraph
 	/* results of cdp_graph_resolve(), ascending by profile_id */
 	CdpLocked *locked;
 	int nlocked;
+	int room; /* entries of locked and merges */
 	CdpMerge *merges; /* losers are not in locked any more */
 	int nmerges;
+	/* people to lock besides those of the links, ascending */
+	int64 *extra;
+	int nextra;
+	/* written by cdp_graph_write() */
+	CdpMove *moves;
+	int nmoves;
+	CdpRedirect *redirects;
+	int nredirects;
+	CdpEdgeState *states;
+	int nstates;
 } CdpGraph;
 
 extern void cdp_graph_key(uint64 seed, const char *ns, const char *value,
 						  uint8 *key);
 extern void cdp_graph_find(CdpGraph *graph, bool read_only);
 extern void cdp_graph_resolve(CdpGraph *graph);
-extern void cdp_graph_record(CdpGraph *graph);
+extern void cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n);
 extern CdpLocked *cdp_graph_locked(CdpGraph *graph, int64 profile_id);
+extern CdpLocked *cdp_graph_add_locked(CdpGraph *graph, int64 profile_id);
 extern int64 cdp_graph_canonical(int64 profile_id, bool read_only);
+
+/* graph_write.c */
+extern void cdp_graph_write(CdpGraph *graph);
+extern void cdp_graph_record(CdpGraph *graph);
 
 #endif /* CDP_IDENTITY_GRAPH_H */

@@ -64,23 +64,6 @@ load_paths(CdpIngestConfig *fresh)
 }
 
 static void
-load_ranks(CdpIngestConfig *fresh)
-{
-	MemoryContext old;
-	int n = cdp_store_run_latest("SELECT name, rank FROM cdp_data.namespace");
-
-	old = MemoryContextSwitchTo(fresh->context);
-	fresh->ranks = palloc0(sizeof(CdpRank) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		fresh->ranks[i].ns = cdp_store_text(i, 1);
-		fresh->ranks[i].rank = (int) cdp_store_int64(i, 2);
-	}
-	fresh->nranks = n;
-	MemoryContextSwitchTo(old);
-}
-
-static void
 load_partitions(CdpIngestConfig *fresh)
 {
 	/* a partition somebody dropped is made anew when it is needed; a detached one is not */
@@ -113,7 +96,6 @@ cdp_ingest_config(void)
 											  "cdp ingest config",
 											  ALLOCSET_SMALL_SIZES);
 		load_paths(&fresh);
-		load_ranks(&fresh);
 		load_partitions(&fresh);
 		cdp_store_restore_result(saved);
 		if (config.previous)
@@ -123,17 +105,6 @@ cdp_ingest_config(void)
 		config = fresh;
 	}
 	return &config;
-}
-
-int
-cdp_ingest_rank(const char *ns)
-{
-	const CdpIngestConfig *c = cdp_ingest_config();
-
-	for (int i = 0; i < c->nranks; i++)
-		if (strcmp(c->ranks[i].ns, ns) == 0)
-			return c->ranks[i].rank;
-	return CDP_DEFAULT_RANK;
 }
 
 bool

@@ -7,9 +7,6 @@
 
 #include "utils/timestamp.h"
 
-/* Rank of namespaces that cdp_data.namespace does not list. */
-#define CDP_DEFAULT_RANK 100
-
 /* One place of a message where an identifier may be. */
 typedef struct CdpIdentifierPath
 {
@@ -20,12 +17,6 @@ typedef struct CdpIdentifierPath
 	char **types; /* message types; none: all */
 	int ntypes;
 } CdpIdentifierPath;
-
-typedef struct CdpRank
-{
-	const char *ns;
-	int rank;
-} CdpRank;
 
 /* [from, to) of one partition of events. */
 typedef struct CdpRange
@@ -41,14 +32,11 @@ typedef struct CdpIngestConfig
 	MemoryContext previous; /* the one before, still alive */
 	CdpIdentifierPath *paths;
 	int npaths;
-	CdpRank *ranks;
-	int nranks;
 	CdpRange *partitions; /* ascending */
 	int npartitions;
 } CdpIngestConfig;
 
 extern const CdpIngestConfig *cdp_ingest_config(void);
-extern int cdp_ingest_rank(const char *ns);
 extern bool cdp_partition_exists(TimestampTz ts);
 extern int cdp_partition_ensure(TimestampTz from, TimestampTz to);
 

@@ -38,6 +38,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "consent/consent.h"
+#include "identity/rules.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
 #include "ingest/refusal.h"
@@ -76,24 +77,26 @@ static CdpPlan replace_plan = {
 static CdpPlan event_plan = {
 	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, "
 	"message_id, "
-	"  properties, traits, context, extra, other_nodes) "
+	"  properties, traits, context, extra, other_nodes, blocked) "
 	"SELECT u.ts, u.node, u.key, u.received, u.type, u.name, $13, u.message_id, "
 	"u.properties, u.traits, "
-	"  u.context, u.extra, u.others::bigint[] "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+	"  u.context, u.extra, u.others::bigint[], u.blocked::text[] "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14) "
 	"  u (ts, node, key, received, type, name, message_id, properties, traits, context, "
-	"extra, others)",
-	13,
+	"extra, others, blocked)",
+	14,
 	{TIMESTAMPTZARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
 	 TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
-	 JSONBARRAYOID, TEXTARRAYOID, TEXTOID},
+	 JSONBARRAYOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID},
 	NULL};
 
 static CdpPlan about_plan = {
 	"SELECT i.namespace, i.value FROM cdp_data.node n "
 	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
 	"LEFT JOIN cdp_data.namespace r ON r.name = i.namespace "
-	"WHERE n.profile_id = $1 ORDER BY coalesce(r.rank, 100), i.namespace, i.node_id LIMIT 1",
+	"LEFT JOIN cdp_data.namespace d ON d.name = '*' "
+	"WHERE n.profile_id = $1 AND i.ended IS NULL "
+	"ORDER BY coalesce(r.rank, d.rank, 100), i.namespace, i.node_id LIMIT 1",
 	1,
 	{INT8OID},
 	NULL};
@@ -101,7 +104,7 @@ static CdpPlan about_plan = {
 static CdpPlan all_plan = {
 	"SELECT i.namespace, i.value FROM cdp_data.node n "
 	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
-	"WHERE n.profile_id = $1 ORDER BY i.namespace, i.node_id",
+	"WHERE n.profile_id = $1 AND i.ended IS NULL ORDER BY i.namespace, i.node_id",
 	1,
 	{INT8OID},
 	NULL};
@@ -120,6 +123,13 @@ static bool
 is_consent(const CdpMessage *m)
 {
 	return m->state != NULL;
+}
+
+/* Consents and deliberate merges leave no event. */
+static bool
+is_event(const CdpMessage *m)
+{
+	return m->state == NULL && m->rule == NULL;
 }
 
 /*
@@ -171,6 +181,39 @@ resolve_about(Batch *batch)
 	}
 }
 
+/*
+ * Leaves out identifiers that are nobody's (blocked values).  The event keeps
+ * what was left out, for the rules may change.
+ */
+static void
+screen(Batch *batch)
+{
+	for (int i = 0; i < batch->n; i++)
+	{
+		CdpMessage *m = &batch->messages[i];
+		List *blocked = NIL;
+		int n = 0;
+
+		if (m->status != CDP_ACCEPTED || m->about != 0)
+			continue;
+		for (int k = 0; k < m->nmentions; k++)
+		{
+			if (cdp_rules_blocked(m->mentions[k].ns, m->mentions[k].value))
+				blocked = lappend(blocked,
+								  psprintf("%s:%s", m->mentions[k].ns, m->mentions[k].value));
+			else
+				m->mentions[n++] = m->mentions[k];
+		}
+		m->nmentions = n;
+		if (blocked == NIL)
+			continue;
+		m->blocked = cdp_text_list(blocked);
+		if (n == 0)
+			cdp_message_reject(m, "blocked_identifier",
+							   "every identifier of the message has a blocked value");
+	}
+}
+
 static void
 ensure_partitions(Batch *batch)
 {
@@ -178,7 +221,7 @@ ensure_partitions(Batch *batch)
 	{
 		CdpMessage *m = &batch->messages[i];
 
-		if (m->status != CDP_ACCEPTED || is_consent(m) || cdp_partition_exists(m->ts))
+		if (m->status != CDP_ACCEPTED || !is_event(m) || cdp_partition_exists(m->ts))
 			continue;
 		cdp_partition_ensure(m->ts, m->ts);
 		if (!cdp_partition_exists(m->ts))
@@ -370,6 +413,9 @@ build_graph(Batch *batch)
 		memcpy(link->message_key, m->key, 16);
 		link->source = m->source;
 		link->message_id = m->message_id;
+		link->rule = m->rule ? m->rule : "message";
+		link->reason = m->merge_reason;
+		link->actor = m->actor;
 		for (int k = 0; k < m->nmentions; k++)
 		{
 			uint8 key[16];
@@ -386,7 +432,7 @@ build_graph(Batch *batch)
 				ident->ns = m->mentions[k].ns;
 				ident->value = m->mentions[k].value;
 				memcpy(ident->key, key, 16);
-				ident->rank = cdp_ingest_rank(ident->ns);
+				ident->rank = cdp_rules_rank(ident->ns);
 				ident->first_seen = DT_NOEND;
 				ident->last_seen = DT_NOBEGIN;
 			}
@@ -500,9 +546,10 @@ insert_events(Batch *batch)
 	const char **name = palloc(sizeof(char *) * room);
 	const char **id = palloc(sizeof(char *) * room);
 	const char **others = palloc(sizeof(char *) * room);
+	const char **blocked = palloc(sizeof(char *) * room);
 	Datum *docs[4];
 	bool *nulls[4];
-	Datum args[13];
+	Datum args[14];
 
 	for (int d = 0; d < 4; d++)
 	{
@@ -515,7 +562,7 @@ insert_events(Batch *batch)
 		CdpLink *link;
 		Jsonb *parts[4];
 
-		if (m->status != CDP_ACCEPTED || is_consent(m))
+		if (m->status != CDP_ACCEPTED || !is_event(m))
 			continue;
 		link = &batch->graph.links[m->link];
 		ts[n] = m->ts;
@@ -525,6 +572,7 @@ insert_events(Batch *batch)
 		type[n] = m->type;
 		name[n] = m->name;
 		id[n] = m->message_id;
+		blocked[n] = m->blocked;
 		others[n] = NULL;
 		if (link->n > 1)
 		{
@@ -561,6 +609,7 @@ insert_events(Batch *batch)
 		args[7 + d] = cdp_array_datums(docs[d], nulls[d], n, JSONBOID);
 	args[11] = cdp_array_text(others, n);
 	args[12] = CStringGetTextDatum(batch->messages[0].source);
+	args[13] = cdp_array_text(blocked, n);
 	cdp_store_run(&event_plan, args, NULL, false, n);
 }
 
@@ -620,22 +669,30 @@ fold_traits(Batch *batch)
 	}
 }
 
-/* The locked profiles with their activity; those of consent alone have none. */
+/*
+ * The locked profiles with their activity; those of consent alone have none,
+ * and those that were rebuilt have it already.
+ */
 static int
 collect_activity(Batch *batch, CdpActivity **activity)
 {
 	CdpGraph *graph = &batch->graph;
 	CdpActivity *all = palloc0(sizeof(CdpActivity) * Max(graph->nlocked, 1));
+
 	for (int i = 0; i < graph->nlocked; i++)
-		all[i].profile_id = graph->locked[i].profile_id;
+		all[i].locked = &graph->locked[i];
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
+		CdpLocked *locked;
 		CdpActivity *a;
 
-		if (m->status != CDP_ACCEPTED || is_consent(m))
+		if (m->status != CDP_ACCEPTED || !is_event(m))
 			continue;
-		a = &all[cdp_graph_locked(graph, m->profile_id) - graph->locked];
+		locked = cdp_graph_locked(graph, m->profile_id);
+		if (locked->rebuild)
+			continue;
+		a = &all[locked - graph->locked];
 		if (a->events++ == 0)
 			a->first_seen = a->last_seen = m->ts;
 		a->first_seen = Min(a->first_seen, m->ts);
@@ -643,6 +700,18 @@ collect_activity(Batch *batch, CdpActivity **activity)
 	}
 	*activity = all;
 	return graph->nlocked;
+}
+
+/* People whom the graph made, joined or parted: their rows follow. */
+void
+cdp_ingest_reshape(CdpGraph *graph)
+{
+	cdp_profile_create(graph);
+	cdp_segment_join(graph);
+	cdp_profile_join(graph);
+	cdp_activation_join(graph);
+	cdp_segment_part(graph);
+	cdp_activation_part(graph);
 }
 
 static void
@@ -681,13 +750,16 @@ apply_consent(Batch *batch)
 			r->source = m->source;
 			r->message_id = m->message_id;
 		}
-		cdp_graph_locked(graph, m->profile_id)->reshaped = true;
+		/* of identifiers that are several people's, each has a record now */
+		for (int k = 0; k < link->n; k++)
+			cdp_graph_locked(graph, graph->idents[link->idents[k]].profile_id)->reshaped = true;
 	}
 	cdp_consent_record(records, n, batch->caller);
 
 	/* new people without a record allow nothing: there is nothing to derive */
 	for (int i = 0; i < graph->nlocked; i++)
-		if (graph->locked[i].reshaped && (n > 0 || !graph->locked[i].created))
+		if (graph->locked[i].reshaped &&
+			(n > 0 || !graph->locked[i].created || graph->locked[i].rebuild))
 			changed[nchanged++] = graph->locked[i].profile_id;
 	for (int i = 0; i < graph->nmerges; i++)
 		dead[i] = graph->merges[i].loser_ord;
@@ -737,6 +809,7 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	/* before any other lock: see cdp.lock_storage() */
 	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
 	resolve_about(&batch);
+	screen(&batch);
 	ensure_partitions(&batch);
 	dedupe(&batch);
 	build_graph(&batch);
@@ -757,18 +830,19 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 				cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
 								 m->reason, m->detail);
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
+		{
+			m->refusal = batch.graph.links[m->link].refusal;
 			m->profile_id = batch.graph.idents[batch.graph.links[m->link].idents[0]].profile_id;
+		}
 		if (m->status == CDP_DUPLICATE && m->profile_id != 0)
 			m->profile_id = present_id(&batch, m->profile_id);
 	}
 	if (work)
 	{
-		cdp_profile_create(&batch.graph);
-		cdp_segment_join(&batch.graph);
-		cdp_profile_join(&batch.graph);
-		cdp_activation_join(&batch.graph);
+		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
+		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);
 		cdp_profile_count(activity, nactivity);
@@ -777,4 +851,23 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
+}
+
+/*
+ * Settles people who were resolved again without a message: their rows,
+ * state, consent, segments.  The graph is that of cdp_graph_reresolve().
+ */
+void
+cdp_ingest_settle(CdpGraph *graph, Oid caller)
+{
+	Batch batch = {.caller = caller, .graph = *graph};
+	CdpActivity *activity;
+	int n;
+
+	cdp_ingest_reshape(&batch.graph);
+	cdp_profile_rebuild(&batch.graph);
+	n = collect_activity(&batch, &activity);
+	cdp_profile_count(activity, n);
+	apply_consent(&batch);
+	evaluate_segments(&batch);
 }

@@ -14,5 +14,7 @@
 #define CDP_INGEST_QUIET_DUPLICATES 0x01
 
 extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);
+extern void cdp_ingest_reshape(CdpGraph *graph);
+extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
 
 #endif /* CDP_INGEST_INGEST_H */

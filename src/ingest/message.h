@@ -17,12 +17,13 @@ typedef enum CdpStatus
 } CdpStatus;
 
 /*
- * Messages, consents and captured rows have ids of their own each: nobody who
+ * Messages, consents, captured rows and merges have ids of their own each: nobody who
  * may send the one can use up the ids of the other.
  */
 #define CDP_SPACE_MESSAGE 'm'
 #define CDP_SPACE_CONSENT 'c'
 #define CDP_SPACE_ROW 'r'
+#define CDP_SPACE_MERGE 'g'
 
 typedef struct CdpMessage
 {
@@ -45,6 +46,10 @@ typedef struct CdpMessage
 	int mention_room; /* entries allocated */
 	char space; /* of its id: see cdp_message_key() */
 	int64 about; /* profile id instead of mentions, or 0 */
+	const char *blocked; /* identifiers left out, as array text, or NULL */
+	const char *rule; /* of the link: NULL is message */
+	const char *merge_reason; /* of a deliberate merge */
+	const char *actor; /* who merged deliberately */
 
 	/* consent only */
 	int32 purpose_id;
@@ -56,6 +61,7 @@ typedef struct CdpMessage
 	const char *reason; /* of a refusal: a fixed word */
 	const char *detail; /* a sentence without personal data */
 	int64 profile_id;
+	const char *refusal; /* word, if its identifiers are not all one person */
 	uint8 key[16];
 	bool conflicts; /* duplicate of a message with other content */
 	bool claimed; /* its row in message_seen is ours */

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -57,20 +56,26 @@ static struct
 
 static CdpPlan create_plan = {
 	"WITH made AS (INSERT INTO cdp_data.profile (profile_id, ord, created_at) "
-	"  SELECT u.id, u.ord, $3 FROM unnest($1, $2) u (id, ord) RETURNING profile_id, ord) "
-	"INSERT INTO cdp_data.profile_state (profile_id, ord) SELECT m.profile_id, m.ord FROM made m",
-	3,
-	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID},
+	"  SELECT u.id, u.ord, u.at FROM unnest($1, $2, $4) u (id, ord, at)) "
+	"INSERT INTO cdp_data.profile_state (profile_id, ord, rev) "
+	"SELECT u.id, u.ord, u.rev FROM unnest($1, $2, $3) u (id, ord, rev)",
+	4,
+	{INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 static CdpPlan count_plan = {
 	"UPDATE cdp_data.profile_state s SET events = s.events + u.events, rev = s.rev + 1, "
 	"  first_seen = CASE WHEN u.events > 0 THEN LEAST(s.first_seen, u.f) ELSE s.first_seen END, "
-	"  last_seen = CASE WHEN u.events > 0 THEN GREATEST(s.last_seen, u.l) ELSE s.last_seen END "
-	"FROM unnest($1, $2, $3, $4) u (profile_id, events, f, l) "
+	"  last_seen = CASE WHEN u.events > 0 THEN GREATEST(s.last_seen, u.l) ELSE s.last_seen END, "
+	"  linked_ts = nullif(u.linked_ts, '-infinity'), "
+	"  linked_key = CASE WHEN u.linked_ts > '-infinity' THEN u.linked_key END, "
+	"  contested = u.contested, separated = u.separated "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) "
+	"  u (profile_id, events, f, l, linked_ts, linked_key, contested, separated) "
 	"WHERE s.profile_id = ANY (ARRAY[u.profile_id])",
-	4,
-	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	8,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+	 UUIDARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
 	NULL};
 
 static CdpPlan join_plan = {
@@ -185,33 +190,34 @@ prepare_dynamic(void)
 	dynamic.generation = config->generation;
 }
 
-/* Makes the rows of the profiles that the graph created. */
+/* Makes the rows of the profiles that the graph created or brought back. */
 void
 cdp_profile_create(CdpGraph *graph)
 {
 	int n = 0;
 	int64 *id = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	int32 *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
-	Oid sequence = InvalidOid;
-	Datum args[3];
+	int64 *rev = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(graph->nlocked, 1));
+	Datum args[4];
 
 	for (int i = 0; i < graph->nlocked; i++)
 	{
-		CdpLocked *locked = &graph->locked[i];
+		const CdpLocked *locked = &graph->locked[i];
 
 		if (!locked->created)
 			continue;
-		if (!OidIsValid(sequence))
-			sequence = cdp_store_relation("ord_seq");
-		locked->ord = (int32) nextval_internal(sequence, false);
 		id[n] = locked->profile_id;
-		ord[n++] = locked->ord;
+		ord[n] = locked->ord;
+		rev[n] = locked->rev;
+		at[n++] = locked->returns ? locked->created_at : cdp_now();
 	}
 	if (n == 0)
 		return;
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int32(ord, n);
-	args[2] = TimestampTzGetDatum(cdp_now());
+	args[2] = cdp_array_int64(rev, n);
+	args[3] = cdp_array_timestamptz(at, n);
 	cdp_store_run(&create_plan, args, NULL, false, n);
 }
 
@@ -227,21 +233,35 @@ cdp_profile_count(const CdpActivity *activity, int n)
 	int64 *events = palloc(sizeof(int64) * Max(n, 1));
 	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(n, 1));
 	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(n, 1));
-	Datum args[4];
+	TimestampTz *linked = palloc(sizeof(TimestampTz) * Max(n, 1));
+	uint8(*key)[16] = palloc(16 * Max(n, 1));
+	bool *contested = palloc(sizeof(bool) * Max(n, 1));
+	bool *separated = palloc(sizeof(bool) * Max(n, 1));
+	Datum args[8];
 
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)
 	{
-		id[i] = activity[i].profile_id;
+		const CdpLocked *locked = activity[i].locked;
+
+		id[i] = locked->profile_id;
 		events[i] = activity[i].events;
 		first[i] = activity[i].first_seen;
 		last[i] = activity[i].last_seen;
+		linked[i] = locked->newest.ts;
+		memcpy(key[i], locked->newest.key, 16);
+		contested[i] = locked->contested;
+		separated[i] = locked->separated;
 	}
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int64(events, n);
 	args[2] = cdp_array_timestamptz(first, n);
 	args[3] = cdp_array_timestamptz(last, n);
+	args[4] = cdp_array_timestamptz(linked, n);
+	args[5] = cdp_array_uuid((const uint8(*)[16]) key, n);
+	args[6] = cdp_array_bool(contested, n);
+	args[7] = cdp_array_bool(separated, n);
 	cdp_store_run(&count_plan, args, NULL, false, n);
 }
 

@@ -26,7 +26,7 @@ typedef struct CdpTraitChange
 /* What a batch adds to a person's state. */
 typedef struct CdpActivity
 {
-	int64 profile_id;
+	const CdpLocked *locked;
 	int64 events;
 	TimestampTz first_seen;
 	TimestampTz last_seen;
@@ -34,6 +34,7 @@ typedef struct CdpActivity
 
 extern void cdp_profile_create(CdpGraph *graph);
 extern void cdp_profile_join(CdpGraph *graph);
+extern void cdp_profile_rebuild(CdpGraph *graph);
 extern int cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
 extern void cdp_profile_count(const CdpActivity *activity, int n);
 

@@ -11,6 +11,8 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "compat.h"
 #include "consent/consent.h"
@@ -18,10 +20,33 @@
 #include "identity/who.h"
 #include "store.h"
 
+PG_FUNCTION_INFO_V1(cdp_resolve_as_of);
+
 static CdpPlan ord_plan = {
 	"SELECT s.ord FROM cdp_data.profile_state s WHERE s.profile_id = $1",
 	1,
 	{INT8OID},
+	NULL};
+
+/*
+ * Whose a node was at a time: by the interval that holds it.  The last column
+ * is who she is now.
+ */
+static CdpPlan as_of_plan = {
+	"SELECT coalesce((SELECT h.profile_id FROM cdp_data.node_history h WHERE h.node_id = $1 "
+	"    AND h.since <= $2 AND h.until > $2 ORDER BY h.until_change DESC LIMIT 1), "
+	"  CASE WHEN n.since <= $2 THEN n.profile_id END), n.profile_id "
+	"FROM cdp_data.node n WHERE n.node_id = $1",
+	2,
+	{INT8OID, TIMESTAMPTZOID},
+	NULL};
+
+/* Who bore a value at a time when its present bearer did not yet. */
+static CdpPlan bearer_plan = {
+	"SELECT r.node_id FROM cdp_data.identifier_retired r "
+	"WHERE r.namespace = $1 AND r.key = $2 AND r.ended >= $3 ORDER BY r.ended LIMIT 1",
+	3,
+	{TEXTOID, UUIDOID, TIMESTAMPTZOID},
 	NULL};
 
 /* Profile of identifiers that all are one person's; 0 otherwise. */
@@ -43,7 +68,7 @@ profile_of(const CdpWho *who)
 	cdp_graph_find(&graph, true);
 	for (int i = 0; i < who->n; i++)
 	{
-		int64 other = graph.idents[i].profile_id;
+		int64 other = graph.idents[i].ended == DT_NOEND ? graph.idents[i].profile_id : 0;
 
 		if (other != 0 && id != 0 && other != id)
 			return 0;
@@ -51,6 +76,17 @@ profile_of(const CdpWho *who)
 			id = other;
 	}
 	return id;
+}
+
+/* May the caller be told of this person? */
+static bool
+is_told(Oid caller, int64 profile_id)
+{
+	Datum args[1] = {Int64GetDatum(profile_id)};
+
+	return cdp_store_run(&ord_plan, args, NULL, true, -1) == 1 &&
+		   (cdp_consent_sees(caller, (int32) cdp_store_int64(0, 1)) ||
+			cdp_consent_has_kind(caller, "ingest"));
 }
 
 CDP_WHO_OVERLOADS(cdp_resolve)
@@ -63,16 +99,65 @@ CDP_WHO_OVERLOADS(cdp_resolve)
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
 	id = who.profile_id ? cdp_graph_canonical(who.profile_id, true) : profile_of(&who);
-	if (id != 0)
-	{
-		Datum args[1] = {Int64GetDatum(id)};
-
-		visible = cdp_store_run(&ord_plan, args, NULL, true, -1) == 1 &&
-				  (cdp_consent_sees(store.caller, (int32) cdp_store_int64(0, 1)) ||
-				   cdp_consent_has_kind(store.caller, "ingest"));
-	}
+	visible = id != 0 && is_told(store.caller, id);
 	cdp_store_leave(&store);
 	if (!visible)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
+}
+
+/*
+ * cdp.resolve(identifier, as_of): the profile the identifier belonged to, as
+ * it was known at that time.  The id may be one that was merged since.
+ */
+Datum
+cdp_resolve_as_of(PG_FUNCTION_ARGS)
+{
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *colon = strchr(name, ':');
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
+	CdpGraph graph = {0};
+	CdpIdent ident = {0};
+	CdpStore store;
+	Datum args[3];
+	int64 node;
+	int64 then = 0;
+	bool isnull;
+
+	*colon = '\0';
+	ident.ns = name;
+	ident.value = colon + 1;
+	graph.idents = &ident;
+	graph.nidents = 1;
+	cdp_store_enter(&store);
+	cdp_graph_key(cdp_store_installation()->seed, ident.ns, ident.value, ident.key);
+	cdp_graph_find(&graph, true);
+	node = ident.node_id;
+	if (node != 0 && at <= ident.born)
+	{
+		args[0] = CStringGetTextDatum(ident.ns);
+		args[1] = UUIDPGetDatum((pg_uuid_t *) ident.key);
+		args[2] = TimestampTzGetDatum(at);
+		node = cdp_store_run(&bearer_plan, args, NULL, true, -1) > 0 ? cdp_store_int64(0, 1) : 0;
+	}
+	else if (at > ident.ended)
+		node = 0;
+	if (node != 0)
+	{
+		args[0] = Int64GetDatum(node);
+		args[1] = TimestampTzGetDatum(at);
+		if (cdp_store_run(&as_of_plan, args, NULL, true, -1) == 1)
+		{
+			int64 now = cdp_store_int64(0, 2);
+
+			(void) cdp_store_value(0, 1, &isnull);
+			then = isnull ? 0 : cdp_store_int64(0, 1);
+			if (!is_told(store.caller, now))
+				then = 0;
+		}
+	}
+	cdp_store_leave(&store);
+	if (then == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(then);
 }

@@ -87,6 +87,51 @@ static CdpPlan inherit_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
+/* What both were in, should they come apart again. */
+static CdpPlan save_plan = {
+	"INSERT INTO cdp_data.segment_before (loser, profile_id, segment_id, since) "
+	"SELECT u.loser, m.profile_id, m.segment_id, m.since FROM unnest($1, $2) u (winner, loser) "
+	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_member m "
+	"  WHERE m.profile_id = ANY (ARRAY[u.winner, u.loser]) OFFSET 0) m "
+	"ON CONFLICT DO NOTHING",
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
+
+static CdpPlan return_plan = {
+	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
+	"SELECT b.segment_id, s.ord, s.profile_id, b.since FROM unnest($1) u (profile_id) "
+	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
+	"  WHERE b.loser = u.profile_id AND b.profile_id = u.profile_id OFFSET 0) b "
+	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.profile_id]) "
+	"WHERE EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
+	"ON CONFLICT DO NOTHING",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+static CdpPlan since_plan = {
+	"UPDATE cdp_data.segment_member m SET since = b.since FROM cdp_data.segment_before b "
+	"WHERE b.loser = ANY ($1) AND b.profile_id <> b.loser "
+	"  AND m.profile_id = ANY (ARRAY[b.profile_id]) AND m.segment_id = b.segment_id",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+static CdpPlan reflect_plan = {
+	"UPDATE cdp_data.profile_state s SET segments = ARRAY(SELECT m.segment_id "
+	"  FROM cdp_data.segment_member m WHERE m.profile_id = s.profile_id ORDER BY 1) "
+	"WHERE s.profile_id = ANY ($1)",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+static CdpPlan forget_plan = {
+	"DELETE FROM cdp_data.segment_before b WHERE b.loser = ANY ($1)",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
 static CdpPlan disown_plan = {
 	"DELETE FROM cdp_data.segment_member m WHERE m.profile_id = ANY ($1)",
 	1,
@@ -459,10 +504,37 @@ cdp_segment_join(const CdpGraph *graph)
 		winner[i] = graph->merges[i].winner;
 		loser[i] = graph->merges[i].loser;
 	}
+	load_rules();
+	if (config.n == 0)
+		return;
 	args[0] = cdp_array_int64(winner, n);
 	args[1] = cdp_array_int64(loser, n);
+	cdp_store_run(&save_plan, args, NULL, false, -1);
 	cdp_store_run(&inherit_plan, args, NULL, false, -1);
 	cdp_store_run(&disown_plan, &args[1], NULL, false, -1);
+}
+
+/*
+ * People who come back are in what they were in, since then, and so are those
+ * they were merged into; evaluating tells what changed meanwhile.
+ */
+void
+cdp_segment_part(const CdpGraph *graph)
+{
+	int n = 0;
+	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	Datum args[1];
+
+	for (int i = 0; i < graph->nlocked; i++)
+		if (graph->locked[i].returns)
+			ids[n++] = graph->locked[i].profile_id;
+	if (n == 0)
+		return;
+	args[0] = cdp_array_int64(ids, n);
+	cdp_store_run(&return_plan, args, NULL, false, -1);
+	cdp_store_run(&since_plan, args, NULL, false, -1);
+	cdp_store_run(&reflect_plan, args, NULL, false, n);
+	cdp_store_run(&forget_plan, args, NULL, false, -1);
 }
 
 /*

@@ -16,6 +16,7 @@ typedef struct CdpEntry
 } CdpEntry;
 
 extern void cdp_segment_join(const CdpGraph *graph);
+extern void cdp_segment_part(const CdpGraph *graph);
 extern int cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries);
 
 #endif /* CDP_SEGMENT_SEGMENT_H */

@@ -42,7 +42,8 @@ sub install_cdp
 
 	# The superuser is named like who runs the tests; they count on one named postgres.
 	$node->safe_psql($database, q{DO $$ BEGIN IF to_regrole('postgres') IS NULL THEN CREATE ROLE postgres SUPERUSER; END IF; END $$});
-	$node->safe_psql($database, "CREATE EXTENSION cdp; SELECT count(*) FROM cdp.init();\n" . truth_sql());
+	$node->safe_psql($database, "CREATE EXTENSION cdp; SELECT count(*) FROM cdp.init();\n"
+		. "SELECT cdp.define_namespace('*', max_per_profile => 0), cdp.define_namespace('user_id', max_per_profile => 0);\n" . truth_sql());
 }
 
 # Traits, purposes, segments and an activation, for the tests that want some.

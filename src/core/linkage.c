@@ -1,0 +1,589 @@
+/*
+ * src/core/linkage.c
+ *		Which identifiers are one person (see linkage.h).
+ *
+ * People are lists of nodes with a label each; of two the smaller is
+ * relabelled.  Counts by namespace are kept per person and added, for people
+ * have no node in common.
+ */
+#include "core/linkage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NOT_YET INT64_MIN
+
+/* One pair of a link under newest_wins: its first node and another. */
+typedef struct Tie
+{
+	CdpLinkage *l;
+	int32_t link;
+	int32_t member;
+	bool fresh; /* of the link that is being taken */
+} Tie;
+
+/* Why people may not be one. */
+typedef struct Objection
+{
+	CdpVerdict verdict; /* CDP_JOINED: they may */
+	int32_t rule;
+} Objection;
+
+typedef struct Turn
+{
+	CdpLinkage *l;
+	int32_t link;
+	bool again;
+} Turn;
+
+int
+cdp_core_pos_compare(const CdpCorePos *a, const CdpCorePos *b)
+{
+	if (a->ts != b->ts)
+		return a->ts < b->ts ? -1 : 1;
+	return memcmp(a->key, b->key, 16);
+}
+
+static const CdpCorePos *
+turn_pos(const Turn *t)
+{
+	const CdpCoreLink *link = &t->l->links[t->link];
+
+	return t->again ? &link->last : &link->first;
+}
+
+static int
+compare_turns(const void *a, const void *b)
+{
+	const Turn *x = a;
+	const Turn *y = b;
+	int cmp = cdp_core_pos_compare(turn_pos(x), turn_pos(y));
+
+	if (cmp == 0)
+		cmp = (x->link > y->link) - (x->link < y->link);
+	return cmp != 0 ? cmp : x->again - y->again;
+}
+
+static void *
+alloc_zero(CdpLinkage *l, size_t n, size_t size)
+{
+	size_t bytes = (n > 0 ? n : 1) * size;
+	void *p = l->alloc(bytes);
+
+	memset(p, 0, bytes);
+	return p;
+}
+
+/* Makes a node a person of its own. */
+static void
+isolate(CdpLinkage *l, int32_t x)
+{
+	const CdpCoreNode *node = &l->nodes[x];
+	int32_t *counts = l->counts + (size_t) x * l->nrules;
+
+	l->group[x] = x;
+	l->next[x] = -1;
+	l->tail[x] = x;
+	l->size[x] = node->seed ? node->size : 1;
+	if (node->seed)
+		memcpy(counts, node->counts, sizeof(int32_t) * l->nrules);
+	else
+	{
+		memset(counts, 0, sizeof(int32_t) * l->nrules);
+		if (!node->uncounted && !node->barred)
+			counts[node->rule] = 1;
+	}
+}
+
+/* Joins the people of two nodes. */
+static void
+join(CdpLinkage *l, int32_t a, int32_t b)
+{
+	int32_t winner = l->group[a];
+	int32_t loser = l->group[b];
+	int32_t last;
+
+	if (winner == loser)
+		return;
+	if (l->size[winner] < l->size[loser])
+	{
+		int32_t t = winner;
+
+		winner = loser;
+		loser = t;
+	}
+	/* the walk is over nodes; sizes of seeds are larger, which is no harm */
+	for (last = loser;; last = l->next[last])
+	{
+		l->group[last] = winner;
+		if (l->next[last] < 0)
+			break;
+	}
+	l->next[l->tail[winner]] = loser;
+	l->tail[winner] = last;
+	l->size[winner] += l->size[loser];
+	for (int32_t r = 0; r < l->nrules; r++)
+		l->counts[(size_t) winner * l->nrules + r] += l->counts[(size_t) loser * l->nrules + r];
+	if (cdp_core_pos_compare(&l->newest[loser], &l->newest[winner]) > 0)
+		l->newest[winner] = l->newest[loser];
+	l->contested[winner] |= l->contested[loser];
+}
+
+/* Values of a namespace that count at this time, over all these people. */
+static int32_t
+count_in_window(const CdpLinkage *l, const int32_t *groups, int n, int32_t rule,
+				int64_t now, int32_t *most)
+{
+	const CdpCoreRule *r = &l->rules[rule];
+	int32_t sum = 0;
+
+	*most = 0;
+	for (int i = 0; i < n; i++)
+	{
+		int32_t count = 0;
+
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+		{
+			const CdpCoreNode *node = &l->nodes[x];
+			int64_t joined = l->joined[x] == NOT_YET ? now : l->joined[x];
+
+			if (node->rule != rule || node->uncounted || node->barred)
+				continue;
+			if (r->period > 0 && joined <= now - r->period)
+				continue;
+			if (r->ttl > 0 && node->last_seen < now - r->ttl)
+				continue;
+			count++;
+		}
+		sum += count;
+		if (count > *most)
+			*most = count;
+	}
+	return sum;
+}
+
+/* Does a separation run through these people? */
+static bool
+separated(CdpLinkage *l, const int32_t *groups, int n)
+{
+	bool found = false;
+
+	if (l->nseparations == 0)
+		return false;
+	/* mark the sides that are present, then look for the opposite ones */
+	l->stamp++;
+	for (int i = 0; i < n; i++)
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+			for (int32_t t = l->tag_start[x]; t < l->tag_start[x + 1]; t++)
+			{
+				l->mark[l->tags[t]] = l->stamp;
+				if (l->mark[l->tags[t] ^ 1] == l->stamp)
+					found = true;
+			}
+	return found;
+}
+
+/* May these people, at this time, be one? */
+static Objection
+object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
+{
+	Objection o = {CDP_JOINED, -1};
+	int64_t total = 0;
+	int32_t largest = 0;
+
+	if (separated(l, groups, n))
+	{
+		o.verdict = CDP_SEPARATED;
+		return o;
+	}
+	for (int32_t r = 0; r < l->nrules; r++)
+	{
+		const CdpCoreRule *rule = &l->rules[r];
+		int32_t sum = 0;
+		int32_t most = 0;
+
+		if (rule->limit == 0)
+			continue;
+		for (int i = 0; i < n; i++)
+		{
+			int32_t c = l->counts[(size_t) groups[i] * l->nrules + r];
+
+			sum += c;
+			if (c > most)
+				most = c;
+		}
+		if (sum <= rule->limit || sum == most)
+			continue;
+		/* seeds cannot tell when their values came: the caller asks for a replay */
+		if (!l->seeded && (rule->period > 0 || rule->ttl > 0))
+		{
+			sum = count_in_window(l, groups, n, r, now, &most);
+			if (sum <= rule->limit || sum == most)
+				continue;
+		}
+		if (o.rule < 0 || rule->rank < l->rules[o.rule].rank)
+			o.rule = r;
+	}
+	if (o.rule >= 0)
+	{
+		o.verdict = CDP_OVER_LIMIT;
+		return o;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		total += l->size[groups[i]];
+		if (l->size[groups[i]] > largest)
+			largest = l->size[groups[i]];
+	}
+	if (l->max_nodes > 0 && total > l->max_nodes && total > largest)
+		o.verdict = CDP_TOO_LARGE;
+	return o;
+}
+
+/* Distinct people of a link's nodes, in the order of the nodes. */
+static int
+people_of(CdpLinkage *l, const CdpCoreLink *link, int32_t *groups)
+{
+	int n = 0;
+
+	for (int32_t i = 0; i < link->n; i++)
+	{
+		int32_t g = l->group[link->nodes[i]];
+		bool known = false;
+
+		if (l->nodes[link->nodes[i]].barred)
+			continue;
+		for (int k = 0; k < n && !known; k++)
+			known = groups[k] == g;
+		if (!known)
+			groups[n++] = g;
+	}
+	return n;
+}
+
+static void
+reach(CdpCorePos *newest, const CdpCorePos *pos)
+{
+	if (cdp_core_pos_compare(pos, newest) > 0)
+		*newest = *pos;
+}
+
+static int
+compare_ties(const void *a, const void *b)
+{
+	const Tie *x = a;
+	const Tie *y = b;
+	const CdpCoreLink *p = &x->l->links[x->link];
+	const CdpCoreLink *q = &y->l->links[y->link];
+	const CdpCoreNode *nodes = x->l->nodes;
+	const CdpCoreRule *rules = x->l->rules;
+	int32_t r;
+	int32_t s;
+	int cmp;
+
+	if (p->override != q->override)
+		return p->override ? -1 : 1;
+	if (x->fresh != y->fresh)
+		return x->fresh ? -1 : 1;
+	r = rules[nodes[p->nodes[0]].rule].rank;
+	s = rules[nodes[q->nodes[0]].rule].rank;
+	if (r != s)
+		return r < s ? -1 : 1;
+	r = rules[nodes[p->nodes[x->member]].rule].rank;
+	s = rules[nodes[q->nodes[y->member]].rule].rank;
+	if (r != s)
+		return r < s ? -1 : 1;
+	cmp = cdp_core_pos_compare(&q->now, &p->now);
+	if (cmp != 0)
+		return cmp;
+	if (x->link != y->link)
+		return x->link < y->link ? -1 : 1;
+	return x->member - y->member;
+}
+
+/*
+ * Takes a link whatever it breaks: the people it touches come apart and are
+ * built anew, this link first.  What does not fit any more is dropped.
+ */
+static void
+evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
+{
+	Tie *ties;
+	int nties = 0;
+	int room = 0;
+	const CdpCorePos *pos = &l->links[taken].now;
+
+	l->stamp++;
+	for (int i = 0; i < n; i++)
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+			l->mark[2 * l->nseparations + x] = l->stamp;
+	for (int32_t k = 0; k < l->nlinks; k++)
+		room += l->links[k].n;
+	ties = l->alloc(sizeof(Tie) * (room + 1));
+	for (int32_t k = 0; k < l->nlinks; k++)
+	{
+		const CdpCoreLink *link = &l->links[k];
+
+		/* now is not set before a link's turn */
+		if (link->now.ts == NOT_YET ||
+			l->mark[2 * l->nseparations + link->nodes[0]] != l->stamp)
+			continue;
+		for (int32_t j = 1; j < link->n; j++)
+			if (k == taken || link->verdict[j] == CDP_JOINED)
+				ties[nties++] = (Tie){l, k, j, k == taken};
+	}
+	qsort(ties, nties, sizeof(Tie), compare_ties);
+	for (int32_t x = 0; x < l->nnodes; x++)
+		if (l->mark[2 * l->nseparations + x] == l->stamp)
+		{
+			CdpCorePos newest = l->newest[l->group[x]];
+
+			isolate(l, x);
+			l->newest[x] = newest;
+			l->contested[x] = true;
+		}
+	for (int i = 0; i < nties; i++)
+	{
+		CdpCoreLink *link = &l->links[ties[i].link];
+		int32_t pair[2] = {l->group[link->nodes[0]], l->group[link->nodes[ties[i].member]]};
+		Objection o = {CDP_JOINED, -1};
+
+		if (l->nodes[link->nodes[0]].barred || l->nodes[link->nodes[ties[i].member]].barred)
+			continue;
+		if (pair[0] != pair[1])
+			o = object(l, pair, 2, pos->ts);
+		if (link->override && o.verdict != CDP_SEPARATED)
+			o.verdict = CDP_JOINED;
+		if (o.verdict == CDP_JOINED)
+		{
+			join(l, pair[0], pair[1]);
+			link->verdict[ties[i].member] = CDP_JOINED;
+		}
+		else
+		{
+			link->verdict[ties[i].member] = ties[i].fresh ? o.verdict : CDP_NEWER_LINK;
+			link->rule = o.rule;
+			link->by = taken;
+		}
+	}
+}
+
+/* Joins by rank what fits; demote stops at the first that does not. */
+static void
+take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
+{
+	bool stopped = none;
+	Objection first = {CDP_JOINED, -1};
+
+	for (int32_t i = 0; i < link->n; i++)
+	{
+		int32_t x = link->nodes[i];
+		int32_t pair[2] = {l->group[top], l->group[x]};
+		Objection o = first;
+
+		if (l->nodes[x].barred || pair[0] == pair[1])
+			continue;
+		if (!stopped)
+		{
+			o = object(l, pair, 2, link->now.ts);
+			if (o.verdict == CDP_JOINED)
+			{
+				join(l, pair[0], pair[1]);
+				continue;
+			}
+			if (o.verdict != CDP_SEPARATED)
+			{
+				stopped = true;
+				first = o;
+			}
+		}
+		link->verdict[i] = o.verdict;
+		if (o.rule >= 0)
+			link->rule = o.rule;
+	}
+}
+
+/* Rules that seeds cannot judge: they look at nodes or links one by one. */
+static bool
+needs_members(const CdpCoreRule *rule)
+{
+	return rule->period > 0 || rule->ttl > 0 || rule->policy == CDP_POLICY_NEWEST_WINS;
+}
+
+static void
+take(CdpLinkage *l, int32_t index, const CdpCorePos *pos, int32_t *groups)
+{
+	CdpCoreLink *link = &l->links[index];
+	int32_t top = -1;
+	int n;
+	Objection o;
+	bool late = false;
+	bool touchy = false;
+	bool ask = false;
+
+	link->now = *pos;
+	for (int32_t i = 0; i < link->n; i++)
+	{
+		int32_t x = link->nodes[i];
+
+		link->verdict[i] = l->nodes[x].barred ? CDP_BARRED : CDP_JOINED;
+		if (top < 0 && !l->nodes[x].barred)
+			top = x;
+		if (l->joined[x] == NOT_YET)
+			l->joined[x] = pos->ts;
+	}
+	n = people_of(l, link, groups);
+	if (n < 2)
+	{
+		if (n == 1 && l->repeats)
+			reach(&l->newest[groups[0]], pos);
+		return;
+	}
+	link->decided = true;
+	for (int i = 0; i < n; i++)
+	{
+		late |= cdp_core_pos_compare(pos, &l->newest[groups[i]]) <= 0;
+		touchy |= l->contested[groups[i]];
+		for (int32_t x = groups[i]; l->seeded && x >= 0; x = l->next[x])
+			ask |= l->nodes[x].separated;
+	}
+	o = object(l, groups, n, pos->ts);
+	if (link->override && o.verdict != CDP_SEPARATED)
+		o = (Objection){CDP_JOINED, -1};
+	if (l->seeded)
+	{
+		if (o.verdict != CDP_JOINED)
+			ask |= late || (o.rule >= 0 && needs_members(&l->rules[o.rule]));
+		else
+			ask |= l->repeats && late && touchy;
+	}
+	if (ask)
+	{
+		for (int i = 0; i < n; i++)
+			for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+				l->nodes[x].replay = true;
+	}
+
+	if (o.verdict == CDP_JOINED)
+	{
+		for (int i = 1; i < n; i++)
+			join(l, groups[0], groups[i]);
+		reach(&l->newest[l->group[top]], pos);
+		return;
+	}
+	if (o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_NEWEST_WINS && !l->seeded)
+		evict(l, index, groups, n);
+	else
+		take_in_part(l, link, top,
+					 o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_REJECT);
+	if (o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_REJECT)
+		for (int32_t i = 0; i < link->n; i++)
+			if (!l->nodes[link->nodes[i]].barred && l->group[link->nodes[i]] != l->group[top])
+			{
+				link->verdict[i] = CDP_OVER_LIMIT;
+				link->rule = o.rule;
+			}
+	/* what joined in part made its people, what was refused touched them */
+	for (int32_t i = 0; i < link->n; i++)
+	{
+		int32_t g = l->group[link->nodes[i]];
+
+		if (l->nodes[link->nodes[i]].barred)
+			continue;
+		l->contested[g] = true;
+		if (l->repeats || (g == l->group[top] && link->nodes[i] != top))
+			reach(&l->newest[g], pos);
+	}
+}
+
+/* Lists, per node, the sides of separations it is on: 2 * separation + side. */
+static void
+prepare_tags(CdpLinkage *l)
+{
+	int32_t total = 0;
+
+	l->tag_start = alloc_zero(l, (size_t) l->nnodes + 2, sizeof(int32_t));
+	for (int32_t s = 0; s < l->nseparations; s++)
+		for (int side = 0; side < 2; side++)
+			for (int32_t i = 0; i < l->separations[s].n[side]; i++)
+			{
+				l->tag_start[l->separations[s].nodes[side][i] + 2]++;
+				total++;
+			}
+	for (int32_t x = 0; x < l->nnodes; x++)
+		l->tag_start[x + 2] += l->tag_start[x + 1];
+	l->tags = alloc_zero(l, total, sizeof(int32_t));
+	for (int32_t s = 0; s < l->nseparations; s++)
+		for (int side = 0; side < 2; side++)
+			for (int32_t i = 0; i < l->separations[s].n[side]; i++)
+				l->tags[l->tag_start[l->separations[s].nodes[side][i] + 1]++] = 2 * s + side;
+}
+
+/*
+ * Decides.  The verdicts of links and the people of nodes are the result;
+ * CDP_LINKAGE_REPLAY: seeds marked replay must come as nodes, with all they
+ * are linked to.
+ */
+CdpLinkageAnswer
+cdp_core_linkage_run(CdpLinkage *l)
+{
+	Turn *turns;
+	int32_t nturns = 0;
+	int32_t widest = 1;
+	int32_t *groups;
+	bool replay = false;
+
+	l->group = alloc_zero(l, l->nnodes, sizeof(int32_t));
+	l->next = alloc_zero(l, l->nnodes, sizeof(int32_t));
+	l->tail = alloc_zero(l, l->nnodes, sizeof(int32_t));
+	l->size = alloc_zero(l, l->nnodes, sizeof(int32_t));
+	l->joined = alloc_zero(l, l->nnodes, sizeof(int64_t));
+	l->newest = alloc_zero(l, l->nnodes, sizeof(CdpCorePos));
+	l->contested = alloc_zero(l, l->nnodes, sizeof(bool));
+	l->counts = alloc_zero(l, (size_t) l->nnodes * l->nrules, sizeof(int32_t));
+	l->mark = alloc_zero(l, 2 * (size_t) l->nseparations + l->nnodes, sizeof(int32_t));
+	l->stamp = 0;
+	l->repeats = false;
+	for (int32_t r = 0; r < l->nrules; r++)
+		l->repeats |= l->rules[r].limit > 0 && l->rules[r].policy == CDP_POLICY_NEWEST_WINS;
+	for (int32_t x = 0; x < l->nnodes; x++)
+	{
+		isolate(l, x);
+		l->joined[x] = NOT_YET;
+		l->newest[x].ts = NOT_YET;
+		if (l->nodes[x].seed)
+		{
+			l->newest[x] = l->nodes[x].newest;
+			l->contested[x] = l->nodes[x].contested;
+		}
+		l->nodes[x].replay = false;
+	}
+	prepare_tags(l);
+
+	turns = l->alloc(sizeof(Turn) * (2 * (size_t) l->nlinks + 1));
+	for (int32_t k = 0; k < l->nlinks; k++)
+	{
+		CdpCoreLink *link = &l->links[k];
+
+		link->verdict = alloc_zero(l, link->n, 1);
+		link->rule = link->by = -1;
+		link->decided = false;
+		link->now.ts = NOT_YET;
+		if (link->n > widest)
+			widest = link->n;
+		turns[nturns++] = (Turn){l, k, false};
+		if (l->repeats && cdp_core_pos_compare(&link->last, &link->first) > 0)
+			turns[nturns++] = (Turn){l, k, true};
+	}
+	qsort(turns, nturns, sizeof(Turn), compare_turns);
+	groups = l->alloc(sizeof(int32_t) * widest);
+	for (int32_t t = 0; t < nturns; t++)
+	{
+		if (l->interrupted && (t & 63) == 0)
+			(void) l->interrupted();
+		take(l, turns[t].link, turn_pos(&turns[t]), groups);
+	}
+	for (int32_t x = 0; x < l->nnodes; x++)
+		replay |= l->nodes[x].replay;
+	return replay && !l->as_it_comes ? CDP_LINKAGE_REPLAY : CDP_LINKAGE_DONE;
+}

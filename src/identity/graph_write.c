@@ -1,0 +1,697 @@
+/*
+ * src/identity/graph_write.c
+ *		Writes what graph.c decided: who nodes belong to, merges and their
+ *		reasons, edges.  The profiles are locked.
+ *
+ * Nothing is forgotten: whom a node belonged to before goes to node_history,
+ * with the number of the change; merges and changes share one sequence, so
+ * that it can be told who belonged to whom when a merge happened.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "identity/graph.h"
+#include "identity/rules.h"
+#include "store.h"
+
+static CdpPlan node_plan = {
+	"INSERT INTO cdp_data.node (node_id, profile_id, since, change) "
+	"SELECT u.*, $3, $4 FROM unnest($1, $2) u",
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, INT8OID},
+	NULL};
+
+/* Nodes of merged people, before they are relabelled. */
+static CdpPlan leave_plan = {
+	"INSERT INTO cdp_data.node_history (node_id, profile_id, since, change, until, until_change) "
+	"SELECT n.node_id, n.profile_id, n.since, n.change, GREATEST($3, n.since), u.change "
+	"FROM unnest($1, $2) u (loser, change) "
+	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.node n WHERE n.profile_id = u.loser OFFSET 0) n",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan relabel_plan = {
+	"UPDATE cdp_data.node n SET profile_id = u.winner, since = GREATEST($4, n.since), "
+	"  change = u.change "
+	"FROM unnest($1, $2, $3) u (winner, loser, change) "
+	"WHERE n.profile_id = ANY (ARRAY[u.loser])",
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
+/* The same for nodes one by one. */
+static CdpPlan leave_one_plan = {
+	"INSERT INTO cdp_data.node_history (node_id, profile_id, since, change, until, until_change) "
+	"SELECT n.node_id, n.profile_id, n.since, n.change, GREATEST($3, n.since), u.change "
+	"FROM unnest($1, $2) u (node_id, change) "
+	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id])",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan move_plan = {
+	"UPDATE cdp_data.node n SET profile_id = u.profile_id, since = GREATEST($4, n.since), "
+	"  change = u.change "
+	"FROM unnest($1, $2, $3) u (node_id, profile_id, change) "
+	"WHERE n.node_id = ANY (ARRAY[u.node_id])",
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan merge_plan = {
+	"INSERT INTO cdp_data.identity_merge (merge_id, winner, loser, loser_ord, moved_nodes, at, "
+	"  kind, source, message_id, reason, actor) "
+	"SELECT u.merge_id, u.winner, u.loser, u.ord, coalesce(u.moved::bigint[], "
+	"    ARRAY(SELECT n.node_id FROM cdp_data.node n WHERE n.profile_id = u.loser ORDER BY 1)), "
+	"  $10, u.kind, u.source, u.message_id, u.reason, u.actor "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $11) "
+	"  u (merge_id, winner, loser, ord, moved, kind, source, message_id, reason, actor)",
+	11,
+	{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID},
+	NULL};
+
+static CdpPlan flatten_plan = {
+	"UPDATE cdp_data.profile_merged m SET profile_id = u.winner, ord = u.ord "
+	"FROM unnest($1, $2, $3) u (winner, loser, ord) "
+	"WHERE m.profile_id = ANY (ARRAY[u.loser])",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID},
+	NULL};
+
+static CdpPlan merged_plan = {
+	"INSERT INTO cdp_data.profile_merged (old_id, old_ord, old_rev, old_created_at, profile_id, "
+	"  ord, merge_id) "
+	"SELECT p.profile_id, p.ord, s.rev, p.created_at, u.winner, u.ord, u.merge_id "
+	"FROM unnest($1, $2, $3, $4) u (winner, loser, ord, merge_id) "
+	"JOIN cdp_data.profile p ON p.profile_id = ANY (ARRAY[u.loser]) "
+	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.loser])",
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID},
+	NULL};
+
+static CdpPlan return_plan = {
+	"DELETE FROM cdp_data.profile_merged m WHERE m.old_id = ANY ($1)",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+static CdpPlan redirect_plan = {
+	"UPDATE cdp_data.profile_merged m SET profile_id = u.profile_id, ord = u.ord "
+	"FROM unnest($1, $2, $3) u (old_id, profile_id, ord) WHERE m.old_id = ANY (ARRAY[u.old_id])",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID},
+	NULL};
+
+static CdpPlan state_plan = {
+	"UPDATE cdp_data.identity_edge e SET refused = u.refused, "
+	"  refused_at = CASE WHEN u.refused IS NOT NULL THEN $6 END "
+	"FROM unnest($1, $2, $3, $4, $5) u (a, b, nodes, rule, refused) "
+	"WHERE e.a = ANY (ARRAY[u.a]) AND e.b = ANY (ARRAY[u.b]) AND e.nodes = u.nodes::bigint[] "
+	"  AND e.rule = u.rule",
+	6,
+	{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan seen_plan = {
+	"UPDATE cdp_data.identifier i SET first_seen = LEAST(i.first_seen, u.f), "
+	"  last_seen = GREATEST(i.last_seen, u.l) "
+	"FROM unnest($1, $2, $3, $4) u (ns, key, f, l) "
+	"WHERE i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
+	"  AND (u.f < i.first_seen OR u.l > i.last_seen)",
+	4,
+	{TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
+
+/*
+ * The earliest message is the evidence, whatever arrives first; the latest is
+ * kept where a rule asks for it (last_ts).  The test before the insert spares
+ * the row lock that ON CONFLICT takes even when it changes nothing; it is
+ * safe under the lock of the profile.
+ */
+static CdpPlan edge_plan = {
+	"INSERT INTO cdp_data.identity_edge AS e (a, b, nodes, rule, ts, message_key, source, "
+	"  message_id, last_ts, last_key, refused, refused_at) "
+	"SELECT u.a, u.b, u.nodes::bigint[], u.rule, u.ts, u.key, u.source, u.message_id, u.last_ts, "
+	"  u.last_key, w.refused, w.at "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $13) "
+	"  u (a, b, nodes, rule, ts, key, source, message_id, last_ts, last_key, refused, decided) "
+	/* what was known already joined says nothing about why it once was not */
+	"CROSS JOIN LATERAL (SELECT u.refused, CASE WHEN u.refused IS NOT NULL THEN $12 END AS at "
+	"  WHERE u.decided UNION ALL (SELECT o.refused, o.refused_at FROM (SELECT 1) one "
+	"  LEFT JOIN cdp_data.identity_edge o ON o.a = u.a AND o.b = u.b "
+	"    AND o.nodes = u.nodes::bigint[] AND o.rule = u.rule WHERE NOT u.decided) OFFSET 0) w "
+	"WHERE NOT EXISTS (SELECT FROM cdp_data.identity_edge o WHERE o.a = u.a AND o.b = u.b "
+	"  AND o.nodes = u.nodes::bigint[] AND o.rule = u.rule "
+	"  AND (o.ts < u.ts OR (o.ts = u.ts AND o.message_key <= u.key)) "
+	"  AND (u.last_ts IS NULL OR coalesce(o.last_ts, o.ts) > u.last_ts "
+	"    OR (coalesce(o.last_ts, o.ts) = u.last_ts "
+	"      AND coalesce(o.last_key, o.message_key) >= u.last_key)) "
+	"  AND (NOT u.decided OR (o.refused IS NULL) = (u.refused IS NULL))) "
+	"ON CONFLICT (a, b, nodes, rule) DO UPDATE SET "
+	"  ts = LEAST(e.ts, excluded.ts), "
+	"  message_key = CASE WHEN (excluded.ts, excluded.message_key) < (e.ts, e.message_key) "
+	"    THEN excluded.message_key ELSE e.message_key END, "
+	"  source = CASE WHEN (excluded.ts, excluded.message_key) < (e.ts, e.message_key) "
+	"    THEN excluded.source ELSE e.source END, "
+	"  message_id = CASE WHEN (excluded.ts, excluded.message_key) < (e.ts, e.message_key) "
+	"    THEN excluded.message_id ELSE e.message_id END, "
+	"  last_key = CASE WHEN excluded.last_ts IS NULL THEN e.last_key "
+	"    WHEN (excluded.last_ts, excluded.last_key) > (coalesce(e.last_ts, e.ts), "
+	"      coalesce(e.last_key, e.message_key)) THEN excluded.last_key "
+	"    ELSE coalesce(e.last_key, e.message_key) END, "
+	"  last_ts = CASE WHEN excluded.last_ts IS NULL THEN e.last_ts "
+	"    ELSE GREATEST(coalesce(e.last_ts, e.ts), excluded.last_ts) END, "
+	"  refused = excluded.refused, refused_at = excluded.refused_at",
+	13,
+	{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
+	 TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID,
+	 BOOLARRAYOID},
+	NULL};
+
+static int
+compare_loser(const void *a, const void *b)
+{
+	const CdpMerge *x = a;
+	const CdpMerge *y = b;
+
+	return (x->loser > y->loser) - (x->loser < y->loser);
+}
+
+/* Nodes that went from the loser to the winner one by one, ascending. */
+static char *
+moved_text(const CdpGraph *graph, const CdpMerge *m)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	for (int i = 0; i < graph->nmoves; i++)
+		if (graph->moves[i].from == m->loser && graph->moves[i].to == m->winner)
+			appendStringInfo(&text, "%s" INT64_FORMAT, text.len > 1 ? "," : "",
+							 graph->moves[i].node_id);
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}
+
+static void
+write_merges(CdpGraph *graph, TimestampTz now)
+{
+	int n = graph->nmerges;
+	int whole = 0;
+	int64 *winner = palloc(sizeof(int64) * n);
+	int64 *loser = palloc(sizeof(int64) * n);
+	int64 *id = palloc(sizeof(int64) * n);
+	int32 *winner_ord = palloc(sizeof(int32) * n);
+	int32 *loser_ord = palloc(sizeof(int32) * n);
+	const char **moved = palloc0(sizeof(char *) * n);
+	const char **kind = palloc(sizeof(char *) * n);
+	const char **source = palloc(sizeof(char *) * n);
+	const char **message = palloc(sizeof(char *) * n);
+	const char **reason = palloc0(sizeof(char *) * n);
+	const char **actor = palloc0(sizeof(char *) * n);
+	Oid sequence = cdp_store_relation("merge_id_seq");
+	Datum args[11];
+
+	qsort(graph->merges, n, sizeof(CdpMerge), compare_loser);
+	for (int i = 0; i < n; i++)
+	{
+		CdpMerge *m = &graph->merges[i];
+		const CdpLink *link = m->link >= 0 ? &graph->links[m->link] : NULL;
+
+		m->merge_id = nextval_internal(sequence, false);
+		id[i] = m->merge_id;
+		winner[i] = m->winner;
+		loser[i] = m->loser;
+		winner_ord[i] = m->winner_ord;
+		loser_ord[i] = m->loser_ord;
+		moved[i] = m->moved ? moved_text(graph, m) : NULL;
+		kind[i] = link ? link->rule : "rules";
+		source[i] = link ? link->source : "cdp";
+		message[i] = link ? link->message_id : "";
+		reason[i] = link ? link->reason : NULL;
+		actor[i] = link ? link->actor : NULL;
+	}
+	args[0] = cdp_array_int64(id, n);
+	args[1] = cdp_array_int64(winner, n);
+	args[2] = cdp_array_int64(loser, n);
+	args[3] = cdp_array_int32(loser_ord, n);
+	args[4] = cdp_array_text(moved, n);
+	args[5] = cdp_array_text(kind, n);
+	args[6] = cdp_array_text(source, n);
+	args[7] = cdp_array_text(message, n);
+	args[8] = cdp_array_text(reason, n);
+	args[9] = TimestampTzGetDatum(now);
+	args[10] = cdp_array_text(actor, n);
+	cdp_store_run(&merge_plan, args, NULL, false, n);
+
+	args[0] = cdp_array_int64(winner, n);
+	args[1] = cdp_array_int64(loser, n);
+	args[2] = cdp_array_int32(winner_ord, n);
+	args[3] = cdp_array_int64(id, n);
+	cdp_store_run(&merged_plan, args, NULL, false, n);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (graph->merges[i].moved)
+			continue;
+		winner[whole] = winner[i];
+		loser[whole] = loser[i];
+		winner_ord[whole] = winner_ord[i];
+		id[whole++] = id[i];
+	}
+	if (whole == 0)
+		return;
+	args[0] = cdp_array_int64(loser, whole);
+	args[1] = cdp_array_int64(id, whole);
+	args[2] = TimestampTzGetDatum(now);
+	cdp_store_run(&leave_plan, args, NULL, false, -1);
+	args[0] = cdp_array_int64(winner, whole);
+	args[1] = cdp_array_int64(loser, whole);
+	args[2] = cdp_array_int64(id, whole);
+	args[3] = TimestampTzGetDatum(now);
+	cdp_store_run(&relabel_plan, args, NULL, false, -1);
+	args[2] = cdp_array_int32(winner_ord, whole);
+	cdp_store_run(&flatten_plan, args, NULL, false, -1);
+}
+
+static void
+write_moves(CdpGraph *graph, int64 change, TimestampTz now)
+{
+	int n = graph->nmoves;
+	int64 *node = palloc(sizeof(int64) * n);
+	int64 *to = palloc(sizeof(int64) * n);
+	int64 *changes = palloc(sizeof(int64) * n);
+	Datum args[4];
+
+	for (int i = 0; i < n; i++)
+	{
+		CdpMerge probe = {.loser = graph->moves[i].from};
+		CdpMerge *m = bsearch(&probe, graph->merges, graph->nmerges, sizeof(CdpMerge),
+							  compare_loser);
+
+		node[i] = graph->moves[i].node_id;
+		to[i] = graph->moves[i].to;
+		changes[i] = m && m->winner == to[i] ? m->merge_id : change;
+	}
+	args[0] = cdp_array_int64(node, n);
+	args[1] = cdp_array_int64(changes, n);
+	args[2] = TimestampTzGetDatum(now);
+	cdp_store_run(&leave_one_plan, args, NULL, false, n);
+	args[1] = cdp_array_int64(to, n);
+	args[2] = cdp_array_int64(changes, n);
+	args[3] = TimestampTzGetDatum(now);
+	cdp_store_run(&move_plan, args, NULL, false, n);
+}
+
+static void
+write_redirects(CdpGraph *graph)
+{
+	int n = 0;
+	int back = 0;
+	int64 *id = palloc(sizeof(int64) * graph->nredirects);
+	int64 *to = palloc(sizeof(int64) * graph->nredirects);
+	int64 *returned = palloc(sizeof(int64) * graph->nredirects);
+	int32 *ord = palloc(sizeof(int32) * graph->nredirects);
+	Datum args[3];
+
+	for (int i = 0; i < graph->nredirects; i++)
+	{
+		const CdpRedirect *r = &graph->redirects[i];
+
+		if (r->profile_id == 0)
+		{
+			returned[back++] = r->old_id;
+			continue;
+		}
+		id[n] = r->old_id;
+		to[n] = r->profile_id;
+		ord[n++] = r->ord;
+	}
+	args[0] = cdp_array_int64(returned, back);
+	if (back > 0)
+		cdp_store_run(&return_plan, args, NULL, false, back);
+	args[0] = cdp_array_int64(id, n);
+	args[1] = cdp_array_int64(to, n);
+	args[2] = cdp_array_int32(ord, n);
+	if (n > 0)
+		cdp_store_run(&redirect_plan, args, NULL, false, -1);
+}
+
+static void
+write_states(CdpGraph *graph, TimestampTz now)
+{
+	int n = graph->nstates;
+	int64 *a = palloc(sizeof(int64) * n);
+	int64 *b = palloc(sizeof(int64) * n);
+	const char **nodes = palloc(sizeof(char *) * n);
+	const char **rule = palloc(sizeof(char *) * n);
+	const char **refused = palloc(sizeof(char *) * n);
+	Datum args[6];
+
+	for (int i = 0; i < n; i++)
+	{
+		a[i] = graph->states[i].a;
+		b[i] = graph->states[i].b;
+		nodes[i] = graph->states[i].nodes;
+		rule[i] = graph->states[i].rule;
+		refused[i] = graph->states[i].refused;
+	}
+	args[0] = cdp_array_int64(a, n);
+	args[1] = cdp_array_int64(b, n);
+	args[2] = cdp_array_text(nodes, n);
+	args[3] = cdp_array_text(rule, n);
+	args[4] = cdp_array_text(refused, n);
+	args[5] = TimestampTzGetDatum(now);
+	cdp_store_run(&state_plan, args, NULL, false, n);
+}
+
+/* Nodes of the identifiers the batch made. */
+static void
+write_fresh(CdpGraph *graph, int64 change, TimestampTz now)
+{
+	int n = 0;
+	int64 *node = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	int64 *owner = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	Datum args[4];
+
+	for (int i = 0; i < graph->nidents; i++)
+	{
+		if (!graph->idents[i].fresh || !graph->idents[i].used)
+			continue;
+		node[n] = graph->idents[i].node_id;
+		owner[n++] = graph->idents[i].profile_id;
+	}
+	if (n == 0)
+		return;
+	args[0] = cdp_array_int64(node, n);
+	args[1] = cdp_array_int64(owner, n);
+	args[2] = TimestampTzGetDatum(now);
+	args[3] = Int64GetDatum(change);
+	cdp_store_run(&node_plan, args, NULL, false, n);
+}
+
+/*
+ * Carries out what graph.c decided, except rows of profiles, which are the
+ * caller's.  Merged profiles leave graph->locked.
+ */
+void
+cdp_graph_write(CdpGraph *graph)
+{
+	TimestampTz now = cdp_now();
+	int64 change = 0;
+	int kept = 0;
+
+	if (graph->nmerges > 0)
+		write_merges(graph, now);
+	/* after the merges' numbers: what is new was on neither side of a merge */
+	for (int i = 0; i < graph->nidents && change == 0; i++)
+		if (graph->idents[i].fresh && graph->idents[i].used)
+			change = nextval_internal(cdp_store_relation("merge_id_seq"), false);
+	if (graph->nmoves > 0)
+	{
+		if (change == 0)
+			change = nextval_internal(cdp_store_relation("merge_id_seq"), false);
+		write_moves(graph, change, now);
+	}
+	if (graph->nredirects > 0)
+		write_redirects(graph);
+	if (graph->nstates > 0)
+		write_states(graph, now);
+	write_fresh(graph, change, now);
+	if (graph->nmerges == 0)
+		return;
+	for (int i = 0; i < graph->nlocked; i++)
+	{
+		CdpMerge probe = {.loser = graph->locked[i].profile_id};
+
+		if (bsearch(&probe, graph->merges, graph->nmerges, sizeof(CdpMerge), compare_loser) == NULL)
+			graph->locked[kept++] = graph->locked[i];
+	}
+	graph->nlocked = kept;
+}
+
+/* Records when the batch mentioned identifiers that were known before. */
+static void
+record_mentions(CdpGraph *graph)
+{
+	int n = 0;
+	const char **ns = palloc(sizeof(char *) * Max(graph->nidents, 1));
+	uint8(*key)[16] = palloc(16 * Max(graph->nidents, 1));
+	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
+	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
+	Datum args[4];
+
+	for (int i = 0; i < graph->nidents; i++)
+	{
+		CdpIdent *ident = &graph->idents[i];
+
+		if (!ident->used || ident->fresh)
+			continue;
+		ns[n] = ident->ns;
+		memcpy(key[n], ident->key, 16);
+		first[n] = ident->first_seen;
+		last[n++] = ident->last_seen;
+	}
+	if (n == 0)
+		return;
+	args[0] = cdp_array_text(ns, n);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
+	args[2] = cdp_array_timestamptz(first, n);
+	args[3] = cdp_array_timestamptz(last, n);
+	cdp_store_run(&seen_plan, args, NULL, false, -1);
+}
+
+/* A row of evidence on its way. */
+typedef struct Edge
+{
+	int64 a;
+	int64 b;
+	const char *nodes; /* array text of the set, {} for a pair */
+	const char *refused;
+	int first; /* links */
+	int last;
+	bool decided;
+} Edge;
+
+static CdpGraph *comparing; /* qsort's third argument */
+
+static int
+compare_links(const CdpLink *x, const CdpLink *y)
+{
+	if (x->ts != y->ts)
+		return x->ts < y->ts ? -1 : 1;
+	return memcmp(x->message_key, y->message_key, 16);
+}
+
+static int
+compare_edges(const void *a, const void *b)
+{
+	const Edge *x = a;
+	const Edge *y = b;
+	int cmp = (x->a > y->a) - (x->a < y->a);
+
+	if (cmp == 0)
+		cmp = (x->b > y->b) - (x->b < y->b);
+	if (cmp == 0)
+		cmp = strcmp(x->nodes, y->nodes);
+	if (cmp == 0)
+		cmp = strcmp(comparing->links[x->first].rule, comparing->links[y->first].rule);
+	return cmp;
+}
+
+static int
+compare_int64(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The set of a link's nodes as array text; {} for a pair, which its ends tell. */
+static const char *
+set_text(const CdpGraph *graph, const CdpLink *link)
+{
+	int64 *ids;
+	StringInfoData text;
+
+	if (link->n <= 2)
+		return "{}";
+	ids = palloc(sizeof(int64) * link->n);
+	for (int i = 0; i < link->n; i++)
+		ids[i] = graph->idents[link->idents[i]].node_id;
+	qsort(ids, link->n, sizeof(int64), compare_int64);
+	initStringInfo(&text);
+	for (int i = 0; i < link->n; i++)
+		appendStringInfo(&text, "%c" INT64_FORMAT, i == 0 ? '{' : ',', ids[i]);
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}
+
+/* Edges of the living links, each once, with its earliest and latest link. */
+static int
+collect_edges(CdpGraph *graph, Edge **result)
+{
+	int n = 0;
+	int room = 0;
+	int kept = 0;
+	Edge *edges;
+
+	for (int l = 0; l < graph->nlinks; l++)
+		if (!graph->links[l].dead)
+			room += Max(graph->links[l].n - 1, 0);
+	edges = palloc0(sizeof(Edge) * Max(room, 1));
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		CdpLink *link = &graph->links[l];
+		const char *set;
+
+		if (link->dead || link->n < 2)
+			continue;
+		set = set_text(graph, link);
+		for (int i = 1; i < link->n; i++)
+		{
+			int64 x = graph->idents[link->idents[0]].node_id;
+			int64 y = graph->idents[link->idents[i]].node_id;
+			Edge *e;
+
+			if (x == y)
+				continue;
+			e = &edges[n++];
+			e->a = Min(x, y);
+			e->b = Max(x, y);
+			e->nodes = set;
+			e->first = e->last = l;
+			e->decided = link->decided;
+			if (link->verdict && link->verdict[i] != CDP_JOINED)
+				e->refused = link->refusal;
+		}
+	}
+	comparing = graph;
+	qsort(edges, n, sizeof(Edge), compare_edges);
+	for (int i = 0; i < n; i++)
+	{
+		Edge *e = &edges[i];
+		Edge *k = kept > 0 ? &edges[kept - 1] : NULL;
+
+		if (k && compare_edges(k, e) == 0)
+		{
+			if (compare_links(&graph->links[e->first], &graph->links[k->first]) < 0)
+				k->first = e->first;
+			if (compare_links(&graph->links[e->last], &graph->links[k->last]) > 0)
+				k->last = e->last;
+			/* a refusal of either stays: the set has one fate */
+			if (k->refused == NULL)
+				k->refused = e->refused;
+			k->decided |= e->decided;
+		}
+		else
+			edges[kept++] = *e;
+	}
+	*result = edges;
+	return kept;
+}
+
+static void
+record_edges(CdpGraph *graph)
+{
+	Edge *edges;
+	int n = collect_edges(graph, &edges);
+	bool repeats = cdp_rules()->repeats;
+	int64 *a = palloc(sizeof(int64) * Max(n, 1));
+	int64 *b = palloc(sizeof(int64) * Max(n, 1));
+	TimestampTz *ts = palloc(sizeof(TimestampTz) * Max(n, 1));
+	uint8(*key)[16] = palloc(16 * Max(n, 1));
+	const char **nodes = palloc(sizeof(char *) * Max(n, 1));
+	const char **rule = palloc(sizeof(char *) * Max(n, 1));
+	const char **source = palloc(sizeof(char *) * Max(n, 1));
+	const char **message = palloc(sizeof(char *) * Max(n, 1));
+	const char **refused = palloc(sizeof(char *) * Max(n, 1));
+	Datum *last_ts = palloc0(sizeof(Datum) * Max(n, 1));
+	Datum *last_key = palloc0(sizeof(Datum) * Max(n, 1));
+	bool *none = palloc(sizeof(bool) * Max(n, 1));
+	bool *decided = palloc(sizeof(bool) * Max(n, 1));
+	Datum args[13];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		CdpLink *first = &graph->links[edges[i].first];
+		CdpLink *last = &graph->links[edges[i].last];
+
+		a[i] = edges[i].a;
+		b[i] = edges[i].b;
+		nodes[i] = edges[i].nodes;
+		rule[i] = first->rule;
+		ts[i] = first->ts;
+		memcpy(key[i], first->message_key, 16);
+		source[i] = first->source;
+		message[i] = first->message_id;
+		refused[i] = edges[i].refused;
+		decided[i] = edges[i].decided;
+		none[i] = !repeats;
+		last_ts[i] = TimestampTzGetDatum(last->ts);
+		last_key[i] = UUIDPGetDatum((pg_uuid_t *) last->message_key);
+	}
+	args[0] = cdp_array_int64(a, n);
+	args[1] = cdp_array_int64(b, n);
+	args[2] = cdp_array_text(nodes, n);
+	args[3] = cdp_array_text(rule, n);
+	args[4] = cdp_array_timestamptz(ts, n);
+	args[5] = cdp_array_uuid((const uint8(*)[16]) key, n);
+	args[6] = cdp_array_text(source, n);
+	args[7] = cdp_array_text(message, n);
+	args[8] = cdp_array_datums(last_ts, none, n, TIMESTAMPTZOID);
+	args[9] = cdp_array_datums(last_key, none, n, UUIDOID);
+	args[10] = cdp_array_text(refused, n);
+	args[11] = TimestampTzGetDatum(cdp_now());
+	args[12] = cdp_array_bool(decided, n);
+	cdp_store_run(&edge_plan, args, NULL, false, -1);
+}
+
+/* With newest_wins every message is news of those it links. */
+static void
+note_newest(CdpGraph *graph)
+{
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		CdpLink *link = &graph->links[l];
+		CdpCorePos pos;
+
+		if (link->dead || link->n < 2)
+			continue;
+		pos.ts = link->ts;
+		memcpy(pos.key, link->message_key, 16);
+		for (int i = 0; i < link->n; i++)
+		{
+			CdpLocked *locked =
+				cdp_graph_locked(graph, graph->idents[link->idents[i]].profile_id);
+
+			if (cdp_core_pos_compare(&pos, &locked->newest) > 0)
+				locked->newest = pos;
+		}
+	}
+}
+
+/*
+ * Records when identifiers were seen and, for messages with several, the
+ * edges between them.  The profiles are locked.
+ */
+void
+cdp_graph_record(CdpGraph *graph)
+{
+	record_mentions(graph);
+	record_edges(graph);
+	if (cdp_rules()->repeats)
+		note_newest(graph);
+}

@@ -1,0 +1,230 @@
+/*
+ * src/identity/rules.c
+ *		Rules of namespaces, cached per backend.
+ *
+ * A namespace without a row, and what a row leaves open, has the rules of
+ * '*'.  Blocked values are regular expressions that must match the whole
+ * value, whatever the case; those without a metacharacter are compared as
+ * text, the others are one alternation.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "regex/regex.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "identity/rules.h"
+#include "store.h"
+
+static CdpRules current;
+
+/* Order of the columns below. */
+enum
+{
+	NAME = 1,
+	RANK,
+	LIMIT,
+	PERIOD,
+	POLICY,
+	BLOCKED,
+	TTL,
+	NORMALISER
+};
+
+static int64
+interval_us(uint64 row, int col)
+{
+	bool isnull;
+	Datum d = cdp_store_value(row, col, &isnull);
+	Interval *i;
+
+	if (isnull)
+		return 0;
+	i = DatumGetIntervalP(d);
+	return i->time + (i->day + i->month * (int64) DAYS_PER_MONTH) * USECS_PER_DAY;
+}
+
+static void
+add_patterns(CdpNamespace *ns, Datum array, StringInfo expression)
+{
+	Datum *elems;
+	bool *nulls;
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, &nulls, &n);
+	ns->literals = ns->literals ?
+					   repalloc(ns->literals, sizeof(char *) * (ns->nliterals + n + 1)) :
+					   palloc(sizeof(char *) * (n + 1));
+	for (int i = 0; i < n; i++)
+	{
+		char *pattern;
+
+		if (nulls[i])
+			continue;
+		pattern = TextDatumGetCString(elems[i]);
+		if (strpbrk(pattern, "\\.[]()*+?{}|^$") == NULL)
+		{
+			for (char *c = pattern; *c; c++)
+				if (*c >= 'A' && *c <= 'Z')
+					*c += 'a' - 'A';
+			ns->literals[ns->nliterals++] = pattern;
+		}
+		else
+			appendStringInfo(expression, "%s(?:%s)", expression->len > 0 ? "|" : "", pattern);
+	}
+}
+
+static void
+set_patterns(CdpNamespace *ns, Datum own, bool no_own, Datum common, bool no_common)
+{
+	StringInfoData expression;
+
+	initStringInfo(&expression);
+	if (!no_common)
+		add_patterns(ns, common, &expression);
+	if (!no_own)
+		add_patterns(ns, own, &expression);
+	if (expression.len > 0)
+		ns->pattern = cstring_to_text(psprintf("^(?:%s)$", expression.data));
+}
+
+static CdpPolicy
+policy_of(const char *name)
+{
+	if (strcmp(name, "newest_wins") == 0)
+		return CDP_POLICY_NEWEST_WINS;
+	if (strcmp(name, "reject") == 0)
+		return CDP_POLICY_REJECT;
+	return CDP_POLICY_DEMOTE;
+}
+
+static void
+load(CdpRules *fresh)
+{
+	MemoryContext old;
+	int n = cdp_store_run_latest(
+		"SELECT n.name, coalesce(n.rank, d.rank, 100)::bigint, "
+		"  coalesce(n.max_per_profile, d.max_per_profile, 0)::bigint, "
+		"  coalesce(n.period, d.period), "
+		"  coalesce(n.on_conflict, d.on_conflict, 'demote'), n.blocked, coalesce(n.ttl, d.ttl), "
+		"  coalesce(n.normaliser, d.normaliser), d.blocked, s.max_identifiers::bigint, "
+		"  s.max_component::bigint "
+		"FROM cdp_data.identity_setting s "
+		"CROSS JOIN (SELECT '*' COLLATE \"C\" AS name UNION SELECT name FROM cdp_data.namespace) x "
+		"LEFT JOIN cdp_data.namespace n ON n.name = x.name "
+		"LEFT JOIN cdp_data.namespace d ON d.name = '*' "
+		"ORDER BY x.name <> '*', x.name COLLATE \"C\"");
+
+	old = MemoryContextSwitchTo(fresh->context);
+	fresh->namespaces = palloc0(sizeof(CdpNamespace) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		CdpNamespace *ns = &fresh->namespaces[i];
+		const char *policy = cdp_store_text(i, POLICY);
+		bool no_own;
+		bool no_common;
+		Datum own = cdp_store_value(i, BLOCKED, &no_own);
+		Datum common = cdp_store_value(i, 9, &no_common);
+
+		ns->name = cdp_store_text(i, NAME);
+		if (ns->name == NULL)
+			ns->name = "*";
+		ns->rule.rank = (int32) cdp_store_int64(i, RANK);
+		ns->rule.limit = (int32) cdp_store_int64(i, LIMIT);
+		ns->rule.period = interval_us(i, PERIOD);
+		ns->rule.ttl = interval_us(i, TTL);
+		ns->rule.policy = policy_of(policy);
+		ns->isolate = strcmp(policy, "isolate") == 0;
+		ns->normaliser = cdp_store_text(i, NORMALISER);
+		set_patterns(ns, own, no_own || i == 0, common, no_common);
+		fresh->repeats |= ns->rule.policy == CDP_POLICY_NEWEST_WINS;
+		fresh->expires |= ns->rule.ttl > 0;
+		fresh->max_nodes = (int) cdp_store_int64(i, 10);
+		fresh->max_component = (int) cdp_store_int64(i, 11);
+	}
+	fresh->n = n;
+	MemoryContextSwitchTo(old);
+}
+
+/* The rules; valid until the next call.  Inside cdp_store_enter(). */
+const CdpRules *
+cdp_rules(void)
+{
+	while (current.generation != cdp_store_generation())
+	{
+		CdpRules fresh = {0};
+		CdpResult saved = cdp_store_save_result();
+
+		fresh.generation = cdp_store_generation();
+		fresh.context = AllocSetContextCreate(CurrentMemoryContext, "cdp identity rules",
+											  ALLOCSET_SMALL_SIZES);
+		load(&fresh);
+		cdp_store_restore_result(saved);
+		if (current.previous)
+			MemoryContextDelete(current.previous);
+		fresh.previous = current.context;
+		MemoryContextSetParent(fresh.context, CacheMemoryContext);
+		current = fresh;
+	}
+	return &current;
+}
+
+/* The rules of a namespace, those of '*' if it has none of its own. */
+const CdpNamespace *
+cdp_rules_namespace(const char *ns)
+{
+	const CdpRules *rules = cdp_rules();
+
+	for (int i = 1; i < rules->n; i++)
+		if (strcmp(rules->namespaces[i].name, ns) == 0)
+			return &rules->namespaces[i];
+	return &rules->namespaces[0];
+}
+
+int
+cdp_rules_rank(const char *ns)
+{
+	return cdp_rules_namespace(ns)->rule.rank;
+}
+
+/* Is this value nobody's identifier? */
+bool
+cdp_rules_blocked(const char *ns, const char *value)
+{
+	const CdpNamespace *rules = cdp_rules_namespace(ns);
+
+	for (int i = 0; i < rules->nliterals; i++)
+		if (pg_strcasecmp(rules->literals[i], value) == 0)
+			return true;
+	return rules->pattern != NULL &&
+		   RE_compile_and_execute(rules->pattern, unconstify(char *, value), (int) strlen(value),
+								  REG_ADVANCED | REG_ICASE | REG_NOSUB, C_COLLATION_OID, 0, NULL);
+}
+
+/* Word for a refusal, as stored with the edge: what, and of which namespace. */
+const char *
+cdp_rules_refusal(CdpVerdict verdict, const char *ns)
+{
+	switch (verdict)
+	{
+		case CDP_JOINED:
+			return NULL;
+		case CDP_OVER_LIMIT:
+			return psprintf("limit:%s", ns ? ns : "");
+		case CDP_TOO_LARGE:
+			return "too_many_identifiers";
+		case CDP_SEPARATED:
+			return "separated";
+		case CDP_NEWER_LINK:
+			return psprintf("newer_link:%s", ns ? ns : "");
+		case CDP_BARRED:
+			return "blocked";
+	}
+	return "unknown";
+}

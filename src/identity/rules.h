@@ -1,0 +1,41 @@
+/*
+ * src/identity/rules.h
+ *		Rules of namespaces, from cdp_data.namespace.
+ */
+#ifndef CDP_IDENTITY_RULES_H
+#define CDP_IDENTITY_RULES_H
+
+#include "core/linkage.h"
+
+typedef struct CdpNamespace
+{
+	const char *name;
+	CdpCoreRule rule;
+	bool isolate; /* its values lead an unknown person to nobody */
+	char **literals; /* blocked values, lower case */
+	int nliterals;
+	struct varlena *pattern; /* blocked values, one expression, or NULL */
+	const char *normaliser; /* or NULL */
+} CdpNamespace;
+
+typedef struct CdpRules
+{
+	uint64 generation;
+	MemoryContext context;
+	MemoryContext previous; /* the one before, still alive */
+	CdpNamespace *namespaces; /* the default first */
+	int n;
+	int max_nodes; /* identifiers of one person */
+	int max_component; /* identifiers that may be resolved again at once */
+	bool repeats; /* some namespace is newest_wins */
+	bool expires; /* some namespace has a time to live */
+	bool simple; /* no limit but the number of identifiers */
+} CdpRules;
+
+extern const CdpRules *cdp_rules(void);
+extern const CdpNamespace *cdp_rules_namespace(const char *ns);
+extern int cdp_rules_rank(const char *ns);
+extern bool cdp_rules_blocked(const char *ns, const char *value);
+extern const char *cdp_rules_refusal(CdpVerdict verdict, const char *ns);
+
+#endif /* CDP_IDENTITY_RULES_H */
