@@ -27,6 +27,7 @@ OBJS = \
 	src/identity/identity_set_gin.o \
 	src/identity/identity_set_agg.o \
 	src/identity/rules.o \
+	src/identity/bearer.o \
 	src/identity/component.o \
 	src/identity/graph.o \
 	src/identity/graph_write.o \

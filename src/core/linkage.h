@@ -56,7 +56,8 @@ typedef enum CdpVerdict
 	CDP_TOO_LARGE, /* nodes of one person */
 	CDP_SEPARATED, /* somebody said that they are not one person */
 	CDP_NEWER_LINK, /* was joined, until a newer link took one end */
-	CDP_BARRED /* the value is blocked */
+	CDP_BARRED, /* the value is blocked */
+	CDP_ISOLATED /* anonymous, and the person was known already */
 } CdpVerdict;
 
 typedef enum CdpLinkageAnswer

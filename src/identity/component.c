@@ -253,6 +253,24 @@ members_of(const CdpComponent *c, const CdpEvidenceRow *row, int *n)
 	return nodes;
 }
 
+/* What was kept apart when it came stays out of the evidence. */
+static void
+leave_out(CdpEvidence *e, int32 node)
+{
+	int n = 0;
+
+	for (int i = 0; i < e->n; i++)
+		if (e->nodes[i] != node)
+			e->nodes[n++] = e->nodes[i];
+	e->n = n;
+}
+
+static bool
+is_isolated(const CdpEvidenceRow *row)
+{
+	return row->refused && strcmp(row->refused, "isolated") == 0;
+}
+
 /* Rows of one set become one piece of evidence. */
 static void
 gather_evidence(CdpComponent *c)
@@ -278,6 +296,15 @@ gather_evidence(CdpComponent *c)
 		e->first = row->first;
 		e->last = row->last;
 		e->link = -1;
+	}
+	for (int r = 0; r < c->nrows; r++)
+	{
+		CdpEvidence *e = &c->evidence[c->rows[r].evidence];
+		int a = find_node(c, c->rows[r].a);
+		int b = find_node(c, c->rows[r].b);
+
+		if (is_isolated(&c->rows[r]))
+			leave_out(e, compare_rank(&a, &b) < 0 ? b : a);
 	}
 }
 
@@ -441,8 +468,11 @@ cdp_component_add(CdpComponent *c, CdpGraph *graph, int link)
 	memcpy(pos.key, l->message_key, 16);
 	for (int i = 0; i < l->n; i++)
 	{
-		int index = node_of_ident(c, graph, l->idents[i]);
+		int index;
 
+		if (l->isolated && l->isolated[i])
+			continue;
+		index = node_of_ident(c, graph, l->idents[i]);
 		if (index < 0)
 			elog(ERROR, "cdp: an identifier is outside its component");
 		nodes[n++] = index;
@@ -623,9 +653,11 @@ collect_states(CdpComponent *c, CdpGraph *graph)
 		CdpEvidenceRow *row = &c->rows[r];
 		int a = find_node(c, row->a);
 		int b = find_node(c, row->b);
-		int32 top = c->evidence[row->evidence].nodes[0];
+		int32 top = c->evidence[row->evidence].n > 0 ? c->evidence[row->evidence].nodes[0] : -1;
 		const char *refused = NULL;
 
+		if (is_isolated(row))
+			continue;
 		if (a != top)
 			refused = refusal_of(c, row->evidence, a);
 		if (refused == NULL && b != top)

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "core/unionfind.h"
+#include "identity/bearer.h"
 #include "identity/component.h"
 #include "identity/graph.h"
 #include "identity/rules.h"
@@ -56,7 +57,7 @@ cdp_graph_key(uint64 seed, const char *ns, const char *value, uint8 *key)
 }
 
 static CdpPlan find_plan = {
-	"SELECT u.i, i.value, i.node_id, n.profile_id, i.born, i.ended "
+	"SELECT u.i, i.value, i.node_id, n.profile_id, i.born, i.ended, i.last_seen "
 	"FROM unnest($1, $2) WITH ORDINALITY u (ns, key, i) "
 	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
 	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[i.node_id])",
@@ -118,11 +119,20 @@ static CdpPlan canonical_plan = {
 void
 cdp_graph_find(CdpGraph *graph, bool read_only)
 {
-	int n = graph->nidents;
-	const char **ns = palloc(sizeof(char *) * Max(n, 1));
-	uint8(*key)[16] = palloc(16 * Max(n, 1));
+	int n;
+	const char **ns;
+	uint8(*key)[16];
 	Datum args[2];
 	int found;
+
+	/* bearers that were told apart are not looked up: they follow from the rest */
+	if (graph->nnamed > 0)
+		graph->nidents = graph->nnamed;
+	else
+		graph->nnamed = graph->nidents;
+	n = graph->nidents;
+	ns = palloc(sizeof(char *) * Max(n, 1));
+	key = palloc(16 * Max(n, 1));
 
 	for (int i = 0; i < n; i++)
 	{
@@ -132,8 +142,11 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		memcpy(key[i], ident->key, 16);
 		ident->node_id = ident->profile_id = 0;
 		ident->fresh = false;
+		ident->former = ident->anew = false;
+		ident->after = -1;
 		ident->born = DT_NOBEGIN;
 		ident->ended = DT_NOEND;
+		ident->stored_last = DT_NOBEGIN;
 	}
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
@@ -156,6 +169,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		(void) cdp_store_value(r, 6, &isnull);
 		if (!isnull)
 			ident->ended = cdp_store_int64(r, 6);
+		ident->stored_last = cdp_store_int64(r, 7);
 	}
 }
 
@@ -231,6 +245,8 @@ join(Round *round, int a, int b, int link)
 static bool
 is_joined(const CdpLink *link, int i)
 {
+	if (link->isolated && link->isolated[i])
+		return false;
 	return link->verdict == NULL || link->verdict[i] == CDP_JOINED;
 }
 
@@ -400,32 +416,49 @@ lock_round(CdpGraph *graph, Round *round)
 	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
 }
 
+/* Orders identifiers by (namespace, key), bearers of one value by time. */
+static int
+compare_keys(const void *a, const void *b, void *arg)
+{
+	const CdpIdent *idents = arg;
+	const CdpIdent *x = &idents[*(const int *) a];
+	const CdpIdent *y = &idents[*(const int *) b];
+	int cmp = strcmp(x->ns, y->ns);
+
+	if (cmp == 0)
+		cmp = memcmp(x->key, y->key, 16);
+	return cmp != 0 ? cmp : (x->born > y->born) - (x->born < y->born);
+}
+
 /* Inserts the round's new identifiers; false if another session was first. */
 static bool
 insert_identifiers(CdpGraph *graph, Round *round)
 {
-	int n = round->nfresh;
-	const char **ns = palloc(sizeof(char *) * n);
-	const char **value = palloc(sizeof(char *) * n);
-	uint8(*key)[16] = palloc(16 * n);
-	int64 *node = palloc(sizeof(int64) * n);
-	TimestampTz *first = palloc(sizeof(TimestampTz) * n);
-	TimestampTz *last = palloc(sizeof(TimestampTz) * n);
+	int n = 0;
+	int room = round->nfresh;
+	const char **ns = palloc(sizeof(char *) * room);
+	const char **value = palloc(sizeof(char *) * room);
+	uint8(*key)[16] = palloc(16 * room);
+	int64 *node = palloc(sizeof(int64) * room);
+	TimestampTz *first = palloc(sizeof(TimestampTz) * room);
+	TimestampTz *last = palloc(sizeof(TimestampTz) * room);
 	Oid sequence = cdp_store_relation("node_id_seq");
 	Datum args[6];
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < room; i++)
 	{
 		CdpIdent *ident = &graph->idents[round->fresh[i]];
 
 		ident->node_id = nextval_internal(sequence, false);
 		ident->fresh = true;
-		ns[i] = ident->ns;
-		value[i] = ident->value;
-		memcpy(key[i], ident->key, 16);
-		node[i] = ident->node_id;
-		first[i] = ident->first_seen;
-		last[i] = ident->last_seen;
+		if (ident->anew)
+			continue;
+		ns[n] = ident->ns;
+		value[n] = ident->value;
+		memcpy(key[n], ident->key, 16);
+		node[n] = ident->node_id;
+		first[n] = ident->first_seen;
+		last[n++] = ident->last_seen;
 	}
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
@@ -433,7 +466,20 @@ insert_identifiers(CdpGraph *graph, Round *round)
 	args[3] = cdp_array_int64(node, n);
 	args[4] = cdp_array_timestamptz(first, n);
 	args[5] = cdp_array_timestamptz(last, n);
-	return cdp_store_run(&insert_plan, args, NULL, false, -1) == n;
+	if (n > 0 && cdp_store_run(&insert_plan, args, NULL, false, -1) != n)
+		return false;
+	if (n == room)
+		return true;
+	/* new bearers of known values; a value's come in their order in time */
+	qsort_arg(round->fresh, room, sizeof(int), compare_keys, graph->idents);
+	for (int i = 0; i < room; i++)
+	{
+		CdpIdent *ident = &graph->idents[round->fresh[i]];
+
+		if (ident->anew && !cdp_bearer_insert(graph, ident))
+			return false;
+	}
+	return true;
 }
 
 /* Rules of the namespaces that a decision is about. */
@@ -596,7 +642,7 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		for (int i = 0; i < link->n; i++)
 		{
 			CdpIdent *ident = &graph->idents[link->idents[i]];
-			bool known = false;
+			bool known = link->isolated && link->isolated[i];
 
 			if (q->node_of[link->idents[i]] < 0)
 				q->node_of[link->idents[i]] =
@@ -644,6 +690,9 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 			for (int j = 0; j < core->n; j++)
 				if (core->nodes[j] == q->node_of[link->idents[i]])
 					link->verdict[i] = core->verdict[j];
+		for (int i = 0; i < link->n; i++)
+			if (link->isolated && link->isolated[i])
+				link->verdict[i] = CDP_ISOLATED;
 		for (int i = 0; i < link->n && link->refusal == NULL; i++)
 			link->refusal = cdp_rules_refusal(link->verdict[i],
 											  core->rule >= 0 ? q->list.names[core->rule] : NULL);
@@ -981,6 +1030,9 @@ cdp_graph_resolve(CdpGraph *graph)
 		give_up(rounds);
 		if (rounds > 0)
 			cdp_graph_find(graph, false);
+		cdp_bearer_settle(graph);
+		if (cdp_rules()->isolates)
+			cdp_bearer_isolate(graph);
 		reset(graph);
 		plan_round(graph, &round);
 
@@ -1006,6 +1058,8 @@ cdp_graph_resolve(CdpGraph *graph)
 		end_round(done, owner);
 		if (!done)
 			continue;
+		if (cdp_rules()->isolates)
+			cdp_bearer_end(graph);
 		cdp_graph_write(graph);
 		return;
 	}

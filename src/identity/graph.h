@@ -48,9 +48,13 @@ typedef struct CdpIdent
 	TimestampTz born; /* of the stored one; DT_NOBEGIN without */
 	TimestampTz ended; /* DT_NOEND without */
 	bool fresh; /* made by this batch */
-	bool anew; /* fresh, by a value whose former bearer is gone */
+	TimestampTz stored_last; /* last_seen as stored */
+	bool former; /* who bore the value before its present bearer */
+	bool anew; /* fresh, by a value that had another bearer before */
+	int after; /* anew: index of that other bearer */
 	bool used; /* named by a living link */
 	bool collides; /* its key belongs to another value */
+	TimestampTz ends; /* what is anonymous became known: later mentions are not */
 } CdpIdent;
 
 /* Identifiers that one message shows to be one person. */
@@ -58,11 +62,14 @@ typedef struct CdpLink
 {
 	int n;
 	int *idents; /* indexes, highest-ranking first */
+	int *named; /* the same before they were split by bearer; or NULL */
+	int nnamed;
 	bool dead; /* takes no part: its message was rejected */
 	TimestampTz ts;
 	uint8 message_key[16];
 	const char *source;
 	const char *message_id;
+	bool *isolated; /* by ident: stays apart; NULL: none does */
 	const char *rule; /* message, merge, override, bulk */
 	const char *reason; /* of a deliberate merge, or NULL */
 	const char *actor; /* who merged deliberately, or NULL */
@@ -128,8 +135,9 @@ typedef struct CdpEdgeState
 
 typedef struct CdpGraph
 {
-	CdpIdent *idents;
+	CdpIdent *idents; /* those the messages name, then other bearers of them */
 	int nidents;
+	int nnamed;
 	CdpLink *links;
 	int nlinks;
 	/* results of cdp_graph_resolve(), ascending by profile_id */

@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "identity/bearer.h"
 #include "identity/graph.h"
 #include "identity/rules.h"
 #include "store.h"
@@ -456,6 +457,11 @@ record_mentions(CdpGraph *graph)
 
 		if (!ident->used || ident->fresh)
 			continue;
+		if (ident->former)
+		{
+			cdp_bearer_extend(ident);
+			continue;
+		}
 		ns[n] = ident->ns;
 		memcpy(key[n], ident->key, 16);
 		first[n] = ident->first_seen;
@@ -572,7 +578,12 @@ collect_edges(CdpGraph *graph, Edge **result)
 			e->nodes = set;
 			e->first = e->last = l;
 			e->decided = link->decided;
-			if (link->verdict && link->verdict[i] != CDP_JOINED)
+			if (link->isolated && link->isolated[i])
+			{
+				e->refused = cdp_rules_refusal(CDP_ISOLATED, NULL);
+				e->decided = true;
+			}
+			else if (link->verdict && link->verdict[i] != CDP_JOINED)
 				e->refused = link->refusal;
 		}
 	}

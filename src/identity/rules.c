@@ -145,6 +145,7 @@ load(CdpRules *fresh)
 		set_patterns(ns, own, no_own || i == 0, common, no_common);
 		fresh->repeats |= ns->rule.policy == CDP_POLICY_NEWEST_WINS;
 		fresh->expires |= ns->rule.ttl > 0;
+		fresh->isolates |= ns->isolate;
 		fresh->max_nodes = (int) cdp_store_int64(i, 10);
 		fresh->max_component = (int) cdp_store_int64(i, 11);
 	}
@@ -225,6 +226,8 @@ cdp_rules_refusal(CdpVerdict verdict, const char *ns)
 			return psprintf("newer_link:%s", ns ? ns : "");
 		case CDP_BARRED:
 			return "blocked";
+		case CDP_ISOLATED:
+			return "isolated";
 	}
 	return "unknown";
 }

@@ -29,7 +29,7 @@ typedef struct CdpRules
 	int max_component; /* identifiers that may be resolved again at once */
 	bool repeats; /* some namespace is newest_wins */
 	bool expires; /* some namespace has a time to live */
-	bool simple; /* no limit but the number of identifiers */
+	bool isolates; /* some namespace is isolate */
 } CdpRules;
 
 extern const CdpRules *cdp_rules(void);

@@ -791,23 +791,15 @@ present_id(const Batch *batch, int64 id)
 	return id;
 }
 
-/*
- * Takes a batch of messages, all of one source.  On return each has its
- * status and, unless rejected, the profile it belongs to.  Inside
- * cdp_store_enter(); caller is the role that consent records name.
- */
-void
-cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
+/* Takes messages together; see cdp_ingest_batch(). */
+static void
+take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 {
 	Batch batch = {.messages = messages, .n = n, .caller = caller, .flags = flags};
 	CdpActivity *activity;
 	int nactivity;
 	bool work = false;
 
-	if (n == 0)
-		return;
-	/* before any other lock: see cdp.lock_storage() */
-	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
 	resolve_about(&batch);
 	screen(&batch);
 	ensure_partitions(&batch);
@@ -851,6 +843,46 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
+}
+
+static int
+compare_order(const void *a, const void *b)
+{
+	const CdpMessage *x = *(const CdpMessage *const *) a;
+	const CdpMessage *y = *(const CdpMessage *const *) b;
+
+	if (x->ts != y->ts)
+		return x->ts < y->ts ? -1 : 1;
+	return memcmp(x->key, y->key, 16);
+}
+
+/*
+ * Takes a batch of messages, all of one source.  On return each has its
+ * status and, unless rejected, the profile it belongs to.  Inside
+ * cdp_store_enter(); caller is the role that consent records name.
+ */
+void
+cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
+{
+	const CdpMessage **order;
+
+	if (n == 0)
+		return;
+	/* before any other lock: see cdp.lock_storage() */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
+	if (!cdp_rules()->isolates || n == 1)
+	{
+		take_batch(messages, n, caller, flags);
+		return;
+	}
+
+	/* who is known when a message comes depends on those before it */
+	order = palloc(sizeof(CdpMessage *) * n);
+	for (int i = 0; i < n; i++)
+		order[i] = &messages[i];
+	qsort(order, n, sizeof(CdpMessage *), compare_order);
+	for (int i = 0; i < n; i++)
+		take_batch(&messages[order[i] - messages], 1, caller, flags);
 }
 
 /*
