@@ -43,9 +43,11 @@ OBJS = \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
 	src/activation/activation.o \
+	src/ingest/apply_rules.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
 	src/ingest/ingest.o \
+	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
 	src/ingest/message.o \

@@ -118,3 +118,76 @@ CREATE FUNCTION cdp.identity_graph(who text, format text DEFAULT 'mermaid') RETU
 LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'SELECT cdp.identity_graph(cdp.resolve(who), format)';
 COMMENT ON FUNCTION cdp.identity_graph(text, text) IS
 'Draws a person''s identifiers and links, refused ones dotted, as mermaid or dot; NULL for nobody the caller may see.';
+
+CREATE FUNCTION cdp.simulate(changes jsonb) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_simulate_rules';
+COMMENT ON FUNCTION cdp.simulate(jsonb) IS 'The work of cdp.simulate_rules().';
+
+CREATE FUNCTION cdp.check_rule_changes(changes jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r record;
+	k text;
+BEGIN
+	IF changes IS NULL OR jsonb_typeof(changes) <> 'object' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'changes must be a JSON object',
+			HINT = 'Example: {"email": {"max_per_profile": 1, "on_conflict": "reject"}}.';
+	END IF;
+	FOR r IN SELECT * FROM jsonb_each(changes) LOOP
+		CONTINUE WHEN r.key = 'max_identifiers' AND jsonb_typeof(r.value) = 'number';
+		IF r.key !~ '^(\*|[a-z_][a-z0-9_.-]{0,62})$' OR jsonb_typeof(r.value) <> 'object' THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = format('entry "%s" is not the rules of a namespace', r.key),
+				HINT = 'Keys are namespaces in lower case, ''*'' for the default, or max_identifiers.';
+		END IF;
+		FOR k IN SELECT jsonb_object_keys(r.value) LOOP
+			IF k NOT IN ('priority', 'max_per_profile', 'period', 'unique_per_profile', 'blocked', 'ttl', 'normaliser', 'on_conflict') THEN
+				RAISE invalid_parameter_value USING
+					MESSAGE = format('rule "%s" of namespace "%s" is unknown', k, r.key),
+					HINT = 'Rules are priority, max_per_profile, period, unique_per_profile, blocked, ttl, normaliser and on_conflict.';
+			END IF;
+		END LOOP;
+		IF r.value->>'on_conflict' NOT IN ('demote', 'newest_wins', 'reject', 'isolate') THEN
+			RAISE invalid_parameter_value USING MESSAGE = format('conflict policy %s is unknown', quote_literal(r.value->>'on_conflict'));
+		END IF;
+		IF r.value ? 'blocked' THEN
+			PERFORM cdp.check_pattern(p) FROM jsonb_array_elements_text(r.value->'blocked') p;
+		END IF;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION cdp.check_rule_changes(jsonb) IS 'Raises unless the object can be changes of rules; part of cdp.simulate_rules().';
+
+CREATE FUNCTION cdp.simulate_rules(changes jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.require_admin();
+	PERFORM cdp.check_rule_changes(changes);
+	RETURN cdp.simulate(changes);
+END $$;
+COMMENT ON FUNCTION cdp.simulate_rules(jsonb) IS
+'What changed rules would do to the people known: how many would merge or split, the largest, a sample. Keys are namespaces, values the arguments of cdp.define_namespace(). Nothing is changed or locked.';
+
+CREATE FUNCTION cdp.apply_rules() RETURNS int
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id int;
+BEGIN
+	PERFORM cdp.require_admin();
+	UPDATE cdp_data.task t SET position = NULL, state = 'waiting', done_rows = 0, updated_at = NULL,
+		total_rows = (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.profile_state'::regclass)
+	WHERE t.kind = 'rules' AND t.state IN ('waiting', 'running') RETURNING t.task_id INTO id;
+	IF id IS NULL THEN
+		INSERT INTO cdp_data.task (kind, total_rows)
+		VALUES ('rules', (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.profile_state'::regclass))
+		RETURNING task_id INTO id;
+	END IF;
+	RETURN id;
+END $$;
+COMMENT ON FUNCTION cdp.apply_rules() IS
+'Has cdp.maintain() bring the people known in line with the rules of now, one group of linked identifiers and one commit at a time; ids stay where they can. Returns the task, see cdp.tasks.';
+
+CREATE FUNCTION cdp.ingest_edges(query text, source text DEFAULT 'bulk', OUT pairs bigint, OUT refused bigint, OUT rejected bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_ingest_edges';
+COMMENT ON FUNCTION cdp.ingest_edges(text, text) IS
+'Takes pairs of identifiers from a query (two columns such as ''email:ada@example.com'', a third may say when) as evidence that each pair is one person, under the rules; says how many pairs there were, were refused by a rule, or rejected as malformed.';

@@ -31,8 +31,8 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = 'role does not exist';
 	END IF;
 	functions := CASE kind
-		WHEN 'ingest' THEN '{ingest,track,identify,set_consent,resolve}'::text[]
-		WHEN 'app' THEN '{ingest,track,identify,set_consent,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve}'::text[]
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
 		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
 		WHEN 'service' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
 		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,members,segment_count,segment_query,require_init}' END;

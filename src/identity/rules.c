@@ -22,6 +22,7 @@
 #include "store.h"
 
 static CdpRules current;
+static const CdpRules *supposed; /* what-if; see cdp_rules_suppose() */
 
 /* Order of the columns below. */
 enum
@@ -104,22 +105,43 @@ policy_of(const char *name)
 	return CDP_POLICY_DEMOTE;
 }
 
+/*
+ * Reads the rules, with changes applied if given: {"email": {"max_per_profile":
+ * 1}, "*": {...}, "max_identifiers": 500}, in the words of define_namespace().
+ */
 static void
-load(CdpRules *fresh)
+load(CdpRules *fresh, const char *changes)
 {
 	MemoryContext old;
-	int n = cdp_store_run_latest(
+	char *literal = quote_literal_cstr(changes ? changes : "{}");
+	int n = cdp_store_run_latest(psprintf(
+		"WITH change AS (SELECT key AS name, value AS v FROM jsonb_each(%s::jsonb) "
+		"    WHERE jsonb_typeof(value) = 'object'), "
+		"rule AS (SELECT coalesce(t.name, c.name) AS name, "
+		"    coalesce((v->>'priority')::int, t.rank) AS rank, "
+		"    CASE WHEN (v->>'unique_per_profile')::boolean THEN 1 "
+		"      WHEN v ? 'max_per_profile' THEN coalesce((v->>'max_per_profile')::int, 0) "
+		"      WHEN v ? 'unique_per_profile' THEN 0 ELSE t.max_per_profile END AS max_per_profile, "
+		"    CASE WHEN v ? 'period' THEN (v->>'period')::interval ELSE t.period END AS period, "
+		"    coalesce(v->>'on_conflict', t.on_conflict) AS on_conflict, "
+		"    CASE WHEN v ? 'blocked' THEN ARRAY(SELECT jsonb_array_elements_text(v->'blocked')) "
+		"      ELSE t.blocked END AS blocked, "
+		"    CASE WHEN v ? 'ttl' THEN (v->>'ttl')::interval ELSE t.ttl END AS ttl, "
+		"    coalesce(v->>'normaliser', t.normaliser) AS normaliser "
+		"  FROM cdp_data.namespace t FULL JOIN change c ON c.name = t.name) "
 		"SELECT n.name, coalesce(n.rank, d.rank, 100)::bigint, "
 		"  coalesce(n.max_per_profile, d.max_per_profile, 0)::bigint, "
 		"  coalesce(n.period, d.period), "
 		"  coalesce(n.on_conflict, d.on_conflict, 'demote'), n.blocked, coalesce(n.ttl, d.ttl), "
-		"  coalesce(n.normaliser, d.normaliser), d.blocked, s.max_identifiers::bigint, "
+		"  coalesce(n.normaliser, d.normaliser), d.blocked, "
+		"  coalesce((%s::jsonb->>'max_identifiers')::bigint, s.max_identifiers), "
 		"  s.max_component::bigint "
 		"FROM cdp_data.identity_setting s "
-		"CROSS JOIN (SELECT '*' COLLATE \"C\" AS name UNION SELECT name FROM cdp_data.namespace) x "
-		"LEFT JOIN cdp_data.namespace n ON n.name = x.name "
-		"LEFT JOIN cdp_data.namespace d ON d.name = '*' "
-		"ORDER BY x.name <> '*', x.name COLLATE \"C\"");
+		"CROSS JOIN (SELECT '*' COLLATE \"C\" AS name UNION SELECT name FROM rule) x "
+		"LEFT JOIN rule n ON n.name = x.name "
+		"LEFT JOIN rule d ON d.name = '*' "
+		"ORDER BY x.name <> '*', x.name COLLATE \"C\"",
+		literal, literal));
 
 	old = MemoryContextSwitchTo(fresh->context);
 	fresh->namespaces = palloc0(sizeof(CdpNamespace) * Max(n, 1));
@@ -157,6 +179,8 @@ load(CdpRules *fresh)
 const CdpRules *
 cdp_rules(void)
 {
+	if (supposed)
+		return supposed;
 	while (current.generation != cdp_store_generation())
 	{
 		CdpRules fresh = {0};
@@ -165,7 +189,7 @@ cdp_rules(void)
 		fresh.generation = cdp_store_generation();
 		fresh.context = AllocSetContextCreate(CurrentMemoryContext, "cdp identity rules",
 											  ALLOCSET_SMALL_SIZES);
-		load(&fresh);
+		load(&fresh, NULL);
 		cdp_store_restore_result(saved);
 		if (current.previous)
 			MemoryContextDelete(current.previous);
@@ -174,6 +198,24 @@ cdp_rules(void)
 		current = fresh;
 	}
 	return &current;
+}
+
+/*
+ * From now on cdp_rules() has these changes; NULL ends it.  The caller ends it
+ * in any case (PG_FINALLY), and writes nothing meanwhile.
+ */
+void
+cdp_rules_suppose(const char *changes)
+{
+	CdpRules *fresh;
+
+	supposed = NULL;
+	if (changes == NULL)
+		return;
+	fresh = palloc0(sizeof(CdpRules));
+	fresh->context = CurrentMemoryContext;
+	load(fresh, changes);
+	supposed = fresh;
 }
 
 /* The rules of a namespace, those of '*' if it has none of its own. */

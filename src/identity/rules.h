@@ -33,6 +33,7 @@ typedef struct CdpRules
 } CdpRules;
 
 extern const CdpRules *cdp_rules(void);
+extern void cdp_rules_suppose(const char *changes);
 extern const CdpNamespace *cdp_rules_namespace(const char *ns);
 extern int cdp_rules_rank(const char *ns);
 extern bool cdp_rules_blocked(const char *ns, const char *value);

@@ -803,7 +803,8 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	resolve_about(&batch);
 	screen(&batch);
 	ensure_partitions(&batch);
-	dedupe(&batch);
+	if (!(flags & CDP_INGEST_KEYLESS))
+		dedupe(&batch);
 	build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
 	reject_collisions(&batch);

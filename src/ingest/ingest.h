@@ -13,8 +13,12 @@
  */
 #define CDP_INGEST_QUIET_DUPLICATES 0x01
 
+/* Messages without ids of their own: none is a duplicate. */
+#define CDP_INGEST_KEYLESS 0x02
+
 extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);
 extern void cdp_ingest_reshape(CdpGraph *graph);
 extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
+extern bool cdp_apply_rules_step(void);
 
 #endif /* CDP_INGEST_INGEST_H */
