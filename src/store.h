@@ -46,6 +46,12 @@ typedef struct CdpInstallation
 	char partition_interval[16]; /* day, week, month or year */
 } CdpInstallation;
 
+/*
+ * Up to so many rows go one by one through a plain statement: for a few, setting
+ * up a set-based one costs more than it saves.
+ */
+#define CDP_FEW 4
+
 /* One prepared statement of one call site; static storage, never freed. */
 #define CDP_PLAN_MAX_ARGS 16
 typedef struct CdpPlan

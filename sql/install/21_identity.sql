@@ -234,3 +234,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.define_namespace(text, int, int, interval, boolean, text[], interval, text, text) IS
 'Sets the rules of a kind of identifier, or with ''*'' the default; what is not given stays. They hold for messages from now on; cdp.apply_rules() brings what is known in line.';
+
+CREATE FUNCTION cdp.set_identity_limits(max_identifiers int DEFAULT NULL, max_component int DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.require_admin();
+	IF max_identifiers NOT BETWEEN 1 AND 100000 OR max_component NOT BETWEEN 1000 AND 1000000 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'a limit is out of range',
+			HINT = 'max_identifiers is from 1 to 100000, max_component from 1000 to 1000000.';
+	END IF;
+	PERFORM cdp.lock_storage();
+	UPDATE cdp_data.identity_setting s SET
+		max_identifiers = coalesce(set_identity_limits.max_identifiers, s.max_identifiers),
+		max_component = coalesce(set_identity_limits.max_component, s.max_component);
+END $$;
+COMMENT ON FUNCTION cdp.set_identity_limits(int, int) IS
+'Sets how many identifiers one person may have (1000), and how many linked ones, kept or refused, are resolved again at once (20000); beyond that links are judged in the order they arrive.';

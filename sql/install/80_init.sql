@@ -169,12 +169,13 @@ BEGIN
 	COMMENT ON COLUMN cdp.identity_edges.refused IS 'Why they are not joined by it: limit:<namespace>, too_many_identifiers, separated, newer_link:<namespace>, blocked; null if they are.';
 
 	CREATE VIEW cdp.identity_history WITH (security_invoker = true) AS
-	SELECT h.profile_id, i.namespace || ':' || i.value AS identifier, h.since, h.until, h.until_change AS until_merge_id
+	SELECT coalesce(p.profile_id, m.old_id) AS profile_id, i.namespace || ':' || i.value AS identifier, h.since, h.until, h.until_change AS until_merge_id
 	FROM cdp_data.node_history h LEFT JOIN cdp_data.identifier i ON i.node_id = h.node_id
+	LEFT JOIN cdp_data.profile p ON p.profile_id = h.profile_id LEFT JOIN cdp_data.profile_merged m ON m.old_id = h.profile_id
 	UNION ALL
 	SELECT n.profile_id, i.namespace || ':' || i.value, n.since, NULL, NULL
 	FROM cdp_data.node n LEFT JOIN cdp_data.identifier i ON i.node_id = n.node_id;
-	COMMENT ON VIEW cdp.identity_history IS 'Whom each identifier belonged to, from since until before until.';
+	COMMENT ON VIEW cdp.identity_history IS 'Whom each identifier belonged to, from since until before until; profile_id is null for a person the current role may not see.';
 
 	CREATE VIEW cdp.identity_conflicts WITH (security_invoker = true) AS
 	SELECT i.namespace::text AS namespace, i.value::text AS value, n.profile_id, x.refused_links, x.people, x.last_refused_at, x.reasons,

@@ -57,12 +57,43 @@ cdp_graph_key(uint64 seed, const char *ns, const char *value, uint8 *key)
 }
 
 static CdpPlan find_plan = {
-	"SELECT u.i, i.value, i.node_id, n.profile_id, i.born, i.ended, i.last_seen "
+	"SELECT u.i, i.value, i.node_id, n.profile_id, i.born, i.ended, i.last_seen, "
+	"  i.first_seen "
 	"FROM unnest($1, $2) WITH ORDINALITY u (ns, key, i) "
 	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
 	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[i.node_id])",
 	2,
 	{TEXTARRAYOID, UUIDARRAYOID},
+	NULL};
+
+/* The same for one. */
+static CdpPlan find_one_plan = {
+	"SELECT 1::bigint, i.value, i.node_id, n.profile_id, i.born, i.ended, i.last_seen, "
+	"  i.first_seen "
+	"FROM cdp_data.identifier i JOIN cdp_data.node n ON n.node_id = i.node_id "
+	"WHERE i.namespace = $1 AND i.key = $2",
+	2,
+	{TEXTOID, UUIDOID},
+	NULL};
+
+static CdpPlan insert_one_plan = {
+	"INSERT INTO cdp_data.identifier (namespace, key, value, node_id, first_seen, last_seen) "
+	"VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+	6,
+	{TEXTOID, UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan lock_one_plan = {
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE",
+	1,
+	{INT8OID},
+	NULL};
+
+static CdpPlan recheck_one_plan = {
+	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2",
+	2,
+	{INT8OID, INT8OID},
 	NULL};
 
 static CdpPlan insert_plan = {
@@ -111,6 +142,29 @@ static CdpPlan canonical_plan = {
 	{INT8OID},
 	NULL};
 
+/* Takes what is stored of an identifier, unless its key is another value's. */
+static void
+take_found(CdpIdent *ident, uint64 row)
+{
+	bool isnull;
+
+	if (strcmp(cdp_store_text(row, 2), ident->value) != 0)
+	{
+		ident->collides = true;
+		return;
+	}
+	ident->node_id = cdp_store_int64(row, 3);
+	ident->profile_id = cdp_store_int64(row, 4);
+	(void) cdp_store_value(row, 5, &isnull);
+	if (!isnull)
+		ident->born = cdp_store_int64(row, 5);
+	(void) cdp_store_value(row, 6, &isnull);
+	if (!isnull)
+		ident->ended = cdp_store_int64(row, 6);
+	ident->stored_last = cdp_store_int64(row, 7);
+	ident->stored_first = cdp_store_int64(row, 8);
+}
+
 /*
  * Looks up every identifier: sets node_id and profile_id of those that are
  * known, collides where the key belongs to another value.  read_only: under
@@ -148,29 +202,22 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		ident->ended = DT_NOEND;
 		ident->stored_last = DT_NOBEGIN;
 	}
+	if (n <= CDP_FEW)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			args[0] = CStringGetTextDatum(ns[i]);
+			args[1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+			if (cdp_store_run(&find_one_plan, args, NULL, read_only, -1) == 1)
+				take_found(&graph->idents[i], 0);
+		}
+		return;
+	}
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	found = cdp_store_run(&find_plan, args, NULL, read_only, -1);
 	for (int r = 0; r < found; r++)
-	{
-		CdpIdent *ident = &graph->idents[cdp_store_int64(r, 1) - 1];
-		bool isnull;
-
-		if (strcmp(cdp_store_text(r, 2), ident->value) != 0)
-		{
-			ident->collides = true;
-			continue;
-		}
-		ident->node_id = cdp_store_int64(r, 3);
-		ident->profile_id = cdp_store_int64(r, 4);
-		(void) cdp_store_value(r, 5, &isnull);
-		if (!isnull)
-			ident->born = cdp_store_int64(r, 5);
-		(void) cdp_store_value(r, 6, &isnull);
-		if (!isnull)
-			ident->ended = cdp_store_int64(r, 6);
-		ident->stored_last = cdp_store_int64(r, 7);
-	}
+		take_found(&graph->idents[cdp_store_int64(r, 1) - 1], r);
 }
 
 /* Present id of a profile id, 0 if there is none such. */
@@ -391,8 +438,17 @@ lock_round(CdpGraph *graph, Round *round)
 		graph->room *= 2;
 		graph->locked = repalloc_huge(graph->locked, sizeof(CdpLocked) * graph->room);
 	}
-	args[0] = cdp_array_int64(wanted, nwanted);
-	if (cdp_store_run(&lock_plan, args, NULL, false, -1) != nwanted)
+	if (nwanted == 1)
+	{
+		args[0] = Int64GetDatum(wanted[0]);
+		n = cdp_store_run(&lock_one_plan, args, NULL, false, -1);
+	}
+	else
+	{
+		args[0] = cdp_array_int64(wanted, nwanted);
+		n = cdp_store_run(&lock_plan, args, NULL, false, -1);
+	}
+	if (n != nwanted)
 	{
 		/* some are nobody any more: look again who is concerned */
 		graph->nextra = 0;
@@ -401,6 +457,7 @@ lock_round(CdpGraph *graph, Round *round)
 	graph->nlocked = nwanted;
 	for (int i = 0; i < nwanted; i++)
 		read_locked(&graph->locked[i], i);
+	n = 0;
 	for (int i = 0; i < graph->nidents; i++)
 	{
 		if (!graph->idents[i].used || graph->idents[i].fresh ||
@@ -409,11 +466,34 @@ lock_round(CdpGraph *graph, Round *round)
 		nodes[n] = graph->idents[i].node_id;
 		owners[n++] = graph->idents[i].profile_id;
 	}
-	if (n == 0)
+	if (n <= CDP_FEW)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			args[0] = Int64GetDatum(nodes[i]);
+			args[1] = Int64GetDatum(owners[i]);
+			if (cdp_store_run(&recheck_one_plan, args, NULL, false, -1) != 1)
+				return false;
+		}
 		return true;
+	}
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_int64(owners, n);
 	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+}
+
+static bool
+insert_one(const CdpIdent *ident)
+{
+	Datum args[6];
+
+	args[0] = CStringGetTextDatum(ident->ns);
+	args[1] = UUIDPGetDatum((pg_uuid_t *) ident->key);
+	args[2] = CStringGetTextDatum(ident->value);
+	args[3] = Int64GetDatum(ident->node_id);
+	args[4] = TimestampTzGetDatum(ident->first_seen);
+	args[5] = TimestampTzGetDatum(ident->last_seen);
+	return cdp_store_run(&insert_one_plan, args, NULL, false, -1) == 1;
 }
 
 /* Orders identifiers by (namespace, key), bearers of one value by time. */
@@ -443,6 +523,7 @@ insert_identifiers(CdpGraph *graph, Round *round)
 	TimestampTz *first = palloc(sizeof(TimestampTz) * room);
 	TimestampTz *last = palloc(sizeof(TimestampTz) * room);
 	Oid sequence = cdp_store_relation("node_id_seq");
+	int *order;
 	Datum args[6];
 
 	for (int i = 0; i < room; i++)
@@ -460,21 +541,29 @@ insert_identifiers(CdpGraph *graph, Round *round)
 		first[n] = ident->first_seen;
 		last[n++] = ident->last_seen;
 	}
-	args[0] = cdp_array_text(ns, n);
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	args[2] = cdp_array_text(value, n);
-	args[3] = cdp_array_int64(node, n);
-	args[4] = cdp_array_timestamptz(first, n);
-	args[5] = cdp_array_timestamptz(last, n);
-	if (n > 0 && cdp_store_run(&insert_plan, args, NULL, false, -1) != n)
-		return false;
-	if (n == room)
-		return true;
-	/* new bearers of known values; a value's come in their order in time */
-	qsort_arg(round->fresh, room, sizeof(int), compare_keys, graph->idents);
+	if (n > CDP_FEW)
+	{
+		args[0] = cdp_array_text(ns, n);
+		args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
+		args[2] = cdp_array_text(value, n);
+		args[3] = cdp_array_int64(node, n);
+		args[4] = cdp_array_timestamptz(first, n);
+		args[5] = cdp_array_timestamptz(last, n);
+		if (cdp_store_run(&insert_plan, args, NULL, false, -1) != n)
+			return false;
+		if (n == room)
+			return true;
+	}
+	/* by key; new bearers of one value in their order in time */
+	order = palloc(sizeof(int) * room);
+	memcpy(order, round->fresh, sizeof(int) * room);
+	qsort_arg(order, room, sizeof(int), compare_keys, graph->idents);
+	for (int i = 0; n <= CDP_FEW && i < room; i++)
+		if (!graph->idents[order[i]].anew && !insert_one(&graph->idents[order[i]]))
+			return false;
 	for (int i = 0; i < room; i++)
 	{
-		CdpIdent *ident = &graph->idents[round->fresh[i]];
+		CdpIdent *ident = &graph->idents[order[i]];
 
 		if (ident->anew && !cdp_bearer_insert(graph, ident))
 			return false;

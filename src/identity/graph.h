@@ -48,7 +48,8 @@ typedef struct CdpIdent
 	TimestampTz born; /* of the stored one; DT_NOBEGIN without */
 	TimestampTz ended; /* DT_NOEND without */
 	bool fresh; /* made by this batch */
-	TimestampTz stored_last; /* last_seen as stored */
+	TimestampTz stored_first; /* as stored */
+	TimestampTz stored_last;
 	bool former; /* who bore the value before its present bearer */
 	bool anew; /* fresh, by a value that had another bearer before */
 	int after; /* anew: index of that other bearer */

@@ -29,6 +29,12 @@ static CdpPlan node_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, INT8OID},
 	NULL};
 
+static CdpPlan node_one_plan = {
+	"INSERT INTO cdp_data.node (node_id, profile_id, since, change) VALUES ($1, $2, $3, $4)",
+	4,
+	{INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID},
+	NULL};
+
 /* Nodes of merged people, before they are relabelled. */
 static CdpPlan leave_plan = {
 	"INSERT INTO cdp_data.node_history (node_id, profile_id, since, change, until, until_change) "
@@ -130,6 +136,32 @@ static CdpPlan seen_plan = {
 	"  AND (u.f < i.first_seen OR u.l > i.last_seen)",
 	4,
 	{TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
+
+static CdpPlan seen_one_plan = {
+	"UPDATE cdp_data.identifier i SET first_seen = LEAST(i.first_seen, $3), "
+	"  last_seen = GREATEST(i.last_seen, $4) WHERE i.namespace = $1 AND i.key = $2",
+	4,
+	{TEXTOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	NULL};
+
+/* A new edge, one end of which is new: there is no other evidence for it. */
+static CdpPlan edge_one_plan = {
+	"INSERT INTO cdp_data.identity_edge (a, b, nodes, rule, ts, message_key, source, message_id, "
+	"  last_ts, last_key, refused, refused_at) "
+	"VALUES ($1, $2, $3::bigint[], $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	12,
+	{INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, TEXTOID,
+	 TIMESTAMPTZOID, UUIDOID, TEXTOID, TIMESTAMPTZOID},
+	NULL};
+
+/* What is known of an edge. */
+static CdpPlan known_plan = {
+	"SELECT e.ts, e.message_key, coalesce(e.last_ts, e.ts), coalesce(e.last_key, e.message_key), "
+	"  e.refused IS NOT NULL FROM cdp_data.identity_edge e "
+	"WHERE e.a = $1 AND e.b = $2 AND e.nodes = $3::bigint[] AND e.rule = $4",
+	4,
+	{INT8OID, INT8OID, TEXTOID, TEXTOID},
 	NULL};
 
 /*
@@ -393,10 +425,18 @@ write_fresh(CdpGraph *graph, int64 change, TimestampTz now)
 	}
 	if (n == 0)
 		return;
-	args[0] = cdp_array_int64(node, n);
-	args[1] = cdp_array_int64(owner, n);
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = Int64GetDatum(change);
+	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	{
+		args[0] = Int64GetDatum(node[i]);
+		args[1] = Int64GetDatum(owner[i]);
+		cdp_store_run(&node_one_plan, args, NULL, false, 1);
+	}
+	if (n <= CDP_FEW)
+		return;
+	args[0] = cdp_array_int64(node, n);
+	args[1] = cdp_array_int64(owner, n);
 	cdp_store_run(&node_plan, args, NULL, false, n);
 }
 
@@ -462,12 +502,23 @@ record_mentions(CdpGraph *graph)
 			cdp_bearer_extend(ident);
 			continue;
 		}
+		/* a newer time only grows: what is stored now is at least what was found */
+		if (ident->first_seen >= ident->stored_first && ident->last_seen <= ident->stored_last)
+			continue;
 		ns[n] = ident->ns;
 		memcpy(key[n], ident->key, 16);
 		first[n] = ident->first_seen;
 		last[n++] = ident->last_seen;
 	}
-	if (n == 0)
+	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	{
+		args[0] = CStringGetTextDatum(ns[i]);
+		args[1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		args[2] = TimestampTzGetDatum(first[i]);
+		args[3] = TimestampTzGetDatum(last[i]);
+		cdp_store_run(&seen_one_plan, args, NULL, false, 1);
+	}
+	if (n <= CDP_FEW)
 		return;
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
@@ -612,12 +663,98 @@ collect_edges(CdpGraph *graph, Edge **result)
 	return kept;
 }
 
+/* Does the stored row say all that this one would? */
+static bool
+is_known(const CdpGraph *graph, const Edge *e, bool repeats)
+{
+	const CdpLink *first = &graph->links[e->first];
+	const CdpLink *last = &graph->links[e->last];
+	CdpCorePos pos;
+	CdpCorePos stored;
+	bool isnull;
+	Datum args[4];
+
+	args[0] = Int64GetDatum(e->a);
+	args[1] = Int64GetDatum(e->b);
+	args[2] = CStringGetTextDatum(e->nodes);
+	args[3] = CStringGetTextDatum(first->rule);
+	if (cdp_store_run(&known_plan, args, NULL, false, -1) != 1)
+		return false;
+	stored.ts = cdp_store_int64(0, 1);
+	memcpy(stored.key, DatumGetUUIDP(cdp_store_value(0, 2, &isnull)), UUID_LEN);
+	pos.ts = first->ts;
+	memcpy(pos.key, first->message_key, 16);
+	if (cdp_core_pos_compare(&stored, &pos) > 0)
+		return false;
+	if (e->decided && DatumGetBool(cdp_store_value(0, 5, &isnull)) != (e->refused != NULL))
+		return false;
+	if (!repeats)
+		return true;
+	stored.ts = cdp_store_int64(0, 3);
+	memcpy(stored.key, DatumGetUUIDP(cdp_store_value(0, 4, &isnull)), UUID_LEN);
+	pos.ts = last->ts;
+	memcpy(pos.key, last->message_key, 16);
+	return cdp_core_pos_compare(&stored, &pos) >= 0;
+}
+
+static void
+insert_edge(const CdpGraph *graph, const Edge *e, bool repeats)
+{
+	CdpLink *first = &graph->links[e->first];
+	CdpLink *last = &graph->links[e->last];
+	char nulls[13] = "            ";
+	Datum args[12];
+
+	args[0] = Int64GetDatum(e->a);
+	args[1] = Int64GetDatum(e->b);
+	args[2] = CStringGetTextDatum(e->nodes);
+	args[3] = CStringGetTextDatum(first->rule);
+	args[4] = TimestampTzGetDatum(first->ts);
+	args[5] = UUIDPGetDatum((pg_uuid_t *) first->message_key);
+	args[6] = CStringGetTextDatum(first->source);
+	args[7] = CStringGetTextDatum(first->message_id);
+	args[8] = TimestampTzGetDatum(last->ts);
+	args[9] = UUIDPGetDatum((pg_uuid_t *) last->message_key);
+	if (!repeats)
+		nulls[8] = nulls[9] = 'n';
+	args[10] = args[11] = (Datum) 0;
+	if (e->refused == NULL)
+		nulls[10] = nulls[11] = 'n';
+	else
+	{
+		args[10] = CStringGetTextDatum(e->refused);
+		args[11] = TimestampTzGetDatum(cdp_now());
+	}
+	cdp_store_run(&edge_one_plan, args, nulls, false, 1);
+}
+
+/* Writes a few edges one by one; returns how many need the general statement. */
+static int
+record_few(const CdpGraph *graph, Edge *edges, int n, bool repeats)
+{
+	int kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		bool fresh = false;
+
+		for (int k = 0; k < graph->nidents && !fresh; k++)
+			fresh = graph->idents[k].fresh && (graph->idents[k].node_id == edges[i].a ||
+											   graph->idents[k].node_id == edges[i].b);
+		if (fresh)
+			insert_edge(graph, &edges[i], repeats);
+		else if (!is_known(graph, &edges[i], repeats))
+			edges[kept++] = edges[i];
+	}
+	return kept;
+}
+
 static void
 record_edges(CdpGraph *graph)
 {
 	Edge *edges;
-	int n = collect_edges(graph, &edges);
 	bool repeats = cdp_rules()->repeats;
+	int n = collect_edges(graph, &edges);
 	int64 *a = palloc(sizeof(int64) * Max(n, 1));
 	int64 *b = palloc(sizeof(int64) * Max(n, 1));
 	TimestampTz *ts = palloc(sizeof(TimestampTz) * Max(n, 1));
@@ -633,6 +770,8 @@ record_edges(CdpGraph *graph)
 	bool *decided = palloc(sizeof(bool) * Max(n, 1));
 	Datum args[13];
 
+	if (n <= CDP_FEW)
+		n = record_few(graph, edges, n, repeats);
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)

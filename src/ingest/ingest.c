@@ -54,6 +54,22 @@ static CdpPlan seen_plan = {
 	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
+static CdpPlan seen_one_plan = {
+	"INSERT INTO cdp_data.message_seen (source, key, content, received_at) "
+	"VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+	4,
+	{TEXTOID, UUIDOID, INT8OID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan event_one_plan = {
+	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, "
+	"message_id, properties, traits, context, extra, other_nodes, blocked) "
+	"VALUES ($1, $2, $3, $4, $5, $6, $13, $7, $8, $9, $10, $11, $12::bigint[], $14::text[])",
+	14,
+	{TIMESTAMPTZOID, INT8OID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID,
+	 JSONBOID, JSONBOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID},
+	NULL};
+
 static CdpPlan conflict_plan = {
 	"SELECT u.i FROM unnest($2, $3) WITH ORDINALITY u (key, content, i) "
 	"JOIN cdp_data.message_seen m ON m.source = $1 AND m.key = ANY (ARRAY[u.key]) "
@@ -283,6 +299,19 @@ dedupe(Batch *batch)
 	if (n == 0)
 		return;
 	args[0] = CStringGetTextDatum(source);
+	if (n == 1)
+	{
+		SeenEntry *entry = hash_search(seen, key[0], HASH_FIND, NULL);
+
+		args[1] = UUIDPGetDatum((pg_uuid_t *) key[0]);
+		args[2] = Int64GetDatum(content[0]);
+		args[3] = TimestampTzGetDatum(at[0]);
+		entry->inserted = cdp_store_run(&seen_one_plan, args, NULL, false, -1) == 1;
+		batch->messages[entry->first].claimed = entry->inserted;
+		if (!entry->inserted)
+			batch->messages[entry->first].status = CDP_DUPLICATE;
+		return;
+	}
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[2] = cdp_array_int64(content, n);
 	args[3] = cdp_array_timestamptz(at, n);
@@ -598,6 +627,32 @@ insert_events(Batch *batch)
 	}
 	if (n == 0)
 		return;
+	if (n == 1)
+	{
+		char none[15] = "              ";
+		const char *texts[3] = {name[0], others[0], blocked[0]};
+		const int at[3] = {5, 11, 13};
+
+		args[0] = TimestampTzGetDatum(ts[0]);
+		args[1] = Int64GetDatum(node[0]);
+		args[2] = UUIDPGetDatum((pg_uuid_t *) key[0]);
+		args[3] = TimestampTzGetDatum(received[0]);
+		args[4] = CStringGetTextDatum(type[0]);
+		args[6] = CStringGetTextDatum(id[0]);
+		for (int d = 0; d < 4; d++)
+		{
+			args[7 + d] = docs[d][0];
+			none[7 + d] = nulls[d][0] ? 'n' : ' ';
+		}
+		args[12] = CStringGetTextDatum(batch->messages[0].source);
+		for (int t = 0; t < 3; t++)
+		{
+			none[at[t]] = texts[t] ? ' ' : 'n';
+			args[at[t]] = texts[t] ? CStringGetTextDatum(texts[t]) : (Datum) 0;
+		}
+		cdp_store_run(&event_one_plan, args, none, false, 1);
+		return;
+	}
 	args[0] = cdp_array_timestamptz(ts, n);
 	args[1] = cdp_array_int64(node, n);
 	args[2] = cdp_array_uuid((const uint8(*)[16]) key, n);

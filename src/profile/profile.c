@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/uuid.h"
 
 #include "compat.h"
 #include "profile/profile.h"
@@ -61,6 +62,29 @@ static CdpPlan create_plan = {
 	"SELECT u.id, u.ord, u.rev FROM unnest($1, $2, $3) u (id, ord, rev)",
 	4,
 	{INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
+	NULL};
+
+static CdpPlan create_profile_plan = {
+	"INSERT INTO cdp_data.profile (profile_id, ord, created_at) VALUES ($1, $2, $3)",
+	3,
+	{INT8OID, INT4OID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan create_state_plan = {
+	"INSERT INTO cdp_data.profile_state (profile_id, ord, rev) VALUES ($1, $2, $3)",
+	3,
+	{INT8OID, INT4OID, INT8OID},
+	NULL};
+
+/* As count_plan, for one. */
+static CdpPlan count_one_plan = {
+	"UPDATE cdp_data.profile_state s SET events = s.events + $2, rev = s.rev + 1, "
+	"  first_seen = CASE WHEN $2 > 0 THEN LEAST(s.first_seen, $3) ELSE s.first_seen END, "
+	"  last_seen = CASE WHEN $2 > 0 THEN GREATEST(s.last_seen, $4) ELSE s.last_seen END, "
+	"  linked_ts = $5, linked_key = $6, contested = $7, separated = $8 "
+	"WHERE s.profile_id = $1",
+	8,
+	{INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID},
 	NULL};
 
 static CdpPlan count_plan = {
@@ -212,7 +236,16 @@ cdp_profile_create(CdpGraph *graph)
 		rev[n] = locked->rev;
 		at[n++] = locked->returns ? locked->created_at : cdp_now();
 	}
-	if (n == 0)
+	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	{
+		args[0] = Int64GetDatum(id[i]);
+		args[1] = Int32GetDatum(ord[i]);
+		args[2] = TimestampTzGetDatum(at[i]);
+		cdp_store_run(&create_profile_plan, args, NULL, false, 1);
+		args[2] = Int64GetDatum(rev[i]);
+		cdp_store_run(&create_state_plan, args, NULL, false, 1);
+	}
+	if (n <= CDP_FEW)
 		return;
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int32(ord, n);
@@ -254,6 +287,24 @@ cdp_profile_count(const CdpActivity *activity, int n)
 		contested[i] = locked->contested;
 		separated[i] = locked->separated;
 	}
+	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	{
+		char nulls[9] = "        ";
+
+		args[0] = Int64GetDatum(id[i]);
+		args[1] = Int64GetDatum(events[i]);
+		args[2] = TimestampTzGetDatum(first[i]);
+		args[3] = TimestampTzGetDatum(last[i]);
+		args[4] = TimestampTzGetDatum(linked[i]);
+		args[5] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		args[6] = BoolGetDatum(contested[i]);
+		args[7] = BoolGetDatum(separated[i]);
+		if (linked[i] == DT_NOBEGIN)
+			nulls[4] = nulls[5] = 'n';
+		cdp_store_run(&count_one_plan, args, nulls, false, 1);
+	}
+	if (n <= CDP_FEW)
+		return;
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int64(events, n);
 	args[2] = cdp_array_timestamptz(first, n);
