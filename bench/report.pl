@@ -70,6 +70,12 @@ for my $kind ('known', 'new')
 {
 	for my $sync ('on', 'off')
 	{
+		for my $clients (1, 2, 8)
+		{
+			line("identify | same in plpgsql, $kind, $clients c., $sync", 'tx/s', "identify_$kind $clients $sync rate", "same_identify_$kind $clients $sync rate");
+			line("  CPU of the server", 'us/tx', "identify_$kind $clients $sync cpu", "same_identify_$kind $clients $sync cpu");
+			line("identify | INSERT, $kind pair, $clients c., $sync", 'tx/s', "identify_$kind $clients $sync rate", "insert_beside_$kind $clients $sync rate");
+		}
 		line("identify | plpgsql, $kind pair, 8 c., sync $sync", 'tx/s', "identify_$kind 8 $sync rate", "peer_identify_$kind 8 $sync rate");
 		line("  CPU of the server", 'us/tx', "identify_$kind 8 $sync cpu", "peer_identify_$kind 8 $sync cpu");
 		line("  WAL", 'byte/tx', "identify_$kind 8 $sync wal", "peer_identify_$kind 8 $sync wal");

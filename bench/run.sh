@@ -97,12 +97,13 @@ bulk()
 say "cdp bench: $people people, $rounds rounds of ${seconds} s, $(nproc) cores, $("$PG_CONFIG" --version)"
 as_pg "$PGBIN/createdb" bench
 bench_psql -f "$bench/setup.sql" > "$CDP_TMP/setup.log"
+bench_psql -f "$bench/same.sql" >> "$CDP_TMP/setup.log"
 say "Preloading through cdp.ingest(), 1,000 messages a call ..."
 bench_psql -f "$bench/preload.sql" > "$CDP_TMP/preload.log"
 sample "preload rate" "$(sed -n 's/^preload //p' "$CDP_TMP/preload.log")"
 
 # Unmeasured: fills caches and writes the full page images that follow the checkpoint.
-for script in insert track peer_identify_known identify_known peer_identify_new identify_new; do
+for script in insert track peer_identify_known identify_known peer_identify_new identify_new same_identify_known same_identify_new; do
 	timed warm-up $script 8 off 99 "$seconds"
 done
 
@@ -121,9 +122,13 @@ for round in $(seq "$bulk_rounds"); do
 	for sync in on off; do
 		for kind in known new; do
 			# The two runs with new pairs must not draw the same ones: a seed of its own each.
-			seed=$((round * 2 + (${#sync} - 2)))
+			for clients in 1 2 8; do
+				seed=$((round * 20 + clients * 2 + (${#sync} - 2)))
+				timed "identify_$kind $clients $sync" identify_$kind $clients $sync $seed "$seconds"
+				timed "same_identify_$kind $clients $sync" same_identify_$kind $clients $sync $seed "$seconds"
+				timed "insert_beside_$kind $clients $sync" insert $clients $sync $seed "$seconds"
+			done
 			timed "peer_identify_$kind 8 $sync" peer_identify_$kind 8 $sync $seed "$seconds"
-			timed "identify_$kind 8 $sync" identify_$kind 8 $sync $seed "$seconds"
 		done
 	done
 done
