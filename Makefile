@@ -20,6 +20,8 @@ OBJS = \
 	src/core/time.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
+	src/core/nodes.o \
+	src/core/components.o \
 	src/identity/identifier.o \
 	src/identity/identity_set.o \
 	src/identity/identity_set_op.o \
