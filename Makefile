@@ -27,6 +27,11 @@ OBJS = \
 	src/identity/identity_set_op.o \
 	src/identity/identity_set_gin.o \
 	src/identity/identity_set_agg.o \
+	src/identity/components.o \
+	src/identity/components_int.o \
+	src/identity/components_any.o \
+	src/identity/components_spill.o \
+	src/identity/components_agg.o \
 	src/identity/graph.o \
 	src/identity/who.o \
 	src/segment/predicate.o \
@@ -54,6 +59,7 @@ INSTALL_SQL = \
 	sql/install/00_head.sql \
 	sql/install/20_identity_type.sql \
 	sql/install/21_identity.sql \
+	sql/install/22_components.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -65,6 +71,7 @@ INSTALL_SQL = \
 REGRESS = \
 	setup \
 	identity_type \
+	components \
 	identity \
 	ingest \
 	attach \
