@@ -375,8 +375,12 @@ cdp_core_components_add(CdpCoreComponents *components, const int64_t *ends,
 	{
 		const int64_t *next = ends + 2 * *done;
 		size_t chunk = count - *done < CHUNK ? count - *done : CHUNK;
-		size_t added = components->dense ? add_dense(components, next, chunk) : add_hash(components, next, chunk);
+		size_t added;
 
+		if (components->dense)
+			added = add_dense(components, next, chunk);
+		else
+			added = add_hash(components, next, chunk);
 		*done += added;
 		if (added < chunk)
 		{

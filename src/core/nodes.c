@@ -352,6 +352,24 @@ cdp_core_nodes_expect(const CdpCoreNodes *nodes, uint32_t hash)
 }
 
 uint32_t
+cdp_core_nodes_guess(const CdpCoreNodes *nodes, uint32_t hash)
+{
+	uint64_t entry;
+	uint32_t number;
+
+	if (nodes->slots == NULL)
+		return CDP_CORE_NO_NODE;
+	entry = nodes->slots[probe(nodes, home(nodes, hash), hash)];
+	if (entry == 0)
+		return CDP_CORE_NO_NODE;
+	number = (uint32_t) entry - 1;
+	CDP_CORE_PREFETCH(&nodes->keys[number]);
+	if (nodes->forest)
+		CDP_CORE_PREFETCH(&nodes->parent[number]);
+	return number;
+}
+
+uint32_t
 cdp_core_nodes_find(const CdpCoreNodes *nodes, uint32_t hash,
 					CdpCoreSame same, void *arg)
 {

@@ -106,6 +106,12 @@ extern CdpCoreStatus cdp_core_nodes_number(CdpCoreNodes *nodes,
 /* Tells the memory that this hash will be looked for. */
 extern void cdp_core_nodes_expect(const CdpCoreNodes *nodes, uint32_t hash);
 
+/*
+ * The node that will most likely be found for this hash, or CDP_CORE_NO_NODE;
+ * what belongs to it is asked for.  A guess only.
+ */
+extern uint32_t cdp_core_nodes_guess(const CdpCoreNodes *nodes, uint32_t hash);
+
 /* Number of the node that "same" recognises, or CDP_CORE_NO_NODE. */
 extern uint32_t cdp_core_nodes_find(const CdpCoreNodes *nodes, uint32_t hash,
 									CdpCoreSame same, void *arg);

@@ -119,7 +119,9 @@ cdp_components_raise_limit(CdpComponents *call, uint64 bytes)
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("maintenance_work_mem is too small for the components of this graph"),
-			 errdetail("Temporary files are in use already; what must stay in memory needs " UINT64_FORMAT " MB.", megabytes),
+			 errdetail("What must stay in memory beside temporary files needs " UINT64_FORMAT
+					   " MB.",
+					   megabytes),
 			 errhint("Set maintenance_work_mem to '" UINT64_FORMAT "MB' or more.", megabytes)));
 }
 
@@ -146,7 +148,9 @@ cdp_components_raise(CdpComponents *call, CdpCoreStatus status)
 /*
  * Where rows go.  A row of integers is made once; the next ones differ in two
  * places, which lie at the same offsets, for the columns are fixed and not
- * null.  That halves the cost of a row against tuplestore_putvalues().
+ * null.  Measured with a row's way through the function scan: 65 ns, against
+ * 82 by tuplestore_putvalues() and 110 with one call for each row, for then
+ * the executor fills a tuplestore all the same.
  */
 static void
 open_result(CdpComponents *call, ReturnSetInfo *rsinfo)
@@ -498,22 +502,23 @@ static void
 open_type(CdpComponents *call, Oid type)
 {
 	CdpNodeType *node = &call->type;
-	TypeCacheEntry *cache;
+	int wanted = TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC_FINFO |
+				 TYPECACHE_CMP_PROC_FINFO | TYPECACHE_LT_OPR;
+	TypeCacheEntry *cache = lookup_type_cache(type, wanted);
 
 	node->type = type;
 	node->integer = is_integer(getBaseType(type));
 	get_typlenbyval(type, &node->len, &node->byval);
-	cache = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO | TYPECACHE_HASH_PROC_FINFO | TYPECACHE_CMP_PROC_FINFO | TYPECACHE_LT_OPR);
 	if (!OidIsValid(cache->eq_opr_finfo.fn_oid) || !OidIsValid(cache->hash_proc_finfo.fn_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("type %s cannot be hashed", format_type_be(type)),
-				 errhint("Nodes need a type with a default hash operator class; cast them to text.")));
+				 errhint("Nodes need a default hash operator class; cast them to text.")));
 	if (!OidIsValid(cache->cmp_proc_finfo.fn_oid) || !OidIsValid(cache->lt_opr))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("type %s cannot be ordered", format_type_be(type)),
-				 errhint("Nodes need a type with a default B-tree operator class; cast them to text.")));
+				 errhint("Nodes need a default B-tree operator class; cast them to text.")));
 	fmgr_info_copy(&node->hash, &cache->hash_proc_finfo, call->context);
 	fmgr_info_copy(&node->equal, &cache->eq_opr_finfo, call->context);
 	fmgr_info_copy(&node->compare, &cache->cmp_proc_finfo, call->context);

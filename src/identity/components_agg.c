@@ -93,7 +93,8 @@ add(State *state, const int64 *ends, size_t count)
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("group has too many nodes for an aggregate"),
-			 errdetail("With more than " UINT64_FORMAT " nodes its state would exceed maintenance_work_mem.",
+			 errdetail("With more than " UINT64_FORMAT " nodes its state would exceed "
+					   "maintenance_work_mem.",
 					   cdp_core_components_count(&state->core)),
 			 errhint("Use cdp.connected_components(query), which goes to disk then.")));
 }
@@ -118,7 +119,8 @@ aggregate_context(FunctionCallInfo fcinfo)
 	if (!AggCheckCallContext(fcinfo, &context))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("support functions of cdp.connected_components_agg cannot be called directly")));
+				 errmsg("support functions of cdp.connected_components_agg "
+						"cannot be called directly")));
 	return context;
 }
 
@@ -269,7 +271,8 @@ cdp_connected_components_agg_final(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("group has too many nodes for an aggregate"),
-				 errdetail("It has " UINT64_FORMAT " nodes; an array holds " UINT64_FORMAT ".", count, most),
+				 errdetail("It has " UINT64_FORMAT " nodes; an array holds " UINT64_FORMAT ".",
+						   count, most),
 				 errhint("Use cdp.connected_components(query).")));
 
 	if (cdp_core_components_label(&copy->core) != CDP_CORE_DONE)

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "core/prefetch.h"
 #include "core/unionfind.h"
 #include "identity/components.h"
 
@@ -29,6 +30,9 @@
 
 /* Calls of the type's functions before what they left is thrown away. */
 #define SCRATCH 1024
+
+/* Edges that wait for memory at the same time (see core/nodes.c). */
+#define BATCH 64
 
 struct CdpDictionary
 {
@@ -44,12 +48,20 @@ struct CdpDictionary
 	size_t probe_size;
 };
 
+/* One end of an edge, flat, in the scratch context. */
+typedef struct End
+{
+	Datum node;
+	uint32 hash;
+} End;
+
 struct CdpAnyEdges
 {
 	CdpComponents *call;
 	CdpDictionary *dictionary;
 	CdpSpill *spill; /* once memory was full; then there is no dictionary */
-	int calls;
+	int waiting; /* edges */
+	End ends[2 * BATCH]; /* of an edge one after the other; alone if the nodes are one datum */
 };
 
 /* -- functions of the type -- */
@@ -257,43 +269,109 @@ go_to_disk(CdpAnyEdges *edges)
 	edges->dictionary = NULL;
 }
 
+static void
+spill_waiting(CdpAnyEdges *edges, int from)
+{
+	for (int i = from; i < edges->waiting; i++)
+	{
+		End *a = &edges->ends[2 * i];
+		End *b = a + 1;
+
+		cdp_spill_add_any(edges->spill, a->node, a->hash, b->node, b->hash);
+	}
+}
+
+/*
+ * Joins the edges that wait.  First everything they will touch is asked for,
+ * step by step: the slots were by add(), the slots tell the handles, the
+ * handles tell the copies to compare with.
+ */
+static void
+join_waiting(CdpAnyEdges *edges)
+{
+	CdpCoreNodes *nodes = &edges->dictionary->nodes;
+	uint32 guess[2 * BATCH];
+	int i;
+
+	for (i = 0; i < 2 * edges->waiting; i++)
+		guess[i] = cdp_core_nodes_guess(nodes, edges->ends[i].hash);
+	if (!edges->call->type.byval)
+	{
+		for (i = 0; i < 2 * edges->waiting; i++)
+		{
+			if (guess[i] != CDP_CORE_NO_NODE)
+				CDP_CORE_PREFETCH(DatumGetPointer((Datum) nodes->keys[guess[i]]));
+		}
+	}
+
+	for (i = 0; i < edges->waiting; i++)
+	{
+		End *a = &edges->ends[2 * i];
+		End *b = a + 1;
+		uint32 pair[2];
+
+		pair[0] = cdp_dictionary_number(edges->dictionary, a->node, a->hash);
+		pair[1] = pair[0];
+		if (b->node != a->node && pair[0] != CDP_CORE_NO_NODE)
+			pair[1] = cdp_dictionary_number(edges->dictionary, b->node, b->hash);
+		if (pair[1] == CDP_CORE_NO_NODE)
+			break;
+		cdp_core_forest_join(nodes->parent, pair, 1);
+	}
+	edges->call->nodes = nodes->count;
+	if (i < edges->waiting)
+	{
+		go_to_disk(edges);
+		spill_waiting(edges, i);
+	}
+}
+
+static void
+flush(CdpAnyEdges *edges)
+{
+	MemoryContext old = MemoryContextSwitchTo(edges->call->scratch);
+
+	if (edges->spill == NULL)
+		join_waiting(edges);
+	else
+		spill_waiting(edges, 0);
+	edges->waiting = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(edges->call->scratch);
+}
+
+/* A copy that lives until the edges are joined. */
+static void
+take_end(CdpAnyEdges *edges, End *end, Datum node)
+{
+	CdpComponents *call = edges->call;
+	Datum flat = cdp_dictionary_flatten(call, node);
+
+	if (flat == node && !call->type.byval)
+		flat = datumCopy(flat, false, call->type.len);
+	end->node = flat;
+	end->hash = cdp_dictionary_hash(call, flat);
+	if (edges->dictionary != NULL)
+		cdp_core_nodes_expect(&edges->dictionary->nodes, end->hash);
+}
+
 /*
  * Adds an edge, a node alone if both datums are the same.
  */
 void
 cdp_components_any_add(CdpAnyEdges *edges, Datum a, Datum b)
 {
-	CdpComponents *call = edges->call;
-	MemoryContext old = MemoryContextSwitchTo(call->scratch);
-	bool alone = (a == b);
-	uint32 hash_a;
-	uint32 hash_b;
+	MemoryContext old = MemoryContextSwitchTo(edges->call->scratch);
+	End *end = &edges->ends[2 * edges->waiting];
 
-	a = cdp_dictionary_flatten(call, a);
-	hash_a = cdp_dictionary_hash(call, a);
-	b = alone ? a : cdp_dictionary_flatten(call, b);
-	hash_b = alone ? hash_a : cdp_dictionary_hash(call, b);
-
-	if (edges->dictionary != NULL)
-	{
-		uint32 pair[2];
-
-		cdp_core_nodes_expect(&edges->dictionary->nodes, hash_a);
-		cdp_core_nodes_expect(&edges->dictionary->nodes, hash_b);
-		pair[0] = cdp_dictionary_number(edges->dictionary, a, hash_a);
-		pair[1] = alone ? pair[0] : cdp_dictionary_number(edges->dictionary, b, hash_b);
-		call->nodes = edges->dictionary->nodes.count;
-		if (pair[0] != CDP_CORE_NO_NODE && pair[1] != CDP_CORE_NO_NODE)
-			cdp_core_forest_join(edges->dictionary->nodes.parent, pair, 1);
-		else
-			go_to_disk(edges);
-	}
-	if (edges->spill != NULL)
-		cdp_spill_add_any(edges->spill, a, hash_a, b, hash_b);
-
+	take_end(edges, end, a);
+	if (a == b)
+		end[1] = end[0];
+	else
+		take_end(edges, end + 1, b);
 	MemoryContextSwitchTo(old);
-	if (++edges->calls % SCRATCH == 0)
-		MemoryContextReset(call->scratch);
+	if (++edges->waiting == BATCH)
+		flush(edges);
 }
 
 /*
@@ -333,6 +411,7 @@ cdp_components_any_finish(CdpAnyEdges *edges)
 	MemoryContext old;
 	uint32 *least;
 
+	flush(edges);
 	if (edges->spill != NULL)
 	{
 		cdp_spill_finish(edges->spill);

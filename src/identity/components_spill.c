@@ -430,8 +430,12 @@ join(CdpSpill *spill)
 		read_file(spill->route, route, 2 * n);
 		for (size_t i = 0; i < n; i++)
 		{
+			uint8 other = route[2 * i + 1];
+
 			pairs[2 * i] = next_number(&numbers[route[2 * i]]);
-			pairs[2 * i + 1] = (route[2 * i + 1] == NO_FILE) ? pairs[2 * i] : next_number(&numbers[route[2 * i + 1]]);
+			pairs[2 * i + 1] = pairs[2 * i];
+			if (other != NO_FILE)
+				pairs[2 * i + 1] = next_number(&numbers[other]);
 		}
 		cdp_core_forest_join(spill->parent, pairs, n);
 		left -= n;
@@ -606,6 +610,7 @@ cdp_spill_finish(CdpSpill *spill)
 	MemoryContext old = MemoryContextSwitchTo(call->scratch);
 	MemoryContext copies = AllocSetContextCreate(call->context, "cdp components least",
 												 ALLOCSET_DEFAULT_SIZES);
+	Size entry;
 	void *least;
 	bool *seen;
 
@@ -614,8 +619,8 @@ cdp_spill_finish(CdpSpill *spill)
 	gather(spill);
 
 	cdp_components_phase(call, "returning");
-	least = MemoryContextAllocHuge(call->context, (Size) roots_per_file(spill) *
-													  (spill->integer ? sizeof(int64) : sizeof(Datum)));
+	entry = spill->integer ? sizeof(int64) : sizeof(Datum);
+	least = MemoryContextAllocHuge(call->context, roots_per_file(spill) * entry);
 	seen = MemoryContextAllocHuge(call->context, roots_per_file(spill) * sizeof(bool));
 	for (int i = 0; i < spill->files; i++)
 	{

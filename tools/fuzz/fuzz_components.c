@@ -62,7 +62,8 @@ release(void *arg, void *block)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const int64_t gaps[] = {1, 2, 3, 7, 11, 100, 65537, INT64_C(1) << 20, INT64_C(1) << 40, INT64_C(1) << 54};
+	static const int64_t gaps[] = {1, 2, 3, 7, 11, 100, 65537, INT64_C(1) << 20,
+								   INT64_C(1) << 40, INT64_C(1) << 54};
 	static const int64_t bases[] = {0, -100, 1, 1000000, INT64_MAX, INT64_MIN};
 	CdpCoreHost host = {allocate, resize, release, NULL, NULL};
 	CdpCoreComponents components;
