@@ -21,6 +21,8 @@ OBJS = \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
+	src/core/nodes.o \
+	src/core/components.o \
 	src/identity/identifier.o \
 	src/identity/identity_set.o \
 	src/identity/identity_set_op.o \
@@ -29,6 +31,11 @@ OBJS = \
 	src/identity/rules.o \
 	src/identity/bearer.o \
 	src/identity/component.o \
+	src/identity/components.o \
+	src/identity/components_int.o \
+	src/identity/components_any.o \
+	src/identity/components_spill.o \
+	src/identity/components_agg.o \
 	src/identity/graph.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
@@ -61,6 +68,7 @@ INSTALL_SQL = \
 	sql/install/00_head.sql \
 	sql/install/20_identity_type.sql \
 	sql/install/21_identity.sql \
+	sql/install/22_components.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -73,6 +81,7 @@ INSTALL_SQL = \
 REGRESS = \
 	setup \
 	identity_type \
+	components \
 	identity \
 	ingest \
 	attach \

@@ -13,7 +13,7 @@ CREATE TEMP TABLE section (n int, title text, names text[]);
 INSERT INTO section VALUES
 	(1, 'Set-up', '{version,init,migrate,provision,maintain,schedule,create_partitions}'),
 	(2, 'Data in', '{track,identify,ingest,attach,detach}'),
-	(3, 'Identity', '{resolve,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge}'),
+	(3, 'Identity', '{resolve,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge,connected_components,connected_components_agg}'),
 	(4, 'Profile', '{define_trait}'),
 	(5, 'Segment', '{define_segment,drop_segment,members,segment_count,check_predicate}'),
 	(6, 'Consent', '{define_purpose,permit,forbid,set_consent}'),
@@ -61,7 +61,8 @@ ORDER BY relname COLLATE "C", n;
 INSERT INTO page (line) SELECT unnest(ARRAY['', '## Types', '', '| type | is |', '|---|---|']);
 INSERT INTO page (line)
 SELECT format('| `%s` | %s |', t.typname, pg_temp.cell(obj_description(t.oid, 'pg_type')))
-FROM pg_type t WHERE t.typnamespace = 'cdp'::regnamespace AND t.typtype = 'b' AND t.typcategory <> 'A' ORDER BY t.typname COLLATE "C";
+FROM pg_type t WHERE t.typnamespace = 'cdp'::regnamespace AND t.typcategory <> 'A'
+	AND (t.typtype = 'b' OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')) ORDER BY t.typname COLLATE "C";
 
 INSERT INTO page (line) SELECT unnest(ARRAY['', '## Operators', '', '| left | operator | right | result | question |', '|---|---|---|---|---|']);
 INSERT INTO page (line)
@@ -87,7 +88,7 @@ INSERT INTO page (line)
 SELECT format('| `cdp.%s(%s)` | %s |', p.proname, pg_temp.args(pg_get_function_identity_arguments(p.oid)), pg_temp.cell(obj_description(p.oid, 'pg_proc')))
 FROM pg_proc p
 WHERE p.pronamespace = 'cdp'::regnamespace AND NOT EXISTS (SELECT FROM section s WHERE p.proname = ANY (s.names))
-	AND p.proname !~ '^(identifier|identity_set|identity_merge)_'
+	AND p.proname !~ '^(identifier|identity_set|identity_merge|connected_components_agg)_'
 ORDER BY p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";
 
 SELECT line FROM page ORDER BY n;

@@ -21,6 +21,7 @@ char *cdp_guc_purpose = NULL;
 uint64 cdp_guc_purpose_stamp = 1;
 int cdp_guc_max_message_kb = 1024;
 char *cdp_guc_clock = NULL;
+int cdp_guc_progress_interval = 10000;
 
 static void
 assign_purpose(const char *newval pg_attribute_unused(),
@@ -62,6 +63,14 @@ cdp_guc_define(void)
 							1024, 1, 102400,
 							PGC_SUSET,
 							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("cdp.progress_interval",
+							"Time between two notices of how far a long call has come.",
+							"0 turns them off; cdp.connected_components gives them.",
+							&cdp_guc_progress_interval,
+							10000, 0, INT_MAX,
+							PGC_USERSET,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("cdp.purpose",
 							   "Purposes this session limits itself to.",

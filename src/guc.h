@@ -17,6 +17,9 @@ extern int cdp_guc_max_message_kb;
 /* Time used instead of the clock; tests only, superuser only. */
 extern char *cdp_guc_clock;
 
+/* Milliseconds between two notices of progress; 0 is none. */
+extern int cdp_guc_progress_interval;
+
 extern void cdp_guc_define(void);
 
 #endif /* CDP_GUC_H */

@@ -17,6 +17,8 @@ BEGIN
 	END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
+-- these run a query of the caller as the caller
+GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 
 CREATE FUNCTION cdp.provision(role regrole, kind text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
