@@ -25,7 +25,7 @@ typedef struct Tie
 /* Why people may not be one. */
 typedef struct Objection
 {
-	CdpVerdict verdict; /* CDP_JOINED: they may */
+	CdpTieVerdict verdict; /* CDP_JOINED: they may */
 	int32_t rule;
 } Objection;
 

@@ -49,7 +49,7 @@ typedef enum CdpPolicy
 } CdpPolicy;
 
 /* How a node of a link is tied to the link's first one. */
-typedef enum CdpVerdict
+typedef enum CdpTieVerdict
 {
 	CDP_JOINED,
 	CDP_OVER_LIMIT, /* a namespace's limit */
@@ -58,7 +58,7 @@ typedef enum CdpVerdict
 	CDP_NEWER_LINK, /* was joined, until a newer link took one end */
 	CDP_BARRED, /* the value is blocked */
 	CDP_ISOLATED /* anonymous, and the person was known already */
-} CdpVerdict;
+} CdpTieVerdict;
 
 typedef enum CdpLinkageAnswer
 {
@@ -107,7 +107,7 @@ typedef struct CdpCoreLink
 	CdpCorePos last; /* looked at with newest_wins only */
 	bool override; /* overrules limits */
 	/* out */
-	uint8_t *verdict; /* n of CdpVerdict; the first is CDP_JOINED or CDP_BARRED */
+	uint8_t *verdict; /* n of CdpTieVerdict; the first is CDP_JOINED or CDP_BARRED */
 	bool decided; /* not all of its nodes were one person already */
 	int32_t rule; /* CDP_OVER_LIMIT: whose limit */
 	int32_t by; /* CDP_NEWER_LINK: index of the newer link */

@@ -75,7 +75,7 @@ typedef struct CdpLink
 	const char *reason; /* of a deliberate merge, or NULL */
 	const char *actor; /* who merged deliberately, or NULL */
 	/* out */
-	uint8 *verdict; /* CdpVerdict by ident; NULL: all joined */
+	uint8 *verdict; /* CdpTieVerdict by ident; NULL: all joined */
 	const char *refusal; /* word for those that are not, or NULL */
 	bool decided; /* not all were one person already */
 	bool replayed; /* decided together with what was known */

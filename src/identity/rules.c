@@ -252,7 +252,7 @@ cdp_rules_blocked(const char *ns, const char *value)
 
 /* Word for a refusal, as stored with the edge: what, and of which namespace. */
 const char *
-cdp_rules_refusal(CdpVerdict verdict, const char *ns)
+cdp_rules_refusal(CdpTieVerdict verdict, const char *ns)
 {
 	switch (verdict)
 	{

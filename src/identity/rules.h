@@ -37,6 +37,6 @@ extern void cdp_rules_suppose(const char *changes);
 extern const CdpNamespace *cdp_rules_namespace(const char *ns);
 extern int cdp_rules_rank(const char *ns);
 extern bool cdp_rules_blocked(const char *ns, const char *value);
-extern const char *cdp_rules_refusal(CdpVerdict verdict, const char *ns);
+extern const char *cdp_rules_refusal(CdpTieVerdict verdict, const char *ns);
 
 #endif /* CDP_IDENTITY_RULES_H */
