@@ -17,6 +17,10 @@ OBJS = \
 	src/guc.o \
 	src/store.o \
 	src/core/text.o \
+	src/core/fold.o \
+	src/core/email.o \
+	src/core/phone_table.o \
+	src/core/phone.o \
 	src/core/time.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
