@@ -25,6 +25,8 @@ OBJS = \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/identity/identifier.o \
+	src/identity/normalise.o \
+	src/identity/platform_hash.o \
 	src/identity/identity_set.o \
 	src/identity/identity_set_op.o \
 	src/identity/identity_set_gin.o \
@@ -56,6 +58,7 @@ INSTALL_SQL = \
 	sql/install/00_head.sql \
 	sql/install/20_identity_type.sql \
 	sql/install/21_identity.sql \
+	sql/install/22_normalise.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -67,6 +70,7 @@ INSTALL_SQL = \
 REGRESS = \
 	setup \
 	identity_type \
+	normalise \
 	identity \
 	ingest \
 	attach \
