@@ -17,6 +17,10 @@ OBJS = \
 	src/guc.o \
 	src/store.o \
 	src/core/text.o \
+	src/core/fold.o \
+	src/core/email.o \
+	src/core/phone_table.o \
+	src/core/phone.o \
 	src/core/time.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
@@ -24,6 +28,8 @@ OBJS = \
 	src/core/nodes.o \
 	src/core/components.o \
 	src/identity/identifier.o \
+	src/identity/normalise.o \
+	src/identity/platform_hash.o \
 	src/identity/identity_set.o \
 	src/identity/identity_set_op.o \
 	src/identity/identity_set_gin.o \
@@ -69,6 +75,7 @@ INSTALL_SQL = \
 	sql/install/20_identity_type.sql \
 	sql/install/21_identity.sql \
 	sql/install/22_components.sql \
+	sql/install/22_normalise.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -82,6 +89,7 @@ REGRESS = \
 	setup \
 	identity_type \
 	components \
+	normalise \
 	identity \
 	ingest \
 	attach \

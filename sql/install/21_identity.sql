@@ -217,6 +217,11 @@ BEGIN
 			MESSAGE = format('conflict policy %s is unknown', quote_literal(on_conflict)),
 			HINT = 'Use demote, newest_wins, reject or isolate.';
 	END IF;
+	IF normaliser IS NOT NULL AND NOT EXISTS (SELECT FROM cdp.normalisers() x WHERE x.name = define_namespace.normaliser) THEN
+		RAISE undefined_object USING
+			MESSAGE = format('normaliser %s does not exist', quote_literal(normaliser)),
+			HINT = 'SELECT * FROM cdp.normalisers(); lists them, such as email, phone:JP or width.';
+	END IF;
 	FOREACH p IN ARRAY coalesce(blocked, '{}') LOOP
 		PERFORM cdp.check_pattern(p);
 	END LOOP;

@@ -59,20 +59,22 @@ utf8_width(unsigned char lead)
 }
 
 /*
- * NFKC by the server's own tables.  Normal forms of assigned characters never
- * change between Unicode versions, so an upgrade keeps stored values right.
+ * NFKC by the server's own tables, or the form that "arg" points to.  Normal
+ * forms of assigned characters never change between Unicode versions, so an
+ * upgrade keeps stored values right.
  */
 static bool
-server_nfkc(void *arg, const char *in, size_t in_len,
-			char *out, size_t out_size, size_t *out_len)
+server_normalize(void *arg, const char *in, size_t in_len,
+				 char *out, size_t out_size, size_t *out_len)
 {
 	pg_wchar *chars = palloc((in_len + 1) * sizeof(pg_wchar));
 	pg_wchar *result;
 	size_t n = 0;
 	size_t used = 0;
 	bool fits = true;
+	UnicodeNormalizationForm form =
+		arg != NULL ? *(const UnicodeNormalizationForm *) arg : UNICODE_NFKC;
 
-	(void) arg;
 	for (size_t i = 0; i < in_len;)
 	{
 		const unsigned char *c = (const unsigned char *) in + i;
@@ -88,7 +90,7 @@ server_nfkc(void *arg, const char *in, size_t in_len,
 	}
 	chars[n] = 0;
 
-	result = unicode_normalize(UNICODE_NFKC, chars);
+	result = unicode_normalize(form, chars);
 	for (pg_wchar *p = result; *p != 0; p++)
 	{
 		unsigned char utf8[4];
@@ -110,14 +112,30 @@ server_nfkc(void *arg, const char *in, size_t in_len,
 	return fits;
 }
 
-static CdpCoreNfkc
-database_nfkc(void)
+/*
+ * NFKC for text in the encoding of the database; none if that is not UTF-8.
+ */
+CdpCoreNfkc
+cdp_database_nfkc(void)
 {
 	CdpCoreNfkc nfkc = {NULL, NULL};
 
 	if (GetDatabaseEncoding() == PG_UTF8)
-		nfkc.normalize = server_nfkc;
+		nfkc.normalize = server_normalize;
 	return nfkc;
+}
+
+/*
+ * The same for NFC, which only composes.
+ */
+CdpCoreNfkc
+cdp_database_nfc(void)
+{
+	static UnicodeNormalizationForm form = UNICODE_NFC;
+	CdpCoreNfkc nfc = cdp_database_nfkc();
+
+	nfc.arg = &form;
+	return nfc;
 }
 
 /*
@@ -130,7 +148,7 @@ cdp_identifier_normalize(const char *ns, int ns_len,
 						 const char *value, int value_len,
 						 StringInfo out, const char **reason)
 {
-	CdpCoreNfkc nfkc = database_nfkc();
+	CdpCoreNfkc nfkc = cdp_database_nfkc();
 	char buf[CDP_MAX_IDENTIFIER_BYTES];
 	size_t len;
 
@@ -149,7 +167,7 @@ bool
 cdp_identifier_parse(const char *text, int len, StringInfo out,
 					 const char **reason)
 {
-	CdpCoreNfkc nfkc = database_nfkc();
+	CdpCoreNfkc nfkc = cdp_database_nfkc();
 	char buf[CDP_MAX_IDENTIFIER_BYTES];
 	size_t out_len;
 
@@ -185,7 +203,7 @@ cdp_identifier_split(const char *text, int len, CdpIdentifierRef *ref)
 static text *
 make_identifier(const char *text_form, int len, const char **reason)
 {
-	CdpCoreNfkc nfkc = database_nfkc();
+	CdpCoreNfkc nfkc = cdp_database_nfkc();
 	char buf[CDP_MAX_IDENTIFIER_BYTES];
 	size_t out_len;
 

@@ -53,6 +53,8 @@ cdp_identifier_text_cmp(CdpIdentifierText a, CdpIdentifierText b)
 }
 
 /* identifier.c */
+extern CdpCoreNfkc cdp_database_nfkc(void);
+extern CdpCoreNfkc cdp_database_nfc(void);
 extern bool cdp_identifier_normalize(const char *ns, int ns_len,
 									 const char *value, int value_len,
 									 StringInfo out, const char **reason);

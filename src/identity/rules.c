@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "core/text.h"
 #include "identity/rules.h"
 #include "store.h"
 
@@ -149,6 +150,7 @@ load(CdpRules *fresh, const char *changes)
 	{
 		CdpNamespace *ns = &fresh->namespaces[i];
 		const char *policy = cdp_store_text(i, POLICY);
+		const char *normaliser;
 		bool no_own;
 		bool no_common;
 		Datum own = cdp_store_value(i, BLOCKED, &no_own);
@@ -163,7 +165,8 @@ load(CdpRules *fresh, const char *changes)
 		ns->rule.ttl = interval_us(i, TTL);
 		ns->rule.policy = policy_of(policy);
 		ns->isolate = strcmp(policy, "isolate") == 0;
-		ns->normaliser = cdp_store_text(i, NORMALISER);
+		normaliser = cdp_store_text(i, NORMALISER);
+		ns->normaliser = normaliser ? cdp_normaliser_find(normaliser) : NULL;
 		set_patterns(ns, own, no_own || i == 0, common, no_common);
 		fresh->repeats |= ns->rule.policy == CDP_POLICY_NEWEST_WINS;
 		fresh->expires |= ns->rule.ttl > 0;
@@ -234,6 +237,23 @@ int
 cdp_rules_rank(const char *ns)
 {
 	return cdp_rules_namespace(ns)->rule.rank;
+}
+
+/*
+ * Brings a value to the form its namespace asks for.  A value that is not
+ * understood stays: it is an identifier, if only of itself.
+ */
+void
+cdp_rules_normalise(CdpMention *mention)
+{
+	const CdpNormaliser *normaliser = cdp_rules_namespace(mention->ns)->normaliser;
+	char *value;
+
+	if (normaliser == NULL)
+		return;
+	(void) cdp_normalise(normaliser, mention->value, &value);
+	if (value[0] != '\0' && strlen(value) <= CDP_MAX_VALUE_BYTES)
+		mention->value = value;
 }
 
 /* Is this value nobody's identifier? */

@@ -6,6 +6,8 @@
 #define CDP_IDENTITY_RULES_H
 
 #include "core/linkage.h"
+#include "identity/normalise.h"
+#include "identity/who.h"
 
 typedef struct CdpNamespace
 {
@@ -15,7 +17,7 @@ typedef struct CdpNamespace
 	char **literals; /* blocked values, lower case */
 	int nliterals;
 	struct varlena *pattern; /* blocked values, one expression, or NULL */
-	const char *normaliser; /* or NULL */
+	const CdpNormaliser *normaliser; /* or NULL */
 } CdpNamespace;
 
 typedef struct CdpRules
@@ -36,6 +38,7 @@ extern const CdpRules *cdp_rules(void);
 extern void cdp_rules_suppose(const char *changes);
 extern const CdpNamespace *cdp_rules_namespace(const char *ns);
 extern int cdp_rules_rank(const char *ns);
+extern void cdp_rules_normalise(CdpMention *mention);
 extern bool cdp_rules_blocked(const char *ns, const char *value);
 extern const char *cdp_rules_refusal(CdpTieVerdict verdict, const char *ns);
 

@@ -198,7 +198,8 @@ resolve_about(Batch *batch)
 }
 
 /*
- * Leaves out identifiers that are nobody's (blocked values).  The event keeps
+ * Brings identifiers to the form their namespaces ask for, and leaves out
+ * those that are nobody's (blocked values).  The event keeps
  * what was left out, for the rules may change.
  */
 static void
@@ -214,6 +215,7 @@ screen(Batch *batch)
 			continue;
 		for (int k = 0; k < m->nmentions; k++)
 		{
+			cdp_rules_normalise(&m->mentions[k]);
 			if (cdp_rules_blocked(m->mentions[k].ns, m->mentions[k].value))
 				blocked = lappend(blocked,
 								  psprintf("%s:%s", m->mentions[k].ns, m->mentions[k].value));
@@ -451,6 +453,7 @@ build_graph(Batch *batch)
 			IdentKey *entry;
 			CdpIdent *ident;
 			bool found;
+			bool twice = false;
 
 			cdp_graph_key(seed, m->mentions[k].ns, m->mentions[k].value, key);
 			entry = hash_search(known, key, HASH_ENTER, &found);
@@ -475,7 +478,11 @@ build_graph(Batch *batch)
 				link->dead = true;
 				break;
 			}
-			link->idents[link->n++] = entry->index;
+			/* spelt in two ways, it may be named twice */
+			for (int i = 0; i < link->n && !twice; i++)
+				twice = link->idents[i] == entry->index;
+			if (!twice)
+				link->idents[link->n++] = entry->index;
 		}
 		qsort_arg(link->idents, link->n, sizeof(int), compare_mentions, graph->idents);
 	}

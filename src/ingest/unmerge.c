@@ -219,6 +219,7 @@ merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
 		ids = palloc(sizeof(int64) * n);
 		for (int i = 0; i < n; i++)
 		{
+			cdp_rules_normalise(&mentions[i]);
 			graph.idents[i].ns = mentions[i].ns;
 			graph.idents[i].value = mentions[i].value;
 			cdp_graph_key(cdp_store_installation()->seed, mentions[i].ns, mentions[i].value,
@@ -375,12 +376,16 @@ node_of(const char *text)
 {
 	CdpGraph graph = {0};
 	CdpIdent ident = {0};
+	CdpMention mention;
 	char *copy = pstrdup(text);
 	char *colon = strchr(copy, ':');
 
 	*colon = '\0';
-	ident.ns = copy;
-	ident.value = colon + 1;
+	mention.ns = copy;
+	mention.value = colon + 1;
+	cdp_rules_normalise(&mention);
+	ident.ns = mention.ns;
+	ident.value = mention.value;
 	cdp_graph_key(cdp_store_installation()->seed, ident.ns, ident.value, ident.key);
 	graph.idents = &ident;
 	graph.nidents = 1;

@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "identity/graph.h"
+#include "identity/rules.h"
 #include "identity/who.h"
 #include "store.h"
 
@@ -61,6 +62,7 @@ profile_of(const CdpWho *who)
 	graph.idents = palloc0(sizeof(CdpIdent) * who->n);
 	for (int i = 0; i < who->n; i++)
 	{
+		cdp_rules_normalise(&who->mentions[i]);
 		graph.idents[i].ns = who->mentions[i].ns;
 		graph.idents[i].value = who->mentions[i].value;
 		cdp_graph_key(seed, graph.idents[i].ns, graph.idents[i].value, graph.idents[i].key);
@@ -118,6 +120,7 @@ cdp_resolve_as_of(PG_FUNCTION_ARGS)
 	TimestampTz at = PG_GETARG_TIMESTAMPTZ(1);
 	CdpGraph graph = {0};
 	CdpIdent ident = {0};
+	CdpMention mention;
 	CdpStore store;
 	Datum args[3];
 	int64 node;
@@ -125,11 +128,14 @@ cdp_resolve_as_of(PG_FUNCTION_ARGS)
 	bool isnull;
 
 	*colon = '\0';
-	ident.ns = name;
-	ident.value = colon + 1;
+	mention.ns = name;
+	mention.value = colon + 1;
 	graph.idents = &ident;
 	graph.nidents = 1;
 	cdp_store_enter(&store);
+	cdp_rules_normalise(&mention);
+	ident.ns = mention.ns;
+	ident.value = mention.value;
 	cdp_graph_key(cdp_store_installation()->seed, ident.ns, ident.value, ident.key);
 	cdp_graph_find(&graph, true);
 	node = ident.node_id;
