@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/planmain.h"
@@ -170,11 +171,22 @@ cdp_store_relation(const char *name)
 int
 cdp_store_run_latest(const char *sql)
 {
-	int rc;
+	bool save_jit = jit_enabled;
+	int rc = 0;
 
-	PushActiveSnapshot(GetLatestSnapshot());
-	rc = SPI_execute(sql, true, 0);
-	PopActiveSnapshot();
+	PG_TRY();
+	{
+		/* what is estimated without statistics would be compiled for a second */
+		jit_enabled = false;
+		PushActiveSnapshot(GetLatestSnapshot());
+		rc = SPI_execute(sql, true, 0);
+		PopActiveSnapshot();
+	}
+	PG_FINALLY();
+	{
+		jit_enabled = save_jit;
+	}
+	PG_END_TRY();
 	if (rc < 0)
 		elog(ERROR, "cdp: query on configuration failed: %s",
 			 SPI_result_code_string(rc));
@@ -299,7 +311,8 @@ cdp_store_leave(CdpStore *store)
 }
 
 /*
- * Prepares (once a backend) and runs a statement of the storage.  Returns the
+ * Prepares (once a backend) and runs a statement of the storage.  Never
+ * compiled: it touches few rows, whatever was estimated.  Returns the
  * number of rows; they are in SPI_tuptable until the next statement.
  * expected >= 0 raises unless just so many rows came.
  */
@@ -309,6 +322,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 	bool save_seqscan = enable_seqscan;
 	bool save_hashjoin = enable_hashjoin;
 	bool save_mergejoin = enable_mergejoin;
+	bool save_jit = jit_enabled;
 	int rc = 0;
 
 	PG_TRY();
@@ -316,6 +330,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 		enable_seqscan = false;
 		enable_hashjoin = false;
 		enable_mergejoin = false;
+		jit_enabled = false;
 		if (plan->plan == NULL)
 		{
 			SPIPlanPtr fresh;
