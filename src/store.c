@@ -350,6 +350,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 		enable_seqscan = save_seqscan;
 		enable_hashjoin = save_hashjoin;
 		enable_mergejoin = save_mergejoin;
+		jit_enabled = save_jit;
 	}
 	PG_END_TRY();
 	if (rc < 0)
@@ -426,6 +427,47 @@ cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
 	}
 	PG_END_TRY();
 	return error;
+}
+
+/*
+ * Does the work in a subtransaction, and says what it said: false undoes it,
+ * data and locks.  An error undoes it as well and is raised again; to leave it
+ * to the end of the transaction would leave the client in a transaction block
+ * that it never began.
+ */
+bool
+cdp_store_attempt(bool (*work)(void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = work(arg);
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return done;
 }
 
 /*
