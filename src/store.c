@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/planmain.h"
@@ -170,11 +171,22 @@ cdp_store_relation(const char *name)
 int
 cdp_store_run_latest(const char *sql)
 {
-	int rc;
+	bool save_jit = jit_enabled;
+	int rc = 0;
 
-	PushActiveSnapshot(GetLatestSnapshot());
-	rc = SPI_execute(sql, true, 0);
-	PopActiveSnapshot();
+	PG_TRY();
+	{
+		/* what is estimated without statistics would be compiled for a second */
+		jit_enabled = false;
+		PushActiveSnapshot(GetLatestSnapshot());
+		rc = SPI_execute(sql, true, 0);
+		PopActiveSnapshot();
+	}
+	PG_FINALLY();
+	{
+		jit_enabled = save_jit;
+	}
+	PG_END_TRY();
 	if (rc < 0)
 		elog(ERROR, "cdp: query on configuration failed: %s",
 			 SPI_result_code_string(rc));
@@ -299,7 +311,8 @@ cdp_store_leave(CdpStore *store)
 }
 
 /*
- * Prepares (once a backend) and runs a statement of the storage.  Returns the
+ * Prepares (once a backend) and runs a statement of the storage.  Never
+ * compiled: it touches few rows, whatever was estimated.  Returns the
  * number of rows; they are in SPI_tuptable until the next statement.
  * expected >= 0 raises unless just so many rows came.
  */
@@ -309,6 +322,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 	bool save_seqscan = enable_seqscan;
 	bool save_hashjoin = enable_hashjoin;
 	bool save_mergejoin = enable_mergejoin;
+	bool save_jit = jit_enabled;
 	int rc = 0;
 
 	PG_TRY();
@@ -316,6 +330,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 		enable_seqscan = false;
 		enable_hashjoin = false;
 		enable_mergejoin = false;
+		jit_enabled = false;
 		if (plan->plan == NULL)
 		{
 			SPIPlanPtr fresh;
@@ -335,6 +350,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 		enable_seqscan = save_seqscan;
 		enable_hashjoin = save_hashjoin;
 		enable_mergejoin = save_mergejoin;
+		jit_enabled = save_jit;
 	}
 	PG_END_TRY();
 	if (rc < 0)
@@ -411,6 +427,47 @@ cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
 	}
 	PG_END_TRY();
 	return error;
+}
+
+/*
+ * Does the work in a subtransaction, and says what it said: false undoes it,
+ * data and locks.  An error undoes it as well and is raised again; to leave it
+ * to the end of the transaction would leave the client in a transaction block
+ * that it never began.
+ */
+bool
+cdp_store_attempt(bool (*work)(void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = work(arg);
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return done;
 }
 
 /*

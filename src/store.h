@@ -92,6 +92,7 @@ extern void cdp_store_restore_result(CdpResult saved);
 extern void cdp_store_execute(const char *sql);
 
 extern ErrorData *cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate));
+extern bool cdp_store_attempt(bool (*work)(void *arg), void *arg);
 extern bool cdp_error_is_grave(int sqlstate);
 
 extern bool cdp_role_is_exempt(Oid role);

@@ -7,13 +7,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/uuid.h"
 
 #define XXH_INLINE_ALL
@@ -1039,30 +1037,6 @@ cdp_graph_locked(CdpGraph *graph, int64 profile_id)
 	return NULL; /* keep compiler quiet */
 }
 
-/* Starts a subtransaction for a round; see end_round(). */
-static void
-begin_round(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-}
-
-/* Keeps the round or lets go of everything it locked and wrote. */
-static void
-end_round(bool done, ResourceOwner owner)
-{
-	MemoryContext context = CurrentMemoryContext;
-
-	if (done)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-}
-
 static void
 reset(CdpGraph *graph)
 {
@@ -1095,6 +1069,28 @@ give_up(int rounds)
 				 errhint("Retry the transaction.")));
 }
 
+/* A round's part that needs locks. */
+typedef struct Attempt
+{
+	CdpGraph *graph;
+	Round *round;
+} Attempt;
+
+static bool
+resolve_round(void *arg)
+{
+	CdpGraph *graph = ((Attempt *) arg)->graph;
+	Round *round = ((Attempt *) arg)->round;
+
+	if (round->nfresh > 0 && !insert_identifiers(graph, round))
+		return false;
+	if (!lock_round(graph, round) || (!round->simple && !decide(graph, round)))
+		return false;
+	assign_profiles(graph, round);
+	list_merges(graph, round);
+	return true;
+}
+
 /*
  * Decides who the links' identifiers are: creates nodes, locks profiles,
  * merges and parts.  On return each identifier of a living link has node_id
@@ -1111,9 +1107,8 @@ cdp_graph_resolve(CdpGraph *graph)
 	prepare(graph);
 	for (int rounds = 0;; rounds++)
 	{
-		ResourceOwner owner = CurrentResourceOwner;
 		Round round;
-		bool done;
+		Attempt attempt = {graph, &round};
 
 		CHECK_FOR_INTERRUPTS();
 		give_up(rounds);
@@ -1135,23 +1130,60 @@ cdp_graph_resolve(CdpGraph *graph)
 				return;
 			continue;
 		}
-		begin_round();
-		done = round.nfresh == 0 || insert_identifiers(graph, &round);
-		done = done && lock_round(graph, &round);
-		done = done && (round.simple || decide(graph, &round));
-		if (done)
-		{
-			assign_profiles(graph, &round);
-			list_merges(graph, &round);
-		}
-		end_round(done, owner);
-		if (!done)
+		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;
 		if (cdp_rules()->isolates)
 			cdp_bearer_end(graph);
 		cdp_graph_write(graph);
 		return;
 	}
+}
+
+/* The present ids of these, each once, ascending. */
+static void
+plan_again(Round *round, const int64 *profiles, int n)
+{
+	int distinct = 0;
+
+	memset(round, 0, sizeof(*round));
+	round->profiles = palloc(sizeof(int64) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		int64 id = cdp_graph_canonical(profiles[i], false);
+
+		if (id != 0)
+			round->profiles[round->nprofiles++] = id;
+	}
+	qsort(round->profiles, round->nprofiles, sizeof(int64), compare_int64);
+	for (int i = 0; i < round->nprofiles; i++)
+		if (distinct == 0 || round->profiles[distinct - 1] != round->profiles[i])
+			round->profiles[distinct++] = round->profiles[i];
+	round->nprofiles = distinct;
+}
+
+static bool
+reresolve_round(void *arg)
+{
+	CdpGraph *graph = ((Attempt *) arg)->graph;
+	Round *round = ((Attempt *) arg)->round;
+	CdpComponent *c;
+
+	if (!lock_round(graph, round))
+		return false;
+	c = cdp_component_load(round->profiles, round->nprofiles);
+	if (c->too_large)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many identifiers are linked to resolve them again"),
+				 errdetail("More than %d identifiers are linked, kept or refused.",
+						   cdp_rules()->max_component),
+				 errhint("See cdp.identity_conflicts for the values that link so many, "
+						 "and block them with cdp.define_namespace().")));
+	if (!all_locked(graph, c))
+		return false;
+	cdp_component_run(c);
+	cdp_component_assign(c, graph);
+	return true;
 }
 
 /*
@@ -1164,50 +1196,14 @@ cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n)
 	prepare(graph);
 	for (int rounds = 0;; rounds++)
 	{
-		ResourceOwner owner = CurrentResourceOwner;
-		Round round = {0};
-		CdpComponent *c;
-		bool done;
+		Round round;
+		Attempt attempt = {graph, &round};
 
 		CHECK_FOR_INTERRUPTS();
 		give_up(rounds);
 		reset(graph);
-		round.profiles = palloc(sizeof(int64) * Max(n, 1));
-		for (int i = 0; i < n; i++)
-		{
-			int64 id = cdp_graph_canonical(profiles[i], false);
-
-			if (id != 0)
-				round.profiles[round.nprofiles++] = id;
-		}
-		qsort(round.profiles, round.nprofiles, sizeof(int64), compare_int64);
-		n = 0;
-		for (int i = 0; i < round.nprofiles; i++)
-			if (n == 0 || round.profiles[n - 1] != round.profiles[i])
-				round.profiles[n++] = round.profiles[i];
-		round.nprofiles = n;
-		begin_round();
-		done = lock_round(graph, &round);
-		if (done)
-		{
-			c = cdp_component_load(round.profiles, round.nprofiles);
-			if (c->too_large)
-				ereport(ERROR,
-						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						 errmsg("too many identifiers are linked to resolve them again"),
-						 errdetail("More than %d identifiers are linked, kept or refused.",
-								   cdp_rules()->max_component),
-						 errhint("See cdp.identity_conflicts for the values that link so many, "
-								 "and block them with cdp.define_namespace().")));
-			done = all_locked(graph, c);
-		}
-		if (done)
-		{
-			cdp_component_run(c);
-			cdp_component_assign(c, graph);
-		}
-		end_round(done, owner);
-		if (!done)
+		plan_again(&round, profiles, n);
+		if (!cdp_store_attempt(reresolve_round, &attempt))
 			continue;
 		cdp_graph_write(graph);
 		return;
