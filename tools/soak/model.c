@@ -104,30 +104,40 @@ add_node(Model *m, Ident x, Time at, Time born)
 	return m->nnodes++;
 }
 
-/* Whom a message of this time means by an identifier; makes her. */
+/* Whom a message of this time means by an identifier, or -1: somebody new. */
 static int
-mention(Model *m, Ident x, Time at)
+bearer_at(const Model *m, Ident x, Time at)
 {
 	int i = model_present(m, x);
 	Time ttl = m->world->rule[ident_ns(x)].ttl;
+	int former;
+
+	if (i < 0)
+		return -1;
+	if (at > m->node[i].born)
+		return at > m->node[i].ended || (ttl > 0 && at - ttl > m->node[i].last) ? -1 : i;
+	former = former_bearer(m, x, i, at);
+	return former >= 0 ? former : i;
+}
+
+/* The same; makes her if she is new, and notes when she was mentioned. */
+static int
+mention(Model *m, Ident x, Time at)
+{
+	int i = bearer_at(m, x, at);
+	int before = model_present(m, x);
 	Node *node;
 
 	if (i < 0)
-		return add_node(m, x, at, ALWAYS);
-	node = &m->node[i];
-	if (at <= node->born)
 	{
-		int former = former_bearer(m, x, i, at);
-
-		if (former >= 0)
-			node = &m->node[i = former];
-	}
-	else if (at > node->ended || (ttl > 0 && at - ttl > node->last))
-	{
+		if (before < 0)
+			return add_node(m, x, at, ALWAYS);
+		node = &m->node[before];
 		if (node->ended == NEVER)
-			node->ended = node->last + ttl;
+			node->ended = node->last + m->world->rule[ident_ns(x)].ttl;
 		return add_node(m, x, at, node->ended);
 	}
+	node = &m->node[i];
 	if (at < node->first)
 		node->first = at;
 	if (at > node->last)
@@ -512,9 +522,9 @@ check_merge(Model *m, const Answer *answer, int64_t winner, int64_t loser, const
 	for (int i = 0; i < m->nnodes; i++)
 		if (m->node[i].person == winner)
 			bits_add(&merge->had, i);
-	for (int k = m->nmerges - 1; k >= 0 && m->merge[k].winner == winner; k--)
+	for (int k = 0; k < m->nmerges; k++)
 		for (int r = 0; r < answer->nmerges; r++)
-			if (answer->merge[r].id == m->merge[k].id)
+			if (m->merge[k].winner == winner && answer->merge[r].id == m->merge[k].id)
 				for (int i = 0; i < MAX_NODES / 64; i++)
 					merge->had.w[i] |= m->merge[k].moved.w[i];
 	for (int i = 0; i < MAX_NODES / 64; i++)
@@ -727,13 +737,13 @@ apply_messages(Model *m, const Op *op, const Answer *answer)
 
 /* An override takes back what keeps these people apart. */
 static void
-revoke(Model *m, const Ident *who, int n)
+revoke(Model *m, const Ident *who, int n, Time now)
 {
 	Bits all = {{0}};
 
 	for (int k = 0; k < n; k++)
 	{
-		int x = model_present(m, who[k]);
+		int x = bearer_at(m, who[k], now);
 
 		for (int i = 0; i < m->nnodes && x >= 0; i++)
 			if (m->node[i].person == m->node[x].person)
@@ -780,7 +790,7 @@ apply_merge(Model *m, const Op *op, const Answer *answer)
 		return expect_error(answer, "22023");
 	model_copy(&before, m);
 	if (op->override)
-		revoke(m, who, n);
+		revoke(m, who, n, op->now);
 	link = add_mentions(m, who, n, op->override ? BY_OVERRIDE : BY_MERGE, op->now, nodes, &n);
 	resolve(m);
 	for (int i = 1; link >= 0 && i < m->link[link].n; i++)

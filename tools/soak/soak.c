@@ -31,6 +31,7 @@ typedef struct Options
 static Options options = {.world = -1, .every = 40, .failures = 1, .operations = 1000};
 static Model model;
 
+static char last_sql[8192];
 static long done[REMOVE + 1];
 static long messages;
 static long failed; /* operations that were to fail, and did */
@@ -67,6 +68,7 @@ step(const World *w, const Op *op, bool complete, bool count)
 
 	if (sql == NULL)
 		return true;
+	snprintf(last_sql, sizeof(last_sql), "%s", sql);
 	answer = server_do(w, op->now, sql);
 	if (count)
 	{
@@ -232,6 +234,7 @@ report(World *w, bool known)
 		die("out of memory");
 	printf("DIFFERENCE in world %lu of seed %lu (rules: %s), operation %d: %s\n",
 		   (unsigned long) w->number, (unsigned long) w->seed, w->name, w->nops, complaint);
+	printf("%s\n", last_sql);
 	fflush(stdout);
 	snprintf(kind, sizeof(kind), "%.*s", (int) strcspn(complaint, " "), complaint);
 	memcpy(ops, w->op, sizeof(Op) * (size_t) n);
