@@ -162,6 +162,13 @@ count_in_window(const CdpLinkage *l, const int32_t *groups, int n, int32_t rule,
 	return sum;
 }
 
+/* Order of namespaces by importance. */
+static bool
+is_more_important(const CdpCoreRule *a, const CdpCoreRule *b)
+{
+	return a->rank != b->rank ? a->rank < b->rank : strcmp(a->name, b->name) < 0;
+}
+
 /* Does a separation run through these people? */
 static bool
 separated(CdpLinkage *l, const int32_t *groups, int n)
@@ -221,7 +228,7 @@ object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
 			if (sum <= rule->limit || sum == most)
 				continue;
 		}
-		if (o.rule < 0 || rule->rank < l->rules[o.rule].rank)
+		if (o.rule < 0 || is_more_important(rule, &l->rules[o.rule]))
 			o.rule = r;
 	}
 	if (o.rule >= 0)

@@ -76,6 +76,7 @@ typedef struct CdpCorePos
 /* Rule of a namespace. */
 typedef struct CdpCoreRule
 {
+	const char *name; /* of two with one rank the first by name is more important */
 	int32_t rank; /* lower is more important */
 	int32_t limit; /* values a person; 0: no limit */
 	int64_t period; /* count those of this time before the link, us; 0: all */

@@ -527,6 +527,7 @@ rule_index(CdpComponent *c, CdpCoreRule *rules, const char *ns)
 			return i;
 	c->namespaces[n] = ns;
 	rules[n] = cdp_rules_namespace(ns)->rule;
+	rules[n].name = ns;
 	c->linkage.nrules++;
 	return n;
 }

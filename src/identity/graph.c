@@ -594,6 +594,7 @@ rule_of(RuleList *list, const char *ns)
 									palloc(sizeof(char *) * list->room);
 	}
 	list->rules[list->n] = cdp_rules_namespace(ns)->rule;
+	list->rules[list->n].name = ns;
 	list->names[list->n] = ns;
 	return list->n++;
 }
