@@ -345,8 +345,10 @@ evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 		{
 			CdpCorePos newest = l->newest[l->group[x]];
 
+			/* this link made all of them what they are, those it leaves too */
 			isolate(l, x);
 			l->newest[x] = newest;
+			reach(&l->newest[x], pos);
 			l->contested[x] = true;
 		}
 	for (int i = 0; i < nties; i++)
