@@ -395,7 +395,7 @@ take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
 		if (!stopped)
 		{
 			o = object(l, pair, 2, link->now.ts);
-			if (o.verdict == CDP_JOINED)
+			if (o.verdict == CDP_JOINED || (link->override && o.verdict != CDP_SEPARATED))
 			{
 				join(l, pair[0], pair[1]);
 				continue;
