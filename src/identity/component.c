@@ -423,6 +423,12 @@ cdp_component_load(const int64 *profiles, int n)
 	return c;
 }
 
+bool
+cdp_component_has(const CdpComponent *c, int64 profile_id)
+{
+	return bsearch(&profile_id, c->profiles, c->nprofiles, sizeof(int64), compare_int64) != NULL;
+}
+
 /* Index of the batch's identifier among the nodes; appends it if it is new. */
 static int
 node_of_ident(CdpComponent *c, const CdpGraph *graph, int ident)

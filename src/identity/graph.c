@@ -833,7 +833,8 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	int n = graph->nidents;
 	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
-	int nids = 0;
+	int nids;
+	bool grew;
 	CdpComponent *c;
 
 	for (int p = 0; p < round->nprofiles; p++)
@@ -842,10 +843,24 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	for (int i = 0; i < round->nfresh; i++)
 		if (q->nodes[round->nprofiles + i].replay)
 			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
-	for (int p = 0; p < round->nprofiles; p++)
-		if (again[cdp_core_uf_find(round->parent, n + p)])
-			ids[nids++] = round->profiles[p];
-	c = cdp_component_load(ids, nids);
+	/* what the batch ties to somebody of the component is decided with it */
+	do
+	{
+		nids = 0;
+		for (int p = 0; p < round->nprofiles; p++)
+			if (again[cdp_core_uf_find(round->parent, n + p)])
+				ids[nids++] = round->profiles[p];
+		c = cdp_component_load(ids, nids);
+		grew = false;
+		for (int p = 0; p < round->nprofiles && !c->too_large; p++)
+		{
+			int root = cdp_core_uf_find(round->parent, n + p);
+
+			if (again[root] || !cdp_component_has(c, round->profiles[p]))
+				continue;
+			again[root] = grew = true;
+		}
+	} while (grew);
 	if (c->too_large)
 	{
 		/* decided in the order of arrival: bounded, if not independent of it */
