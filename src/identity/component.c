@@ -574,6 +574,8 @@ cdp_component_run(CdpComponent *c)
 	l->nseparations = c->nseparations;
 	l->separations = c->separations;
 	l->max_nodes = cdp_rules()->max_nodes;
+	l->repeats = cdp_rules()->repeats;
+	l->timed = cdp_rules()->timed;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
 	(void) cdp_core_linkage_run(l);
@@ -810,6 +812,7 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 		locked->newest = c->linkage.newest[of[i]];
 		locked->contested = false;
 		locked->separated = false;
+		locked->beyond = cdp_core_linkage_beyond(&c->linkage, of[i]);
 	}
 	for (int k = 0; k < c->nevidence; k++)
 		for (int i = 0; i < c->evidence[k].n; i++)
