@@ -82,7 +82,7 @@ static CdpPlan insert_one_plan = {
 	NULL};
 
 static CdpPlan lock_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
 	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE",
 	1,
 	{INT8OID},
@@ -107,7 +107,7 @@ static CdpPlan insert_plan = {
 	NULL};
 
 static CdpPlan lock_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
 	"FROM cdp_data.profile_state s "
 	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
 	1,
@@ -412,6 +412,7 @@ read_locked(CdpLocked *locked, uint64 row)
 	}
 	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
+	locked->beyond = DatumGetBool(cdp_store_value(row, 7, &isnull));
 }
 
 /*
@@ -594,6 +595,7 @@ rule_of(RuleList *list, const char *ns)
 									palloc(sizeof(char *) * list->room);
 	}
 	list->rules[list->n] = cdp_rules_namespace(ns)->rule;
+	list->rules[list->n].name = ns;
 	list->names[list->n] = ns;
 	return list->n++;
 }
@@ -636,6 +638,7 @@ make_seeds(CdpGraph *graph, Round *round, const bool *grows, CdpCoreNode *nodes,
 		nodes[p].newest = locked->newest;
 		nodes[p].contested = locked->contested;
 		nodes[p].separated = locked->separated;
+		nodes[p].beyond = locked->beyond;
 		if (grows[cdp_core_uf_find(round->parent, graph->nidents + p)])
 			ids[n++] = round->profiles[p];
 	}
@@ -753,6 +756,8 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 	l->nlinks = n;
 	l->links = q->links;
 	l->max_nodes = cdp_rules()->max_nodes;
+	l->repeats = cdp_rules()->repeats;
+	l->timed = cdp_rules()->timed;
 	l->seeded = true;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
@@ -793,6 +798,7 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 		locked = cdp_graph_locked(graph, round->profiles[p]);
 		locked->newest = l->newest[l->group[p]];
 		locked->contested |= l->contested[l->group[p]];
+		locked->beyond |= l->beyond[l->group[p]];
 	}
 }
 
@@ -832,7 +838,8 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	int n = graph->nidents;
 	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
-	int nids = 0;
+	int nids;
+	bool grew;
 	CdpComponent *c;
 
 	for (int p = 0; p < round->nprofiles; p++)
@@ -841,10 +848,24 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	for (int i = 0; i < round->nfresh; i++)
 		if (q->nodes[round->nprofiles + i].replay)
 			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
-	for (int p = 0; p < round->nprofiles; p++)
-		if (again[cdp_core_uf_find(round->parent, n + p)])
-			ids[nids++] = round->profiles[p];
-	c = cdp_component_load(ids, nids);
+	/* what the batch ties to somebody of the component is decided with it */
+	do
+	{
+		nids = 0;
+		for (int p = 0; p < round->nprofiles; p++)
+			if (again[cdp_core_uf_find(round->parent, n + p)])
+				ids[nids++] = round->profiles[p];
+		c = cdp_component_load(ids, nids);
+		grew = false;
+		for (int p = 0; p < round->nprofiles && !c->too_large; p++)
+		{
+			int root = cdp_core_uf_find(round->parent, n + p);
+
+			if (again[root] || !cdp_component_has(c, round->profiles[p]))
+				continue;
+			again[root] = grew = true;
+		}
+	} while (grew);
 	if (c->too_large)
 	{
 		/* decided in the order of arrival: bounded, if not independent of it */
@@ -872,6 +893,47 @@ replay(CdpGraph *graph, Round *round, Question *q)
 }
 
 /*
+ * Is something said of somebody whose order matters, and is it older than what
+ * made her?  Then it may change her, even if it names nobody else.
+ */
+static bool
+is_retold(CdpGraph *graph)
+{
+	const CdpRules *rules = cdp_rules();
+
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		const CdpLink *link = &graph->links[l];
+		CdpCorePos pos;
+
+		if (link->dead || link->n < 2)
+			continue;
+		pos.ts = link->ts;
+		memcpy(pos.key, link->message_key, 16);
+		for (int i = 0; i < link->n; i++)
+		{
+			int64 id = graph->idents[link->idents[i]].profile_id;
+			const CdpLocked *locked = id != 0 ? cdp_graph_locked(graph, id) : NULL;
+
+			if (locked && cdp_core_pos_compare(&pos, &locked->newest) <= 0 &&
+				(locked->beyond || locked->separated ||
+				 (locked->contested && (rules->repeats || rules->timed))))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+names_several(const CdpGraph *graph)
+{
+	for (int l = 0; l < graph->nlinks; l++)
+		if (!graph->links[l].dead && graph->links[l].n > 1)
+			return true;
+	return false;
+}
+
+/*
  * Decides who is one person, now that all are locked.  False: the round must
  * start over with more locks.
  */
@@ -880,7 +942,7 @@ decide(CdpGraph *graph, Round *round)
 {
 	Question q;
 	bool *grows = growing_groups(graph, round);
-	bool any = false;
+	bool any = is_retold(graph);
 
 	for (int i = 0; i < graph->nidents + round->nprofiles; i++)
 		any |= grows[i];
@@ -976,7 +1038,8 @@ assign_profiles(CdpGraph *graph, Round *round)
 			if (!locked->created)
 				continue;
 			locked->contested |= link->refusal != NULL;
-			if ((link->refusal == NULL || cdp_rules()->repeats ||
+			locked->beyond |= strcmp(link->rule, "override") == 0;
+			if ((link->refusal == NULL || cdp_rules()->repeats || cdp_rules()->timed ||
 				 (i > 0 && is_joined(link, i))) &&
 				cdp_core_pos_compare(&pos, &locked->newest) > 0)
 				locked->newest = pos;
@@ -1084,7 +1147,9 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round) || (!round->simple && !decide(graph, round)))
+	if (!lock_round(graph, round))
+		return false;
+	if ((!round->simple || is_retold(graph)) && !decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1121,10 +1186,11 @@ cdp_graph_resolve(CdpGraph *graph)
 		plan_round(graph, &round);
 
 		/*
-		 * One known person: a single lock cannot be held in the wrong order,
-		 * so there is nothing a subtransaction would have to undo.
+		 * One identifier of one known person: a single lock cannot be held in
+		 * the wrong order, so there is nothing a subtransaction would have to
+		 * undo.
 		 */
-		if (round.simple && round.nprofiles == 1)
+		if (round.simple && round.nprofiles == 1 && !names_several(graph))
 		{
 			if (lock_round(graph, &round))
 				return;
