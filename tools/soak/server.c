@@ -246,10 +246,10 @@ compare_nodes(const Model *m)
 {
 	PGresult *res = query(
 		"SELECT n.node_id, n.profile_id, i.name, " EPOCH("i.first_seen") ", " EPOCH("i.last_seen") ", "
-		"  coalesce(" EPOCH("i.ended") ", 0) "
-		"FROM cdp_data.node n JOIN (SELECT node_id, namespace || ':' || value AS name, first_seen, "
-		"  last_seen, ended FROM cdp_data.identifier UNION ALL SELECT node_id, namespace || ':' || value, "
-		"  first_seen, last_seen, ended FROM cdp_data.identifier_retired) i USING (node_id)");
+																								   "  coalesce(" EPOCH("i.ended") ", 0) "
+																																  "FROM cdp_data.node n JOIN (SELECT node_id, namespace || ':' || value AS name, first_seen, "
+																																  "  last_seen, ended FROM cdp_data.identifier UNION ALL SELECT node_id, namespace || ':' || value, "
+																																  "  first_seen, last_seen, ended FROM cdp_data.identifier_retired) i USING (node_id)");
 	int n = PQntuples(res);
 	bool same = true;
 
@@ -354,7 +354,7 @@ compare_profile(const Model *m, PGresult *res, int r)
 						segments);
 	if ((f.consents && !f.refuses) != (PQgetvalue(res, r, 8)[0] == 't'))
 		return complain("profiles: %ld %s", (long) id, f.refuses ? "refuses" : f.consents ? "consents" :
-																						  "was not asked");
+																							"was not asked");
 	return true;
 }
 
@@ -363,10 +363,10 @@ compare_profiles(const Model *m)
 {
 	PGresult *res = query(
 		"SELECT p.profile_id, s.events, " EPOCH("s.first_seen") ", " EPOCH("s.last_seen") ", p.city, "
-		"  p.first_store, p.traits->>'nick', ARRAY(SELECT g.name FROM cdp_data.segment g "
-		"    WHERE g.segment_id = ANY (s.segments) ORDER BY 1), "
-		"  EXISTS (SELECT FROM cdp_data.consent_ord o WHERE o.ord = p.ord) "
-		"FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s USING (profile_id)");
+																						  "  p.first_store, p.traits->>'nick', ARRAY(SELECT g.name FROM cdp_data.segment g "
+																						  "    WHERE g.segment_id = ANY (s.segments) ORDER BY 1), "
+																						  "  EXISTS (SELECT FROM cdp_data.consent_ord o WHERE o.ord = p.ord) "
+																						  "FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s USING (profile_id)");
 	int n = PQntuples(res);
 	int people = 0;
 	bool same = true;
