@@ -82,10 +82,22 @@ static CdpPlan insert_one_plan = {
 	NULL};
 
 static CdpPlan lock_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
 	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE",
 	1,
 	{INT8OID},
+	NULL};
+
+/*
+ * The same, unless what was refused to her may have to be decided again: then
+ * others are to be locked, too.  $2: cdp_rules()->repeats.
+ */
+static CdpPlan lock_calm_plan = {
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"FROM cdp_data.profile_state s "
+	"WHERE s.profile_id = $1 AND NOT (s.contested AND ($2 OR s.separated)) FOR NO KEY UPDATE",
+	2,
+	{INT8OID, BOOLOID},
 	NULL};
 
 static CdpPlan recheck_one_plan = {
@@ -107,7 +119,7 @@ static CdpPlan insert_plan = {
 	NULL};
 
 static CdpPlan lock_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
 	"FROM cdp_data.profile_state s "
 	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
 	1,
@@ -412,7 +424,39 @@ read_locked(CdpLocked *locked, uint64 row)
 	}
 	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
-	locked->beyond = DatumGetBool(cdp_store_value(row, 7, &isnull));
+}
+
+/* Do the round's known nodes belong to the profiles that are locked? */
+static bool
+recheck(CdpGraph *graph)
+{
+	int n = 0;
+	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	Datum args[2];
+
+	for (int i = 0; i < graph->nidents; i++)
+	{
+		if (!graph->idents[i].used || graph->idents[i].fresh ||
+			graph->idents[i].profile_id == 0)
+			continue;
+		nodes[n] = graph->idents[i].node_id;
+		owners[n++] = graph->idents[i].profile_id;
+	}
+	if (n <= CDP_FEW)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			args[0] = Int64GetDatum(nodes[i]);
+			args[1] = Int64GetDatum(owners[i]);
+			if (cdp_store_run(&recheck_one_plan, args, NULL, false, -1) != 1)
+				return false;
+		}
+		return true;
+	}
+	args[0] = cdp_array_int64(nodes, n);
+	args[1] = cdp_array_int64(owners, n);
+	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
 }
 
 /*
@@ -422,12 +466,10 @@ read_locked(CdpLocked *locked, uint64 row)
 static bool
 lock_round(CdpGraph *graph, Round *round)
 {
-	int n = 0;
+	int n;
 	int nwanted;
 	int64 *wanted = wanted_profiles(graph, round, &nwanted);
-	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	Datum args[2];
+	Datum args[1];
 
 	graph->nlocked = 0;
 	if (nwanted == 0)
@@ -456,29 +498,46 @@ lock_round(CdpGraph *graph, Round *round)
 	graph->nlocked = nwanted;
 	for (int i = 0; i < nwanted; i++)
 		read_locked(&graph->locked[i], i);
-	n = 0;
-	for (int i = 0; i < graph->nidents; i++)
+	return recheck(graph);
+}
+
+/* Can a message that joins nobody change what was refused before? */
+static bool
+may_reopen(const CdpGraph *graph)
+{
+	for (int l = 0; l < graph->nlinks; l++)
 	{
-		if (!graph->idents[i].used || graph->idents[i].fresh ||
-			graph->idents[i].profile_id == 0)
-			continue;
-		nodes[n] = graph->idents[i].node_id;
-		owners[n++] = graph->idents[i].profile_id;
+		const CdpLink *link = &graph->links[l];
+
+		if (!link->dead &&
+			(link->n > 1 ||
+			 (link->n == 1 &&
+			  cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl > 0)))
+			return true;
 	}
-	if (n <= CDP_FEW)
-	{
-		for (int i = 0; i < n; i++)
-		{
-			args[0] = Int64GetDatum(nodes[i]);
-			args[1] = Int64GetDatum(owners[i]);
-			if (cdp_store_run(&recheck_one_plan, args, NULL, false, -1) != 1)
-				return false;
-		}
+	return false;
+}
+
+/*
+ * The same for the only profile of a simple round.  *done: she is locked and
+ * nobody else has to be; otherwise no lock is held.
+ */
+static bool
+lock_one(CdpGraph *graph, Round *round, bool *done)
+{
+	Datum args[2];
+
+	*done = true;
+	if (!may_reopen(graph))
+		return lock_round(graph, round);
+	args[0] = Int64GetDatum(round->profiles[0]);
+	args[1] = BoolGetDatum(cdp_rules()->repeats);
+	*done = cdp_store_run(&lock_calm_plan, args, NULL, false, -1) == 1;
+	if (!*done)
 		return true;
-	}
-	args[0] = cdp_array_int64(nodes, n);
-	args[1] = cdp_array_int64(owners, n);
-	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+	graph->nlocked = 1;
+	read_locked(&graph->locked[0], 0);
+	return recheck(graph);
 }
 
 static bool
@@ -595,14 +654,16 @@ rule_of(RuleList *list, const char *ns)
 									palloc(sizeof(char *) * list->room);
 	}
 	list->rules[list->n] = cdp_rules_namespace(ns)->rule;
-	list->rules[list->n].name = ns;
 	list->names[list->n] = ns;
 	return list->n++;
 }
 
-/* Which of the round's raw groups bring several together. */
+/*
+ * Which of the round's raw groups bring several together.  *any: there is
+ * such a group, or one of somebody to whom a link was refused.
+ */
 static bool *
-growing_groups(CdpGraph *graph, Round *round)
+growing_groups(CdpGraph *graph, Round *round, bool *any)
 {
 	int n = graph->nidents;
 	int *parts = palloc0(sizeof(int) * Max(n + round->nprofiles, 1));
@@ -612,8 +673,11 @@ growing_groups(CdpGraph *graph, Round *round)
 		parts[cdp_core_uf_find(round->parent, round->fresh[i])]++;
 	for (int p = 0; p < round->nprofiles; p++)
 		parts[cdp_core_uf_find(round->parent, n + p)]++;
+	*any = false;
 	for (int i = 0; i < n + round->nprofiles; i++)
-		grows[i] = parts[i] > 1;
+		*any |= grows[i] = parts[i] > 1;
+	for (int p = 0; p < round->nprofiles; p++)
+		*any |= cdp_graph_locked(graph, round->profiles[p])->contested;
 	return grows;
 }
 
@@ -638,7 +702,6 @@ make_seeds(CdpGraph *graph, Round *round, const bool *grows, CdpCoreNode *nodes,
 		nodes[p].newest = locked->newest;
 		nodes[p].contested = locked->contested;
 		nodes[p].separated = locked->separated;
-		nodes[p].beyond = locked->beyond;
 		if (grows[cdp_core_uf_find(round->parent, graph->nidents + p)])
 			ids[n++] = round->profiles[p];
 	}
@@ -726,7 +789,11 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		CdpCoreLink *core = &q->links[n];
 		int32 *nodes;
 
-		if (link->dead || link->n < 2)
+		if (link->dead || link->n == 0)
+			continue;
+		/* of one alone it may matter when she was seen */
+		core->mention = link->n == 1;
+		if (core->mention && cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl == 0)
 			continue;
 		nodes = palloc(sizeof(int32) * link->n);
 		for (int i = 0; i < link->n; i++)
@@ -749,6 +816,7 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		core->override = strcmp(link->rule, "override") == 0;
 		q->origin[n++] = k;
 	}
+	cdp_rules_order(q->list.rules, q->list.names, q->list.n);
 	l->nrules = q->list.n;
 	l->rules = q->list.rules;
 	l->nnodes = round->nprofiles + round->nfresh;
@@ -757,7 +825,6 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 	l->links = q->links;
 	l->max_nodes = cdp_rules()->max_nodes;
 	l->repeats = cdp_rules()->repeats;
-	l->timed = cdp_rules()->timed;
 	l->seeded = true;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
@@ -798,7 +865,6 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 		locked = cdp_graph_locked(graph, round->profiles[p]);
 		locked->newest = l->newest[l->group[p]];
 		locked->contested |= l->contested[l->group[p]];
-		locked->beyond |= l->beyond[l->group[p]];
 	}
 }
 
@@ -839,8 +905,8 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
 	int nids;
-	bool grew;
 	CdpComponent *c;
+	bool more;
 
 	for (int p = 0; p < round->nprofiles; p++)
 		if (q->nodes[p].replay)
@@ -848,7 +914,6 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	for (int i = 0; i < round->nfresh; i++)
 		if (q->nodes[round->nprofiles + i].replay)
 			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
-	/* what the batch ties to somebody of the component is decided with it */
 	do
 	{
 		nids = 0;
@@ -856,16 +921,18 @@ replay(CdpGraph *graph, Round *round, Question *q)
 			if (again[cdp_core_uf_find(round->parent, n + p)])
 				ids[nids++] = round->profiles[p];
 		c = cdp_component_load(ids, nids);
-		grew = false;
+		/* whom the component has comes with all that the batch brings her together with */
+		more = false;
 		for (int p = 0; p < round->nprofiles && !c->too_large; p++)
 		{
 			int root = cdp_core_uf_find(round->parent, n + p);
 
-			if (again[root] || !cdp_component_has(c, round->profiles[p]))
+			if (again[root] || bsearch(&round->profiles[p], c->profiles, c->nprofiles,
+									   sizeof(int64), compare_int64) == NULL)
 				continue;
-			again[root] = grew = true;
+			again[root] = more = true;
 		}
-	} while (grew);
+	} while (more);
 	if (c->too_large)
 	{
 		/* decided in the order of arrival: bounded, if not independent of it */
@@ -893,47 +960,6 @@ replay(CdpGraph *graph, Round *round, Question *q)
 }
 
 /*
- * Is something said of somebody whose order matters, and is it older than what
- * made her?  Then it may change her, even if it names nobody else.
- */
-static bool
-is_retold(CdpGraph *graph)
-{
-	const CdpRules *rules = cdp_rules();
-
-	for (int l = 0; l < graph->nlinks; l++)
-	{
-		const CdpLink *link = &graph->links[l];
-		CdpCorePos pos;
-
-		if (link->dead || link->n < 2)
-			continue;
-		pos.ts = link->ts;
-		memcpy(pos.key, link->message_key, 16);
-		for (int i = 0; i < link->n; i++)
-		{
-			int64 id = graph->idents[link->idents[i]].profile_id;
-			const CdpLocked *locked = id != 0 ? cdp_graph_locked(graph, id) : NULL;
-
-			if (locked && cdp_core_pos_compare(&pos, &locked->newest) <= 0 &&
-				(locked->beyond || locked->separated ||
-				 (locked->contested && (rules->repeats || rules->timed))))
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool
-names_several(const CdpGraph *graph)
-{
-	for (int l = 0; l < graph->nlinks; l++)
-		if (!graph->links[l].dead && graph->links[l].n > 1)
-			return true;
-	return false;
-}
-
-/*
  * Decides who is one person, now that all are locked.  False: the round must
  * start over with more locks.
  */
@@ -941,11 +967,9 @@ static bool
 decide(CdpGraph *graph, Round *round)
 {
 	Question q;
-	bool *grows = growing_groups(graph, round);
-	bool any = is_retold(graph);
+	bool any;
+	bool *grows = growing_groups(graph, round, &any);
 
-	for (int i = 0; i < graph->nidents + round->nprofiles; i++)
-		any |= grows[i];
 	if (!any)
 		return true;
 	pose(graph, round, grows, &q);
@@ -1038,8 +1062,9 @@ assign_profiles(CdpGraph *graph, Round *round)
 			if (!locked->created)
 				continue;
 			locked->contested |= link->refusal != NULL;
-			locked->beyond |= strcmp(link->rule, "override") == 0;
-			if ((link->refusal == NULL || cdp_rules()->repeats || cdp_rules()->timed ||
+			if (strcmp(link->rule, "override") == 0)
+				continue;
+			if ((link->refusal == NULL || cdp_rules()->repeats ||
 				 (i > 0 && is_joined(link, i))) &&
 				cdp_core_pos_compare(&pos, &locked->newest) > 0)
 				locked->newest = pos;
@@ -1147,9 +1172,7 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round))
-		return false;
-	if ((!round->simple || is_retold(graph)) && !decide(graph, round))
+	if (!lock_round(graph, round) || !decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1174,6 +1197,7 @@ cdp_graph_resolve(CdpGraph *graph)
 	{
 		Round round;
 		Attempt attempt = {graph, &round};
+		bool done;
 
 		CHECK_FOR_INTERRUPTS();
 		give_up(rounds);
@@ -1186,15 +1210,15 @@ cdp_graph_resolve(CdpGraph *graph)
 		plan_round(graph, &round);
 
 		/*
-		 * One identifier of one known person: a single lock cannot be held in
-		 * the wrong order, so there is nothing a subtransaction would have to
-		 * undo.
+		 * One known person: a single lock cannot be held in the wrong order,
+		 * so there is nothing a subtransaction would have to undo.
 		 */
-		if (round.simple && round.nprofiles == 1 && !names_several(graph))
+		if (round.simple && round.nprofiles == 1)
 		{
-			if (lock_round(graph, &round))
+			if (!lock_one(graph, &round, &done))
+				continue;
+			if (done)
 				return;
-			continue;
 		}
 		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;

@@ -104,7 +104,6 @@ typedef struct CdpLocked
 	bool reshaped; /* got new nodes, lost some, or was merged into */
 	bool rebuild; /* lost nodes: its state follows from events only */
 	bool contested; /* a link of hers was not taken whole */
-	bool beyond; /* she has more of something than its limit */
 	bool separated; /* somebody separated her from others */
 	CdpCorePos newest; /* place of the newest link that made her */
 } CdpLocked;
