@@ -254,8 +254,11 @@ cdp_bearer_settle(CdpGraph *graph)
 
 /* Leaves an identifier out of a link. */
 static void
-leave_out(CdpLink *link, int at)
+leave_out(CdpGraph *graph, CdpLink *link, int at)
 {
+	const CdpIdent *ident = &graph->idents[link->idents[at]];
+
+	link->left_out = lappend(link->left_out, psprintf("%s:%s", ident->ns, ident->value));
 	memmove(link->idents + at, link->idents + at + 1, sizeof(int) * (link->n - at - 1));
 	link->n--;
 }
@@ -274,6 +277,7 @@ cdp_bearer_isolate(CdpGraph *graph)
 		bool named = false;
 
 		link->isolated = NULL;
+		link->left_out = NIL;
 		if (link->dead || strcmp(link->rule, "message") != 0)
 			continue;
 		for (int k = 0; k < link->n; k++)
@@ -295,7 +299,7 @@ cdp_bearer_isolate(CdpGraph *graph)
 			if (!known)
 				ident->ends = link->ts;
 			else if (ident->node_id == 0)
-				leave_out(link, k);
+				leave_out(graph, link, k);
 			else
 			{
 				if (link->isolated == NULL)

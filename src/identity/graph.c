@@ -384,6 +384,37 @@ plan_round(CdpGraph *graph, Round *round)
 	unite(graph, round);
 }
 
+/* Has people locked besides those of the links. */
+static void
+add_extra(CdpGraph *graph, const int64 *ids, int n)
+{
+	int64 *all = palloc(sizeof(int64) * (graph->nextra + n + 1));
+	int total = graph->nextra + n;
+	int distinct = 0;
+
+	memcpy(all, graph->extra ? graph->extra : ids, sizeof(int64) * graph->nextra);
+	memcpy(all + graph->nextra, ids, sizeof(int64) * n);
+	qsort(all, total, sizeof(int64), compare_int64);
+	for (int i = 0; i < total; i++)
+		if (distinct == 0 || all[distinct - 1] != all[i])
+			all[distinct++] = all[i];
+	graph->extra = all;
+	graph->nextra = distinct;
+}
+
+/* Who bore a value until now is locked, too. */
+static void
+lock_bearers(CdpGraph *graph, const Round *round)
+{
+	for (int i = 0; i < round->nfresh; i++)
+	{
+		const CdpIdent *ident = &graph->idents[round->fresh[i]];
+
+		if (ident->anew && graph->idents[ident->after].profile_id != 0)
+			add_extra(graph, &graph->idents[ident->after].profile_id, 1);
+	}
+}
+
 /* People to lock: the round's and the extra ones, ascending. */
 static int64 *
 wanted_profiles(const CdpGraph *graph, const Round *round, int *n)
@@ -612,20 +643,32 @@ insert_identifiers(CdpGraph *graph, Round *round)
 		if (n == room)
 			return true;
 	}
-	/* by key; new bearers of one value in their order in time */
 	order = palloc(sizeof(int) * room);
 	memcpy(order, round->fresh, sizeof(int) * room);
 	qsort_arg(order, room, sizeof(int), compare_keys, graph->idents);
 	for (int i = 0; n <= CDP_FEW && i < room; i++)
 		if (!graph->idents[order[i]].anew && !insert_one(&graph->idents[order[i]]))
 			return false;
-	for (int i = 0; i < room; i++)
-	{
-		CdpIdent *ident = &graph->idents[order[i]];
+	return true;
+}
 
-		if (ident->anew && !cdp_bearer_insert(graph, ident))
+/*
+ * The same for new bearers of known values.  Whoever writes the row of an
+ * identifier holds the lock of the person who bears it: see lock_bearers().
+ */
+static bool
+insert_bearers(CdpGraph *graph, Round *round)
+{
+	int n = 0;
+	int *order = palloc(sizeof(int) * Max(round->nfresh, 1));
+
+	for (int i = 0; i < round->nfresh; i++)
+		if (graph->idents[round->fresh[i]].anew)
+			order[n++] = round->fresh[i];
+	qsort_arg(order, n, sizeof(int), compare_keys, graph->idents);
+	for (int i = 0; i < n; i++)
+		if (!cdp_bearer_insert(graph, &graph->idents[order[i]]))
 			return false;
-	}
 	return true;
 }
 
@@ -871,8 +914,6 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 static bool
 all_locked(CdpGraph *graph, const CdpComponent *c)
 {
-	int n = 0;
-	int64 *all = palloc(sizeof(int64) * Max(c->nprofiles + graph->nextra, 1));
 	bool all_there = true;
 
 	for (int p = 0, k = 0; p < c->nprofiles; p++)
@@ -883,14 +924,7 @@ all_locked(CdpGraph *graph, const CdpComponent *c)
 	}
 	if (all_there)
 		return true;
-	memcpy(all, graph->extra, sizeof(int64) * graph->nextra);
-	memcpy(all + graph->nextra, c->profiles, sizeof(int64) * c->nprofiles);
-	qsort(all, graph->nextra + c->nprofiles, sizeof(int64), compare_int64);
-	for (int i = 0; i < graph->nextra + c->nprofiles; i++)
-		if (n == 0 || all[n - 1] != all[i])
-			all[n++] = all[i];
-	graph->extra = all;
-	graph->nextra = n;
+	add_extra(graph, c->profiles, c->nprofiles);
 	return false;
 }
 
@@ -1172,7 +1206,7 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round) || !decide(graph, round))
+	if (!lock_round(graph, round) || !insert_bearers(graph, round) || !decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1208,6 +1242,7 @@ cdp_graph_resolve(CdpGraph *graph)
 			cdp_bearer_isolate(graph);
 		reset(graph);
 		plan_round(graph, &round);
+		lock_bearers(graph, &round);
 
 		/*
 		 * One known person: a single lock cannot be held in the wrong order,

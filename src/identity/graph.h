@@ -32,6 +32,7 @@
 #define CDP_IDENTITY_GRAPH_H
 
 #include "core/linkage.h"
+#include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
 /* One distinct identifier of a batch. */
@@ -71,6 +72,7 @@ typedef struct CdpLink
 	const char *source;
 	const char *message_id;
 	bool *isolated; /* by ident: stays apart; NULL: none does */
+	List *left_out; /* identifiers of nobody yet that stay apart: namespace:value */
 	const char *rule; /* message, merge, override, bulk */
 	const char *reason; /* of a deliberate merge, or NULL */
 	const char *actor; /* who merged deliberately, or NULL */

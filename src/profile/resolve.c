@@ -88,7 +88,7 @@ is_told(Oid caller, int64 profile_id)
 
 	return cdp_store_run(&ord_plan, args, NULL, true, -1) == 1 &&
 		   (cdp_consent_sees(caller, (int32) cdp_store_int64(0, 1)) ||
-			cdp_consent_has_kind(caller, "ingest"));
+			cdp_consent_has_kind(caller, "ingest") || cdp_consent_has_kind(caller, "app"));
 }
 
 CDP_WHO_OVERLOADS(cdp_resolve)
