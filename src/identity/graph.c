@@ -88,6 +88,18 @@ static CdpPlan lock_one_plan = {
 	{INT8OID},
 	NULL};
 
+/*
+ * The same, unless what was refused to her may have to be decided again: then
+ * others are to be locked, too.  $2: cdp_rules()->repeats.
+ */
+static CdpPlan lock_calm_plan = {
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"FROM cdp_data.profile_state s "
+	"WHERE s.profile_id = $1 AND NOT (s.contested AND ($2 OR s.separated)) FOR NO KEY UPDATE",
+	2,
+	{INT8OID, BOOLOID},
+	NULL};
+
 /* $3 is null for a former bearer, of whom nothing ends any more. */
 static CdpPlan recheck_one_plan = {
 	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2 "
@@ -420,6 +432,48 @@ read_locked(CdpLocked *locked, uint64 row)
 }
 
 /*
+ * Do the round's known nodes belong to the profiles that are locked, and are
+ * its identifiers still theirs?
+ */
+static bool
+recheck(CdpGraph *graph)
+{
+	int n = 0;
+	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	Datum *ended = palloc(sizeof(Datum) * Max(graph->nidents, 1));
+	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
+	Datum args[3];
+
+	for (int i = 0; i < graph->nidents; i++)
+	{
+		if (!graph->idents[i].used || graph->idents[i].fresh ||
+			graph->idents[i].profile_id == 0)
+			continue;
+		nodes[n] = graph->idents[i].node_id;
+		ended[n] = TimestampTzGetDatum(graph->idents[i].stored_ended);
+		former[n] = graph->idents[i].former;
+		owners[n++] = graph->idents[i].profile_id;
+	}
+	if (n <= CDP_FEW)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			args[0] = Int64GetDatum(nodes[i]);
+			args[1] = Int64GetDatum(owners[i]);
+			args[2] = ended[i];
+			if (cdp_store_run(&recheck_one_plan, args, former[i] ? "  n" : NULL, false, -1) != 1)
+				return false;
+		}
+		return true;
+	}
+	args[0] = cdp_array_int64(nodes, n);
+	args[1] = cdp_array_int64(owners, n);
+	args[2] = cdp_array_datums(ended, former, n, TIMESTAMPTZOID);
+	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+}
+
+/*
  * Locks the round's profiles in ascending order and looks whether its nodes
  * still belong to them and its identifiers are still whose they were.  False:
  * somebody merged, parted or removed in between.
@@ -427,14 +481,10 @@ read_locked(CdpLocked *locked, uint64 row)
 static bool
 lock_round(CdpGraph *graph, Round *round)
 {
-	int n = 0;
+	int n;
 	int nwanted;
 	int64 *wanted = wanted_profiles(graph, round, &nwanted);
-	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	Datum *ended = palloc(sizeof(Datum) * Max(graph->nidents, 1));
-	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
-	Datum args[3];
+	Datum args[1];
 
 	graph->nlocked = 0;
 	if (nwanted == 0)
@@ -463,33 +513,46 @@ lock_round(CdpGraph *graph, Round *round)
 	graph->nlocked = nwanted;
 	for (int i = 0; i < nwanted; i++)
 		read_locked(&graph->locked[i], i);
-	n = 0;
-	for (int i = 0; i < graph->nidents; i++)
+	return recheck(graph);
+}
+
+/* Can a message that joins nobody change what was refused before? */
+static bool
+may_reopen(const CdpGraph *graph)
+{
+	for (int l = 0; l < graph->nlinks; l++)
 	{
-		if (!graph->idents[i].used || graph->idents[i].fresh ||
-			graph->idents[i].profile_id == 0)
-			continue;
-		nodes[n] = graph->idents[i].node_id;
-		ended[n] = TimestampTzGetDatum(graph->idents[i].stored_ended);
-		former[n] = graph->idents[i].former;
-		owners[n++] = graph->idents[i].profile_id;
+		const CdpLink *link = &graph->links[l];
+
+		if (!link->dead &&
+			(link->n > 1 ||
+			 (link->n == 1 &&
+			  cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl > 0)))
+			return true;
 	}
-	if (n <= CDP_FEW)
-	{
-		for (int i = 0; i < n; i++)
-		{
-			args[0] = Int64GetDatum(nodes[i]);
-			args[1] = Int64GetDatum(owners[i]);
-			args[2] = ended[i];
-			if (cdp_store_run(&recheck_one_plan, args, former[i] ? "  n" : NULL, false, -1) != 1)
-				return false;
-		}
+	return false;
+}
+
+/*
+ * The same for the only profile of a simple round.  *done: she is locked and
+ * nobody else has to be; otherwise no lock is held.
+ */
+static bool
+lock_one(CdpGraph *graph, Round *round, bool *done)
+{
+	Datum args[2];
+
+	*done = true;
+	if (!may_reopen(graph))
+		return lock_round(graph, round);
+	args[0] = Int64GetDatum(round->profiles[0]);
+	args[1] = BoolGetDatum(cdp_rules()->repeats);
+	*done = cdp_store_run(&lock_calm_plan, args, NULL, false, -1) == 1;
+	if (!*done)
 		return true;
-	}
-	args[0] = cdp_array_int64(nodes, n);
-	args[1] = cdp_array_int64(owners, n);
-	args[2] = cdp_array_datums(ended, former, n, TIMESTAMPTZOID);
-	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+	graph->nlocked = 1;
+	read_locked(&graph->locked[0], 0);
+	return recheck(graph);
 }
 
 static bool
@@ -610,9 +673,12 @@ rule_of(RuleList *list, const char *ns)
 	return list->n++;
 }
 
-/* Which of the round's raw groups bring several together. */
+/*
+ * Which of the round's raw groups bring several together.  *any: there is
+ * such a group, or one of somebody to whom a link was refused.
+ */
 static bool *
-growing_groups(CdpGraph *graph, Round *round)
+growing_groups(CdpGraph *graph, Round *round, bool *any)
 {
 	int n = graph->nidents;
 	int *parts = palloc0(sizeof(int) * Max(n + round->nprofiles, 1));
@@ -622,8 +688,11 @@ growing_groups(CdpGraph *graph, Round *round)
 		parts[cdp_core_uf_find(round->parent, round->fresh[i])]++;
 	for (int p = 0; p < round->nprofiles; p++)
 		parts[cdp_core_uf_find(round->parent, n + p)]++;
+	*any = false;
 	for (int i = 0; i < n + round->nprofiles; i++)
-		grows[i] = parts[i] > 1;
+		*any |= grows[i] = parts[i] > 1;
+	for (int p = 0; p < round->nprofiles; p++)
+		*any |= cdp_graph_locked(graph, round->profiles[p])->contested;
 	return grows;
 }
 
@@ -735,7 +804,11 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		CdpCoreLink *core = &q->links[n];
 		int32 *nodes;
 
-		if (link->dead || link->n < 2)
+		if (link->dead || link->n == 0)
+			continue;
+		/* of one alone it may matter when she was seen */
+		core->mention = link->n == 1;
+		if (core->mention && cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl == 0)
 			continue;
 		nodes = palloc(sizeof(int32) * link->n);
 		for (int i = 0; i < link->n; i++)
@@ -758,6 +831,7 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		core->override = strcmp(link->rule, "override") == 0;
 		q->origin[n++] = k;
 	}
+	cdp_rules_order(q->list.rules, q->list.names, q->list.n);
 	l->nrules = q->list.n;
 	l->rules = q->list.rules;
 	l->nnodes = round->nprofiles + round->nfresh;
@@ -765,6 +839,7 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 	l->nlinks = n;
 	l->links = q->links;
 	l->max_nodes = cdp_rules()->max_nodes;
+	l->repeats = cdp_rules()->repeats;
 	l->seeded = true;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
@@ -844,8 +919,9 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	int n = graph->nidents;
 	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
-	int nids = 0;
+	int nids;
 	CdpComponent *c;
+	bool more;
 
 	for (int p = 0; p < round->nprofiles; p++)
 		if (q->nodes[p].replay)
@@ -853,10 +929,25 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	for (int i = 0; i < round->nfresh; i++)
 		if (q->nodes[round->nprofiles + i].replay)
 			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
-	for (int p = 0; p < round->nprofiles; p++)
-		if (again[cdp_core_uf_find(round->parent, n + p)])
-			ids[nids++] = round->profiles[p];
-	c = cdp_component_load(ids, nids);
+	do
+	{
+		nids = 0;
+		for (int p = 0; p < round->nprofiles; p++)
+			if (again[cdp_core_uf_find(round->parent, n + p)])
+				ids[nids++] = round->profiles[p];
+		c = cdp_component_load(ids, nids);
+		/* whom the component has comes with all that the batch brings her together with */
+		more = false;
+		for (int p = 0; p < round->nprofiles && !c->too_large; p++)
+		{
+			int root = cdp_core_uf_find(round->parent, n + p);
+
+			if (again[root] || bsearch(&round->profiles[p], c->profiles, c->nprofiles,
+									   sizeof(int64), compare_int64) == NULL)
+				continue;
+			again[root] = more = true;
+		}
+	} while (more);
 	if (c->too_large)
 	{
 		/* decided in the order of arrival: bounded, if not independent of it */
@@ -891,11 +982,9 @@ static bool
 decide(CdpGraph *graph, Round *round)
 {
 	Question q;
-	bool *grows = growing_groups(graph, round);
-	bool any = false;
+	bool any;
+	bool *grows = growing_groups(graph, round, &any);
 
-	for (int i = 0; i < graph->nidents + round->nprofiles; i++)
-		any |= grows[i];
 	if (!any)
 		return true;
 	pose(graph, round, grows, &q);
@@ -988,6 +1077,8 @@ assign_profiles(CdpGraph *graph, Round *round)
 			if (!locked->created)
 				continue;
 			locked->contested |= link->refusal != NULL;
+			if (strcmp(link->rule, "override") == 0)
+				continue;
 			if ((link->refusal == NULL || cdp_rules()->repeats ||
 				 (i > 0 && is_joined(link, i))) &&
 				cdp_core_pos_compare(&pos, &locked->newest) > 0)
@@ -1096,7 +1187,7 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round) || (!round->simple && !decide(graph, round)))
+	if (!lock_round(graph, round) || !decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1121,6 +1212,7 @@ cdp_graph_resolve(CdpGraph *graph)
 	{
 		Round round;
 		Attempt attempt = {graph, &round};
+		bool done;
 
 		CHECK_FOR_INTERRUPTS();
 		give_up(rounds);
@@ -1138,9 +1230,10 @@ cdp_graph_resolve(CdpGraph *graph)
 		 */
 		if (round.simple && round.nprofiles == 1)
 		{
-			if (lock_round(graph, &round))
+			if (!lock_one(graph, &round, &done))
+				continue;
+			if (done)
 				return;
-			continue;
 		}
 		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;

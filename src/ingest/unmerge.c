@@ -17,6 +17,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "consent/consent.h"
+#include "identity/bearer.h"
 #include "identity/identity.h"
 #include "identity/rules.h"
 #include "ingest/ingest.h"
@@ -213,22 +214,29 @@ merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
 	if (override)
 	{
 		CdpGraph graph = {0};
+		CdpLink link = {.ts = m.ts, .rule = m.rule};
 
-		graph.nidents = n;
+		graph.nidents = link.n = n;
 		graph.idents = palloc0(sizeof(CdpIdent) * n);
+		graph.nlinks = 1;
+		graph.links = &link;
+		link.idents = palloc(sizeof(int) * n);
 		ids = palloc(sizeof(int64) * n);
 		for (int i = 0; i < n; i++)
 		{
 			cdp_rules_normalise(&mentions[i]);
+			link.idents[i] = i;
 			graph.idents[i].ns = mentions[i].ns;
 			graph.idents[i].value = mentions[i].value;
 			cdp_graph_key(cdp_store_installation()->seed, mentions[i].ns, mentions[i].value,
 						  graph.idents[i].key);
 		}
 		cdp_graph_find(&graph, false);
+		/* who is called so now; a former bearer stays as she is */
+		cdp_bearer_settle(&graph);
 		for (int i = 0; i < n; i++)
-			if (graph.idents[i].profile_id != 0)
-				ids[nids++] = graph.idents[i].profile_id;
+			if (graph.idents[link.idents[i]].profile_id != 0)
+				ids[nids++] = graph.idents[link.idents[i]].profile_id;
 		args[0] = cdp_array_int64(ids, nids);
 		args[1] = TimestampTzGetDatum(cdp_now());
 		args[2] = actor(store->caller);
