@@ -100,10 +100,13 @@ static CdpPlan lock_calm_plan = {
 	{INT8OID, BOOLOID},
 	NULL};
 
+/* $3 is null for a former bearer, of whom nothing ends any more. */
 static CdpPlan recheck_one_plan = {
-	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2",
-	2,
-	{INT8OID, INT8OID},
+	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2 "
+	"AND ($3 IS NULL OR EXISTS (SELECT FROM cdp_data.identifier i WHERE i.node_id = $1 "
+	"  AND coalesce(i.ended, 'infinity') = $3))",
+	3,
+	{INT8OID, INT8OID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan insert_plan = {
@@ -139,10 +142,12 @@ static CdpPlan counts_plan = {
 	NULL};
 
 static CdpPlan recheck_plan = {
-	"SELECT 1 FROM unnest($1, $2) u (node_id, profile_id) "
-	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID},
+	"SELECT 1 FROM unnest($1, $2, $3) u (node_id, profile_id, ended) "
+	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id "
+	"LEFT JOIN cdp_data.identifier i ON i.node_id = ANY (ARRAY[u.node_id]) "
+	"WHERE u.ended IS NULL OR (i.node_id IS NOT NULL AND coalesce(i.ended, 'infinity') = u.ended)",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 static CdpPlan canonical_plan = {
@@ -170,7 +175,7 @@ take_found(CdpIdent *ident, uint64 row)
 		ident->born = cdp_store_int64(row, 5);
 	(void) cdp_store_value(row, 6, &isnull);
 	if (!isnull)
-		ident->ended = cdp_store_int64(row, 6);
+		ident->ended = ident->stored_ended = cdp_store_int64(row, 6);
 	ident->stored_last = cdp_store_int64(row, 7);
 	ident->stored_first = cdp_store_int64(row, 8);
 }
@@ -209,7 +214,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		ident->former = ident->anew = false;
 		ident->after = -1;
 		ident->born = DT_NOBEGIN;
-		ident->ended = DT_NOEND;
+		ident->ended = ident->stored_ended = DT_NOEND;
 		ident->stored_last = DT_NOBEGIN;
 	}
 	if (n <= CDP_FEW)
@@ -457,14 +462,19 @@ read_locked(CdpLocked *locked, uint64 row)
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
 }
 
-/* Do the round's known nodes belong to the profiles that are locked? */
+/*
+ * Do the round's known nodes belong to the profiles that are locked, and are
+ * its identifiers still theirs?
+ */
 static bool
 recheck(CdpGraph *graph)
 {
 	int n = 0;
 	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
 	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	Datum args[2];
+	Datum *ended = palloc(sizeof(Datum) * Max(graph->nidents, 1));
+	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
+	Datum args[3];
 
 	for (int i = 0; i < graph->nidents; i++)
 	{
@@ -472,6 +482,8 @@ recheck(CdpGraph *graph)
 			graph->idents[i].profile_id == 0)
 			continue;
 		nodes[n] = graph->idents[i].node_id;
+		ended[n] = TimestampTzGetDatum(graph->idents[i].stored_ended);
+		former[n] = graph->idents[i].former;
 		owners[n++] = graph->idents[i].profile_id;
 	}
 	if (n <= CDP_FEW)
@@ -480,19 +492,22 @@ recheck(CdpGraph *graph)
 		{
 			args[0] = Int64GetDatum(nodes[i]);
 			args[1] = Int64GetDatum(owners[i]);
-			if (cdp_store_run(&recheck_one_plan, args, NULL, false, -1) != 1)
+			args[2] = ended[i];
+			if (cdp_store_run(&recheck_one_plan, args, former[i] ? "  n" : NULL, false, -1) != 1)
 				return false;
 		}
 		return true;
 	}
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_int64(owners, n);
+	args[2] = cdp_array_datums(ended, former, n, TIMESTAMPTZOID);
 	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
 }
 
 /*
  * Locks the round's profiles in ascending order and looks whether its nodes
- * still belong to them.  False: somebody merged or parted in between.
+ * still belong to them and its identifiers are still whose they were.  False:
+ * somebody merged, parted or removed in between.
  */
 static bool
 lock_round(CdpGraph *graph, Round *round)

@@ -51,6 +51,7 @@ typedef struct CdpIdent
 	bool fresh; /* made by this batch */
 	TimestampTz stored_first; /* as stored */
 	TimestampTz stored_last;
+	TimestampTz stored_ended; /* DT_NOEND without; ended may be set by the batch */
 	bool former; /* who bore the value before its present bearer */
 	bool anew; /* fresh, by a value that had another bearer before */
 	int after; /* anew: index of that other bearer */

@@ -450,7 +450,7 @@ cdp_unlink(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(parted);
 }
 
-/* cdp.remove_identifier(identifier, reason) */
+/* cdp.remove_identifier(identifier) */
 Datum
 cdp_remove_identifier(PG_FUNCTION_ARGS)
 {
@@ -465,6 +465,8 @@ cdp_remove_identifier(PG_FUNCTION_ARGS)
 	cdp_store_enter(&store);
 	require_steward(store.caller, "remove an identifier");
 	node = node_of(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	/* locks her first, in order: who writes messages has the person before the identifier */
+	settle(&node, 1, store.caller);
 	args[0] = Int64GetDatum(node);
 	args[1] = TimestampTzGetDatum(cdp_now());
 	if (cdp_store_run(&end_plan, args, NULL, false, -1) == 1)

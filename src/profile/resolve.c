@@ -158,7 +158,10 @@ cdp_resolve_as_of(PG_FUNCTION_ARGS)
 
 			(void) cdp_store_value(0, 1, &isnull);
 			then = isnull ? 0 : cdp_store_int64(0, 1);
-			if (!is_told(store.caller, now))
+			/* both: who she was may be somebody else again, who does not allow it */
+			if (!is_told(store.caller, now) ||
+				(then != 0 && then != now &&
+				 !is_told(store.caller, cdp_graph_canonical(then, true))))
 				then = 0;
 		}
 	}
