@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
@@ -88,7 +89,23 @@ static CdpPlan lock_one_plan = {
 	{INT8OID},
 	NULL};
 
+static CdpPlan try_one_plan = {
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE SKIP LOCKED",
+	1,
+	{INT8OID},
+	NULL};
+
 static CdpPlan recheck_one_plan = {
+	"SELECT 1 FROM cdp_data.identifier i JOIN cdp_data.node n ON n.node_id = i.node_id "
+	"WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3 "
+	"  AND coalesce(i.ended, 'infinity') = $4 AND n.profile_id = $5",
+	5,
+	{TEXTOID, UUIDOID, INT8OID, TIMESTAMPTZOID, INT8OID},
+	NULL};
+
+/* A former bearer's identifier does not change any more. */
+static CdpPlan recheck_former_plan = {
 	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2",
 	2,
 	{INT8OID, INT8OID},
@@ -127,10 +144,12 @@ static CdpPlan counts_plan = {
 	NULL};
 
 static CdpPlan recheck_plan = {
-	"SELECT 1 FROM unnest($1, $2) u (node_id, profile_id) "
+	"SELECT 1 FROM unnest($1, $2, $3, $4, $5) u (ns, key, node_id, ended, profile_id) "
+	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
+	"  AND i.node_id = u.node_id AND coalesce(i.ended, 'infinity') = u.ended "
 	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID},
+	5,
+	{TEXTARRAYOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
 	NULL};
 
 static CdpPlan canonical_plan = {
@@ -159,6 +178,7 @@ take_found(CdpIdent *ident, uint64 row)
 	(void) cdp_store_value(row, 6, &isnull);
 	if (!isnull)
 		ident->ended = cdp_store_int64(row, 6);
+	ident->stored_end = ident->ended;
 	ident->stored_last = cdp_store_int64(row, 7);
 	ident->stored_first = cdp_store_int64(row, 8);
 }
@@ -197,7 +217,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		ident->former = ident->anew = false;
 		ident->after = -1;
 		ident->born = DT_NOBEGIN;
-		ident->ended = DT_NOEND;
+		ident->ended = ident->stored_end = DT_NOEND;
 		ident->stored_last = DT_NOBEGIN;
 	}
 	if (n <= CDP_FEW)
@@ -325,6 +345,32 @@ unite(CdpGraph *graph, Round *round)
 	}
 }
 
+/* Adds people to those that the rounds lock. */
+static void
+lock_also(CdpGraph *graph, const int64 *profiles, int n)
+{
+	int64 *all = palloc(sizeof(int64) * (graph->nextra + n));
+	int distinct = 0;
+
+	memcpy(all, graph->extra, sizeof(int64) * graph->nextra);
+	memcpy(all + graph->nextra, profiles, sizeof(int64) * n);
+	qsort(all, graph->nextra + n, sizeof(int64), compare_int64);
+	for (int i = 0; i < graph->nextra + n; i++)
+		if (distinct == 0 || all[distinct - 1] != all[i])
+			all[distinct++] = all[i];
+	graph->extra = all;
+	graph->nextra = distinct;
+}
+
+/* The stored bearer of the value that a new bearer takes over, or NULL. */
+static const CdpIdent *
+present_bearer(const CdpGraph *graph, const CdpIdent *anew)
+{
+	while (anew->anew)
+		anew = &graph->idents[anew->after];
+	return anew->node_id != 0 ? anew : NULL;
+}
+
 static void
 plan_round(CdpGraph *graph, Round *round)
 {
@@ -352,7 +398,14 @@ plan_round(CdpGraph *graph, Round *round)
 		if (!graph->idents[i].used)
 			continue;
 		if (graph->idents[i].node_id == 0)
+		{
+			const CdpIdent *present = present_bearer(graph, &graph->idents[i]);
+
+			/* who has a value is locked while another one takes it over */
+			if (present)
+				lock_also(graph, &present->profile_id, 1);
 			round->fresh[round->nfresh++] = i;
+		}
 		else
 			ids[round->nprofiles++] = graph->idents[i].profile_id;
 	}
@@ -414,19 +467,95 @@ read_locked(CdpLocked *locked, uint64 row)
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
 }
 
+/* Are these identifiers still what the look-up found, and whose it found? */
+static bool
+recheck_many(const CdpGraph *graph, const int *which, int n)
+{
+	const char **ns = palloc(sizeof(char *) * n);
+	uint8(*key)[16] = palloc(16 * n);
+	int64 *node = palloc(sizeof(int64) * n);
+	TimestampTz *ended = palloc(sizeof(TimestampTz) * n);
+	int64 *owner = palloc(sizeof(int64) * n);
+	Datum args[5];
+
+	for (int i = 0; i < n; i++)
+	{
+		const CdpIdent *ident = &graph->idents[which[i]];
+
+		ns[i] = ident->ns;
+		memcpy(key[i], ident->key, 16);
+		node[i] = ident->node_id;
+		ended[i] = ident->stored_end;
+		owner[i] = ident->profile_id;
+	}
+	args[0] = cdp_array_text(ns, n);
+	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
+	args[2] = cdp_array_int64(node, n);
+	args[3] = cdp_array_timestamptz(ended, n);
+	args[4] = cdp_array_int64(owner, n);
+	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+}
+
+static bool
+recheck_one(const CdpIdent *ident)
+{
+	Datum args[5];
+
+	if (ident->former)
+	{
+		args[0] = Int64GetDatum(ident->node_id);
+		args[1] = Int64GetDatum(ident->profile_id);
+		return cdp_store_run(&recheck_former_plan, args, NULL, false, -1) == 1;
+	}
+	args[0] = CStringGetTextDatum(ident->ns);
+	args[1] = UUIDPGetDatum((pg_uuid_t *) ident->key);
+	args[2] = Int64GetDatum(ident->node_id);
+	args[3] = TimestampTzGetDatum(ident->stored_end);
+	args[4] = Int64GetDatum(ident->profile_id);
+	return cdp_store_run(&recheck_one_plan, args, NULL, false, -1) == 1;
+}
+
 /*
- * Locks the round's profiles in ascending order and looks whether its nodes
- * still belong to them.  False: somebody merged or parted in between.
+ * Is everything still as it was found?  The row of an identifier, like its
+ * node, is written under the lock of the profile that has it.
  */
 static bool
-lock_round(CdpGraph *graph, Round *round)
+recheck(const CdpGraph *graph)
 {
+	int *which = palloc(sizeof(int) * Max(graph->nidents, 1));
 	int n = 0;
+
+	for (int i = 0; i < graph->nidents; i++)
+	{
+		const CdpIdent *ident = &graph->idents[i];
+
+		if (!ident->used || ident->fresh || ident->profile_id == 0)
+			continue;
+		if (!ident->former)
+			which[n++] = i;
+		else if (!recheck_one(ident))
+			return false;
+	}
+	if (n > CDP_FEW)
+		return recheck_many(graph, which, n);
+	for (int i = 0; i < n; i++)
+		if (!recheck_one(&graph->idents[which[i]]))
+			return false;
+	return true;
+}
+
+/*
+ * Locks the round's profiles in ascending order and looks whether its nodes
+ * still belong to them.  False: somebody merged or parted in between, or, of
+ * one profile that is not waited for, somebody holds it.
+ */
+static bool
+lock_round(CdpGraph *graph, Round *round, bool wait)
+{
+	int n;
 	int nwanted;
 	int64 *wanted = wanted_profiles(graph, round, &nwanted);
-	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	Datum args[2];
+	Datum args[1];
 
 	graph->nlocked = 0;
 	if (nwanted == 0)
@@ -439,10 +568,11 @@ lock_round(CdpGraph *graph, Round *round)
 	if (nwanted == 1)
 	{
 		args[0] = Int64GetDatum(wanted[0]);
-		n = cdp_store_run(&lock_one_plan, args, NULL, false, -1);
+		n = cdp_store_run(wait ? &lock_one_plan : &try_one_plan, args, NULL, false, -1);
 	}
 	else
 	{
+		Assert(wait);
 		args[0] = cdp_array_int64(wanted, nwanted);
 		n = cdp_store_run(&lock_plan, args, NULL, false, -1);
 	}
@@ -455,29 +585,7 @@ lock_round(CdpGraph *graph, Round *round)
 	graph->nlocked = nwanted;
 	for (int i = 0; i < nwanted; i++)
 		read_locked(&graph->locked[i], i);
-	n = 0;
-	for (int i = 0; i < graph->nidents; i++)
-	{
-		if (!graph->idents[i].used || graph->idents[i].fresh ||
-			graph->idents[i].profile_id == 0)
-			continue;
-		nodes[n] = graph->idents[i].node_id;
-		owners[n++] = graph->idents[i].profile_id;
-	}
-	if (n <= CDP_FEW)
-	{
-		for (int i = 0; i < n; i++)
-		{
-			args[0] = Int64GetDatum(nodes[i]);
-			args[1] = Int64GetDatum(owners[i]);
-			if (cdp_store_run(&recheck_one_plan, args, NULL, false, -1) != 1)
-				return false;
-		}
-		return true;
-	}
-	args[0] = cdp_array_int64(nodes, n);
-	args[1] = cdp_array_int64(owners, n);
-	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+	return recheck(graph);
 }
 
 static bool
@@ -506,6 +614,17 @@ compare_keys(const void *a, const void *b, void *arg)
 	if (cmp == 0)
 		cmp = memcmp(x->key, y->key, 16);
 	return cmp != 0 ? cmp : (x->born > y->born) - (x->born < y->born);
+}
+
+/* The round's new identifiers by key, bearers of one value in their order in time. */
+static int *
+by_key(const CdpGraph *graph, const Round *round)
+{
+	int *order = palloc(sizeof(int) * round->nfresh);
+
+	memcpy(order, round->fresh, sizeof(int) * round->nfresh);
+	qsort_arg(order, round->nfresh, sizeof(int), compare_keys, graph->idents);
+	return order;
 }
 
 /* Inserts the round's new identifiers; false if another session was first. */
@@ -547,25 +666,27 @@ insert_identifiers(CdpGraph *graph, Round *round)
 		args[3] = cdp_array_int64(node, n);
 		args[4] = cdp_array_timestamptz(first, n);
 		args[5] = cdp_array_timestamptz(last, n);
-		if (cdp_store_run(&insert_plan, args, NULL, false, -1) != n)
-			return false;
-		if (n == room)
-			return true;
+		return cdp_store_run(&insert_plan, args, NULL, false, -1) == n;
 	}
-	/* by key; new bearers of one value in their order in time */
-	order = palloc(sizeof(int) * room);
-	memcpy(order, round->fresh, sizeof(int) * room);
-	qsort_arg(order, room, sizeof(int), compare_keys, graph->idents);
-	for (int i = 0; n <= CDP_FEW && i < room; i++)
+	order = by_key(graph, round);
+	for (int i = 0; i < room; i++)
 		if (!graph->idents[order[i]].anew && !insert_one(&graph->idents[order[i]]))
 			return false;
-	for (int i = 0; i < room; i++)
-	{
-		CdpIdent *ident = &graph->idents[order[i]];
+	return true;
+}
 
-		if (ident->anew && !cdp_bearer_insert(graph, ident))
+/*
+ * Writes new bearers of values that had one, now that whoever has the value is
+ * locked; false if another session did or the value was seen meanwhile.
+ */
+static bool
+insert_bearers(CdpGraph *graph, Round *round)
+{
+	int *order = by_key(graph, round);
+
+	for (int i = 0; i < round->nfresh; i++)
+		if (graph->idents[order[i]].anew && !cdp_bearer_insert(graph, order[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -796,11 +917,10 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 	}
 }
 
+/* Are all people of the component locked?  If not, they will be in the next round. */
 static bool
 all_locked(CdpGraph *graph, const CdpComponent *c)
 {
-	int n = 0;
-	int64 *all = palloc(sizeof(int64) * Max(c->nprofiles + graph->nextra, 1));
 	bool all_there = true;
 
 	for (int p = 0, k = 0; p < c->nprofiles; p++)
@@ -809,17 +929,9 @@ all_locked(CdpGraph *graph, const CdpComponent *c)
 			k++;
 		all_there &= k < graph->nlocked && graph->locked[k].profile_id == c->profiles[p];
 	}
-	if (all_there)
-		return true;
-	memcpy(all, graph->extra, sizeof(int64) * graph->nextra);
-	memcpy(all + graph->nextra, c->profiles, sizeof(int64) * c->nprofiles);
-	qsort(all, graph->nextra + c->nprofiles, sizeof(int64), compare_int64);
-	for (int i = 0; i < graph->nextra + c->nprofiles; i++)
-		if (n == 0 || all[n - 1] != all[i])
-			all[n++] = all[i];
-	graph->extra = all;
-	graph->nextra = n;
-	return false;
+	if (!all_there)
+		lock_also(graph, c->profiles, c->nprofiles);
+	return all_there;
 }
 
 /*
@@ -1084,7 +1196,11 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round) || (!round->simple && !decide(graph, round)))
+	if (!lock_round(graph, round, true) || (round->nfresh > 0 && !insert_bearers(graph, round)))
+		return false;
+	if (graph->witness && !graph->witness(graph, graph->witness_arg))
+		return false;
+	if (!round->simple && !decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1121,15 +1237,12 @@ cdp_graph_resolve(CdpGraph *graph)
 		plan_round(graph, &round);
 
 		/*
-		 * One known person: a single lock cannot be held in the wrong order,
-		 * so there is nothing a subtransaction would have to undo.
+		 * One known person whom nobody holds: there is nothing that a
+		 * subtransaction would have to undo.  Who waits needs one, to let go of
+		 * her if she is the wrong one by then.
 		 */
-		if (round.simple && round.nprofiles == 1)
-		{
-			if (lock_round(graph, &round))
-				return;
-			continue;
-		}
+		if (round.simple && round.nprofiles == 1 && lock_round(graph, &round, false))
+			return;
 		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;
 		if (cdp_rules()->isolates)
@@ -1168,7 +1281,9 @@ reresolve_round(void *arg)
 	Round *round = ((Attempt *) arg)->round;
 	CdpComponent *c;
 
-	if (!lock_round(graph, round))
+	if (!lock_round(graph, round, true))
+		return false;
+	if (graph->witness && !graph->witness(graph, graph->witness_arg))
 		return false;
 	c = cdp_component_load(round->profiles, round->nprofiles);
 	if (c->too_large)
@@ -1193,6 +1308,8 @@ reresolve_round(void *arg)
 void
 cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n)
 {
+	/* before any other lock, as cdp_ingest_batch() does */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
 	prepare(graph);
 	for (int rounds = 0;; rounds++)
 	{
