@@ -114,7 +114,11 @@ ISOLATION = \
 	partition_race \
 	consent_merge \
 	snapshot_consent \
-	config_during_merge
+	config_during_merge \
+	acts \
+	pairs \
+	pairs_snapshot \
+	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))
