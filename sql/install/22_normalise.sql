@@ -14,7 +14,7 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'cdp_normalise_v
 COMMENT ON FUNCTION cdp.normalise_verdict(text, text) IS
 'How far a normaliser understands a value: valid (fits its rules), plausible (has the shape) or unknown (kept as it is).';
 
-CREATE FUNCTION cdp.normalisers(OUT name text, OUT version int, OUT description text) RETURNS SETOF record
+CREATE FUNCTION cdp.normalisers() RETURNS TABLE (name text, version int, description text)
 LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 86 AS 'MODULE_PATHNAME', 'cdp_normalisers';
 COMMENT ON FUNCTION cdp.normalisers() IS
 'The normalisers there are, each with the version of its rules.';
@@ -24,7 +24,7 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'cdp_platform_ha
 COMMENT ON FUNCTION cdp.platform_hash(text, text, text) IS
 'SHA-256 of a value of a kind (email, phone, name, ...) as a platform (google, meta, tiktok, uid2) wants it; NULL for a value that its rule makes nothing of.';
 
-CREATE FUNCTION cdp.platform_rules(OUT platform text, OUT kind text, OUT version int, OUT description text) RETURNS SETOF record
+CREATE FUNCTION cdp.platform_rules() RETURNS TABLE (platform text, kind text, version int, description text)
 LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 13 AS 'MODULE_PATHNAME', 'cdp_platform_rules';
 COMMENT ON FUNCTION cdp.platform_rules() IS
 'What cdp.platform_hash() knows to hash, each with the version of its rule.';

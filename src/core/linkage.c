@@ -27,6 +27,7 @@ typedef struct Objection
 {
 	CdpTieVerdict verdict; /* CDP_JOINED: they may */
 	int32_t rule;
+	bool doubtful; /* seeds cannot tell: it depends on when values came */
 } Objection;
 
 typedef struct Turn
@@ -127,6 +128,19 @@ join(CdpLinkage *l, int32_t a, int32_t b)
 	if (cdp_core_pos_compare(&l->newest[loser], &l->newest[winner]) > 0)
 		l->newest[winner] = l->newest[loser];
 	l->contested[winner] |= l->contested[loser];
+	l->beyond[winner] |= l->beyond[loser];
+}
+
+/* Does this person have more values of a namespace, or nodes, than she may? */
+bool
+cdp_core_linkage_beyond(const CdpLinkage *l, int32_t group)
+{
+	const int32_t *counts = l->counts + (size_t) group * l->nrules;
+
+	for (int32_t r = 0; r < l->nrules; r++)
+		if (l->rules[r].limit > 0 && counts[r] > l->rules[r].limit)
+			return true;
+	return l->max_nodes > 0 && l->size[group] > l->max_nodes;
 }
 
 /* Values of a namespace that count at this time, over all these people. */
@@ -162,6 +176,13 @@ count_in_window(const CdpLinkage *l, const int32_t *groups, int n, int32_t rule,
 	return sum;
 }
 
+/* Order of namespaces by importance. */
+static bool
+is_more_important(const CdpCoreRule *a, const CdpCoreRule *b)
+{
+	return a->rank != b->rank ? a->rank < b->rank : strcmp(a->name, b->name) < 0;
+}
+
 /* Does a separation run through these people? */
 static bool
 separated(CdpLinkage *l, const int32_t *groups, int n)
@@ -187,7 +208,7 @@ separated(CdpLinkage *l, const int32_t *groups, int n)
 static Objection
 object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
 {
-	Objection o = {CDP_JOINED, -1};
+	Objection o = {CDP_JOINED, -1, false};
 	int64_t total = 0;
 	int32_t largest = 0;
 
@@ -214,14 +235,16 @@ object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
 		}
 		if (sum <= rule->limit || sum == most)
 			continue;
-		/* seeds cannot tell when their values came: the caller asks for a replay */
-		if (!l->seeded && (rule->period > 0 || rule->ttl > 0))
+		if (rule->period > 0 || rule->ttl > 0)
 		{
-			sum = count_in_window(l, groups, n, r, now, &most);
+			/* seeds cannot tell when their values came */
+			o.doubtful |= l->seeded;
+			if (!l->seeded)
+				sum = count_in_window(l, groups, n, r, now, &most);
 			if (sum <= rule->limit || sum == most)
 				continue;
 		}
-		if (o.rule < 0 || rule->rank < l->rules[o.rule].rank)
+		if (o.rule < 0 || is_more_important(rule, &l->rules[o.rule]))
 			o.rule = r;
 	}
 	if (o.rule >= 0)
@@ -338,15 +361,17 @@ evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 		{
 			CdpCorePos newest = l->newest[l->group[x]];
 
+			/* this link made all of them what they are, those it leaves too */
 			isolate(l, x);
 			l->newest[x] = newest;
+			reach(&l->newest[x], pos);
 			l->contested[x] = true;
 		}
 	for (int i = 0; i < nties; i++)
 	{
 		CdpCoreLink *link = &l->links[ties[i].link];
 		int32_t pair[2] = {l->group[link->nodes[0]], l->group[link->nodes[ties[i].member]]};
-		Objection o = {CDP_JOINED, -1};
+		Objection o = {CDP_JOINED, -1, false};
 
 		if (l->nodes[link->nodes[0]].barred || l->nodes[link->nodes[ties[i].member]].barred)
 			continue;
@@ -373,7 +398,7 @@ static void
 take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
 {
 	bool stopped = none;
-	Objection first = {CDP_JOINED, -1};
+	Objection first = {CDP_JOINED, -1, false};
 
 	for (int32_t i = 0; i < link->n; i++)
 	{
@@ -386,7 +411,7 @@ take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
 		if (!stopped)
 		{
 			o = object(l, pair, 2, link->now.ts);
-			if (o.verdict == CDP_JOINED)
+			if (o.verdict == CDP_JOINED || (link->override && o.verdict != CDP_SEPARATED))
 			{
 				join(l, pair[0], pair[1]);
 				continue;
@@ -403,11 +428,32 @@ take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
 	}
 }
 
-/* Rules that seeds cannot judge: they look at nodes or links one by one. */
-static bool
-needs_members(const CdpCoreRule *rule)
+/* Has the people of a seeded link resolved again. */
+static void
+ask_replay(CdpLinkage *l, const int32_t *groups, int n)
 {
-	return rule->period > 0 || rule->ttl > 0 || rule->policy == CDP_POLICY_NEWEST_WINS;
+	for (int i = 0; i < n; i++)
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+			l->nodes[x].replay = true;
+}
+
+/*
+ * Would an older link change what newer ones found?  Not if all that these
+ * people ever were fits, however it came together.
+ */
+static bool
+is_sensitive(const CdpLinkage *l, const int32_t *groups, int n)
+{
+	bool sensitive = false;
+
+	for (int i = 0; i < n; i++)
+	{
+		sensitive |= l->beyond[groups[i]];
+		sensitive |= l->contested[groups[i]] && (l->repeats || l->timed);
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+			sensitive |= l->nodes[x].separated;
+	}
+	return sensitive;
 }
 
 static void
@@ -418,8 +464,8 @@ take(CdpLinkage *l, int32_t index, const CdpCorePos *pos, int32_t *groups)
 	int n;
 	Objection o;
 	bool late = false;
-	bool touchy = false;
-	bool ask = false;
+	bool sensitive;
+	bool overruled = false;
 
 	link->now = *pos;
 	for (int32_t i = 0; i < link->n; i++)
@@ -433,41 +479,38 @@ take(CdpLinkage *l, int32_t index, const CdpCorePos *pos, int32_t *groups)
 			l->joined[x] = pos->ts;
 	}
 	n = people_of(l, link, groups);
+	for (int i = 0; i < n; i++)
+		late |= cdp_core_pos_compare(pos, &l->newest[groups[i]]) <= 0;
+	sensitive = l->seeded && is_sensitive(l, groups, n);
 	if (n < 2)
 	{
+		if (late && sensitive)
+			ask_replay(l, groups, n);
 		if (n == 1 && l->repeats)
 			reach(&l->newest[groups[0]], pos);
 		return;
 	}
 	link->decided = true;
-	for (int i = 0; i < n; i++)
-	{
-		late |= cdp_core_pos_compare(pos, &l->newest[groups[i]]) <= 0;
-		touchy |= l->contested[groups[i]];
-		for (int32_t x = groups[i]; l->seeded && x >= 0; x = l->next[x])
-			ask |= l->nodes[x].separated;
-	}
+	for (int i = 0; i < n && l->seeded; i++)
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+			if (l->nodes[x].separated)
+				ask_replay(l, groups, n);
 	o = object(l, groups, n, pos->ts);
-	if (link->override && o.verdict != CDP_SEPARATED)
-		o = (Objection){CDP_JOINED, -1};
-	if (l->seeded)
+	if (link->override && o.verdict != CDP_SEPARATED && o.verdict != CDP_JOINED)
 	{
-		if (o.verdict != CDP_JOINED)
-			ask |= late || (o.rule >= 0 && needs_members(&l->rules[o.rule]));
-		else
-			ask |= l->repeats && late && touchy;
+		o = (Objection){CDP_JOINED, -1, false};
+		overruled = true;
 	}
-	if (ask)
-	{
-		for (int i = 0; i < n; i++)
-			for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-				l->nodes[x].replay = true;
-	}
+	if (l->seeded &&
+		(o.doubtful || (late && (sensitive || overruled || o.verdict != CDP_JOINED)) ||
+		 (o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_NEWEST_WINS)))
+		ask_replay(l, groups, n);
 
 	if (o.verdict == CDP_JOINED)
 	{
 		for (int i = 1; i < n; i++)
 			join(l, groups[0], groups[i]);
+		l->beyond[l->group[top]] |= overruled;
 		reach(&l->newest[l->group[top]], pos);
 		return;
 	}
@@ -491,7 +534,7 @@ take(CdpLinkage *l, int32_t index, const CdpCorePos *pos, int32_t *groups)
 		if (l->nodes[link->nodes[i]].barred)
 			continue;
 		l->contested[g] = true;
-		if (l->repeats || (g == l->group[top] && link->nodes[i] != top))
+		if (l->repeats || l->timed || (g == l->group[top] && link->nodes[i] != top))
 			reach(&l->newest[g], pos);
 	}
 }
@@ -540,12 +583,10 @@ cdp_core_linkage_run(CdpLinkage *l)
 	l->joined = alloc_zero(l, l->nnodes, sizeof(int64_t));
 	l->newest = alloc_zero(l, l->nnodes, sizeof(CdpCorePos));
 	l->contested = alloc_zero(l, l->nnodes, sizeof(bool));
+	l->beyond = alloc_zero(l, l->nnodes, sizeof(bool));
 	l->counts = alloc_zero(l, (size_t) l->nnodes * l->nrules, sizeof(int32_t));
 	l->mark = alloc_zero(l, 2 * (size_t) l->nseparations + l->nnodes, sizeof(int32_t));
 	l->stamp = 0;
-	l->repeats = false;
-	for (int32_t r = 0; r < l->nrules; r++)
-		l->repeats |= l->rules[r].limit > 0 && l->rules[r].policy == CDP_POLICY_NEWEST_WINS;
 	for (int32_t x = 0; x < l->nnodes; x++)
 	{
 		isolate(l, x);
@@ -555,6 +596,7 @@ cdp_core_linkage_run(CdpLinkage *l)
 		{
 			l->newest[x] = l->nodes[x].newest;
 			l->contested[x] = l->nodes[x].contested;
+			l->beyond[x] = l->nodes[x].beyond;
 		}
 		l->nodes[x].replay = false;
 	}

@@ -26,10 +26,12 @@
  * again where it was last seen.
  *
  * People may enter as seeds, one node for all she is (cdp_core_linkage_run()
- * with seeded set).  That is exact as long as nothing is refused, or what is
- * refused is newer than all that made the people it would have joined: then
- * it is the last in order.  Otherwise the answer is CDP_LINKAGE_REPLAY, and
- * the caller comes back with all nodes and links of the components.
+ * with seeded set).  That is exact for what is newer than all that made the
+ * people it touches: it is the last in order.  It is exact for what is older
+ * and not refused, too, as long as nobody is beyond a limit and, with rules
+ * that look at time, nothing was refused to them: whatever the order, all of
+ * them fit.  Otherwise the answer is CDP_LINKAGE_REPLAY, and the caller comes
+ * back with all nodes and links of the components.
  *
  * Pure C.  Memory comes from the caller's allocator and is the caller's to
  * free as a whole.
@@ -76,6 +78,7 @@ typedef struct CdpCorePos
 /* Rule of a namespace. */
 typedef struct CdpCoreRule
 {
+	const char *name; /* of two with one rank the first by name is more important */
 	int32_t rank; /* lower is more important */
 	int32_t limit; /* values a person; 0: no limit */
 	int64_t period; /* count those of this time before the link, us; 0: all */
@@ -91,6 +94,7 @@ typedef struct CdpCoreNode
 	bool uncounted; /* its identifier is no more */
 	bool separated; /* of a seed: separations touch her */
 	bool contested; /* of a seed: a link of hers was refused or dropped */
+	bool beyond; /* of a seed: she has more of something than its limit */
 	int64_t last_seen;
 	int32_t size; /* of a seed: nodes */
 	const int32_t *counts; /* of a seed: values by rule */
@@ -135,13 +139,15 @@ typedef struct CdpLinkage
 	int32_t max_nodes; /* of one person; 0: any number */
 	bool seeded; /* some nodes are seeds */
 	bool as_it_comes; /* seeded: decide what would need a replay as it comes */
+	bool repeats; /* some rule, of whatever namespace, is newest_wins */
+	bool timed; /* some rule counts by time */
 	void *(*alloc)(size_t size);
 	bool (*interrupted)(void); /* called now and then; may leave by longjmp; may be NULL */
 	/* out */
 	int32_t *group; /* per node: representative of its person */
 	CdpCorePos *newest; /* per representative: place of the newest link that made it */
 	bool *contested; /* per representative: a link of theirs was not kept whole */
-	bool repeats; /* some rule is newest_wins */
+	bool *beyond; /* per representative: was let beyond a limit; see cdp_core_linkage_beyond() */
 
 	/* internal */
 	int32_t *next;
@@ -157,5 +163,6 @@ typedef struct CdpLinkage
 
 extern int cdp_core_pos_compare(const CdpCorePos *a, const CdpCorePos *b);
 extern CdpLinkageAnswer cdp_core_linkage_run(CdpLinkage *l);
+extern bool cdp_core_linkage_beyond(const CdpLinkage *l, int32_t group);
 
 #endif /* CDP_CORE_LINKAGE_H */

@@ -423,6 +423,12 @@ cdp_component_load(const int64 *profiles, int n)
 	return c;
 }
 
+bool
+cdp_component_has(const CdpComponent *c, int64 profile_id)
+{
+	return bsearch(&profile_id, c->profiles, c->nprofiles, sizeof(int64), compare_int64) != NULL;
+}
+
 /* Index of the batch's identifier among the nodes; appends it if it is new. */
 static int
 node_of_ident(CdpComponent *c, const CdpGraph *graph, int ident)
@@ -527,6 +533,7 @@ rule_index(CdpComponent *c, CdpCoreRule *rules, const char *ns)
 			return i;
 	c->namespaces[n] = ns;
 	rules[n] = cdp_rules_namespace(ns)->rule;
+	rules[n].name = ns;
 	c->linkage.nrules++;
 	return n;
 }
@@ -567,6 +574,8 @@ cdp_component_run(CdpComponent *c)
 	l->nseparations = c->nseparations;
 	l->separations = c->separations;
 	l->max_nodes = cdp_rules()->max_nodes;
+	l->repeats = cdp_rules()->repeats;
+	l->timed = cdp_rules()->timed;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
 	(void) cdp_core_linkage_run(l);
@@ -803,6 +812,7 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 		locked->newest = c->linkage.newest[of[i]];
 		locked->contested = false;
 		locked->separated = false;
+		locked->beyond = cdp_core_linkage_beyond(&c->linkage, of[i]);
 	}
 	for (int k = 0; k < c->nevidence; k++)
 		for (int i = 0; i < c->evidence[k].n; i++)

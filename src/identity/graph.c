@@ -83,14 +83,14 @@ static CdpPlan insert_one_plan = {
 	NULL};
 
 static CdpPlan lock_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
 	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE",
 	1,
 	{INT8OID},
 	NULL};
 
 static CdpPlan try_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
 	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE SKIP LOCKED",
 	1,
 	{INT8OID},
@@ -124,7 +124,7 @@ static CdpPlan insert_plan = {
 	NULL};
 
 static CdpPlan lock_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
 	"FROM cdp_data.profile_state s "
 	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
 	1,
@@ -465,6 +465,7 @@ read_locked(CdpLocked *locked, uint64 row)
 	}
 	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
+	locked->beyond = DatumGetBool(cdp_store_value(row, 7, &isnull));
 }
 
 /* Are these identifiers still what the look-up found, and whose it found? */
@@ -715,6 +716,7 @@ rule_of(RuleList *list, const char *ns)
 									palloc(sizeof(char *) * list->room);
 	}
 	list->rules[list->n] = cdp_rules_namespace(ns)->rule;
+	list->rules[list->n].name = ns;
 	list->names[list->n] = ns;
 	return list->n++;
 }
@@ -757,6 +759,7 @@ make_seeds(CdpGraph *graph, Round *round, const bool *grows, CdpCoreNode *nodes,
 		nodes[p].newest = locked->newest;
 		nodes[p].contested = locked->contested;
 		nodes[p].separated = locked->separated;
+		nodes[p].beyond = locked->beyond;
 		if (grows[cdp_core_uf_find(round->parent, graph->nidents + p)])
 			ids[n++] = round->profiles[p];
 	}
@@ -874,6 +877,8 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 	l->nlinks = n;
 	l->links = q->links;
 	l->max_nodes = cdp_rules()->max_nodes;
+	l->repeats = cdp_rules()->repeats;
+	l->timed = cdp_rules()->timed;
 	l->seeded = true;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
@@ -914,6 +919,7 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 		locked = cdp_graph_locked(graph, round->profiles[p]);
 		locked->newest = l->newest[l->group[p]];
 		locked->contested |= l->contested[l->group[p]];
+		locked->beyond |= l->beyond[l->group[p]];
 	}
 }
 
@@ -944,7 +950,8 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	int n = graph->nidents;
 	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
-	int nids = 0;
+	int nids;
+	bool grew;
 	CdpComponent *c;
 
 	for (int p = 0; p < round->nprofiles; p++)
@@ -953,10 +960,24 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	for (int i = 0; i < round->nfresh; i++)
 		if (q->nodes[round->nprofiles + i].replay)
 			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
-	for (int p = 0; p < round->nprofiles; p++)
-		if (again[cdp_core_uf_find(round->parent, n + p)])
-			ids[nids++] = round->profiles[p];
-	c = cdp_component_load(ids, nids);
+	/* what the batch ties to somebody of the component is decided with it */
+	do
+	{
+		nids = 0;
+		for (int p = 0; p < round->nprofiles; p++)
+			if (again[cdp_core_uf_find(round->parent, n + p)])
+				ids[nids++] = round->profiles[p];
+		c = cdp_component_load(ids, nids);
+		grew = false;
+		for (int p = 0; p < round->nprofiles && !c->too_large; p++)
+		{
+			int root = cdp_core_uf_find(round->parent, n + p);
+
+			if (again[root] || !cdp_component_has(c, round->profiles[p]))
+				continue;
+			again[root] = grew = true;
+		}
+	} while (grew);
 	if (c->too_large)
 	{
 		/* decided in the order of arrival: bounded, if not independent of it */
@@ -984,6 +1005,47 @@ replay(CdpGraph *graph, Round *round, Question *q)
 }
 
 /*
+ * Is something said of somebody whose order matters, and is it older than what
+ * made her?  Then it may change her, even if it names nobody else.
+ */
+static bool
+is_retold(CdpGraph *graph)
+{
+	const CdpRules *rules = cdp_rules();
+
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		const CdpLink *link = &graph->links[l];
+		CdpCorePos pos;
+
+		if (link->dead || link->n < 2)
+			continue;
+		pos.ts = link->ts;
+		memcpy(pos.key, link->message_key, 16);
+		for (int i = 0; i < link->n; i++)
+		{
+			int64 id = graph->idents[link->idents[i]].profile_id;
+			const CdpLocked *locked = id != 0 ? cdp_graph_locked(graph, id) : NULL;
+
+			if (locked && cdp_core_pos_compare(&pos, &locked->newest) <= 0 &&
+				(locked->beyond || locked->separated ||
+				 (locked->contested && (rules->repeats || rules->timed))))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+names_several(const CdpGraph *graph)
+{
+	for (int l = 0; l < graph->nlinks; l++)
+		if (!graph->links[l].dead && graph->links[l].n > 1)
+			return true;
+	return false;
+}
+
+/*
  * Decides who is one person, now that all are locked.  False: the round must
  * start over with more locks.
  */
@@ -992,7 +1054,7 @@ decide(CdpGraph *graph, Round *round)
 {
 	Question q;
 	bool *grows = growing_groups(graph, round);
-	bool any = false;
+	bool any = is_retold(graph);
 
 	for (int i = 0; i < graph->nidents + round->nprofiles; i++)
 		any |= grows[i];
@@ -1088,7 +1150,8 @@ assign_profiles(CdpGraph *graph, Round *round)
 			if (!locked->created)
 				continue;
 			locked->contested |= link->refusal != NULL;
-			if ((link->refusal == NULL || cdp_rules()->repeats ||
+			locked->beyond |= strcmp(link->rule, "override") == 0;
+			if ((link->refusal == NULL || cdp_rules()->repeats || cdp_rules()->timed ||
 				 (i > 0 && is_joined(link, i))) &&
 				cdp_core_pos_compare(&pos, &locked->newest) > 0)
 				locked->newest = pos;
@@ -1200,7 +1263,7 @@ resolve_round(void *arg)
 		return false;
 	if (graph->witness && !graph->witness(graph, graph->witness_arg))
 		return false;
-	if (!round->simple && !decide(graph, round))
+	if ((!round->simple || is_retold(graph)) && !decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1237,11 +1300,12 @@ cdp_graph_resolve(CdpGraph *graph)
 		plan_round(graph, &round);
 
 		/*
-		 * One known person whom nobody holds: there is nothing that a
-		 * subtransaction would have to undo.  Who waits needs one, to let go of
-		 * her if she is the wrong one by then.
+		 * One identifier of one known person whom nobody holds: there is nothing
+		 * that a subtransaction would have to undo.  Who waits needs one, to let
+		 * go of her if she is the wrong one by then.
 		 */
-		if (round.simple && round.nprofiles == 1 && lock_round(graph, &round, false))
+		if (round.simple && round.nprofiles == 1 && !names_several(graph) &&
+			lock_round(graph, &round, false))
 			return;
 		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;

@@ -15,8 +15,8 @@
  * Locking.  The row of cdp_data.profile_state is the lock of a profile; who
  * moves a node holds the locks of the profile it leaves and of the one it
  * joins; who writes an identifier that is there, or lets another bearer have
- * its value, that of the profile it belongs to.  A call takes what it needs in one global order, so that two calls
- * never wait for each other in a circle:
+ * its value, that of the profile it belongs to.  A call takes what it needs in
+ * one global order, so that two calls never wait for each other in a circle:
  *
  *		1. new identifiers, by (namespace, key)
  *		2. profiles, by id
@@ -25,9 +25,9 @@
  * partitions, message ids; after these: refusals; see ingest/ingest.c)
  *
  * Then it looks again whether every identifier is as it was found, and its
- * node belongs to a locked profile.  If not, or if more people are concerned than are locked, the round is
- * rolled back (a subtransaction, so that no higher lock is held) and starts
- * over.  Only one profile that nobody holds is locked without a subtransaction;
+ * node belongs to a locked profile.  If not, or if more people are concerned
+ * than are locked, the round is rolled back (a subtransaction, so that no
+ * higher lock is held) and starts over.  Only one profile that nobody holds is locked without a subtransaction;
  * should it be the wrong one by then, its lock stays until the end.
  */
 #ifndef CDP_IDENTITY_GRAPH_H
@@ -107,6 +107,7 @@ typedef struct CdpLocked
 	bool reshaped; /* got new nodes, lost some, or was merged into */
 	bool rebuild; /* lost nodes: its state follows from events only */
 	bool contested; /* a link of hers was not taken whole */
+	bool beyond; /* she has more of something than its limit */
 	bool separated; /* somebody separated her from others */
 	CdpCorePos newest; /* place of the newest link that made her */
 } CdpLocked;

@@ -168,7 +168,8 @@ load(CdpRules *fresh, const char *changes)
 		normaliser = cdp_store_text(i, NORMALISER);
 		ns->normaliser = normaliser ? cdp_normaliser_find(normaliser) : NULL;
 		set_patterns(ns, own, no_own || i == 0, common, no_common);
-		fresh->repeats |= ns->rule.policy == CDP_POLICY_NEWEST_WINS;
+		fresh->repeats |= ns->rule.limit > 0 && ns->rule.policy == CDP_POLICY_NEWEST_WINS;
+		fresh->timed |= ns->rule.limit > 0 && (ns->rule.period > 0 || ns->rule.ttl > 0);
 		fresh->expires |= ns->rule.ttl > 0;
 		fresh->isolates |= ns->isolate;
 		fresh->max_nodes = (int) cdp_store_int64(i, 10);

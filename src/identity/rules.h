@@ -29,7 +29,8 @@ typedef struct CdpRules
 	int n;
 	int max_nodes; /* identifiers of one person */
 	int max_component; /* identifiers that may be resolved again at once */
-	bool repeats; /* some namespace is newest_wins */
+	bool repeats; /* some namespace with a limit is newest_wins */
+	bool timed; /* some namespace with a limit counts by time */
 	bool expires; /* some namespace has a time to live */
 	bool isolates; /* some namespace is isolate */
 } CdpRules;

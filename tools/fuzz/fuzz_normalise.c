@@ -22,7 +22,10 @@ must(bool condition)
 		abort();
 }
 
-/* idempotent stand-in for NFKC: full-width ASCII becomes ASCII */
+/*
+ * Idempotent stand-in for NFKC: full-width ASCII becomes ASCII, and a
+ * free-standing voiced-sound mark a space and the combining one.
+ */
 static bool
 fake_nfkc(void *arg, const char *in, size_t in_len, char *out, size_t out_size, size_t *out_len)
 {
@@ -37,6 +40,16 @@ fake_nfkc(void *arg, const char *in, size_t in_len, char *out, size_t out_size, 
 			(unsigned char) in[i + 2] >= 0x81 && (unsigned char) in[i + 2] < 0xC0)
 		{
 			out[n++] = (char) ((unsigned char) in[i + 2] - 0x80 + 0x20);
+			i += 2;
+		}
+		else if (in_len - i >= 3 && memcmp(in + i, "\xE3\x82", 2) == 0 &&
+				 ((unsigned char) in[i + 2] == 0x9B || (unsigned char) in[i + 2] == 0x9C))
+		{
+			if (out_size - n < 4)
+				return false;
+			memcpy(out + n, " \xE3\x82", 3);
+			out[n + 3] = (char) ((unsigned char) in[i + 2] - 2);
+			n += 4;
 			i += 2;
 		}
 		else

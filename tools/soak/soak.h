@@ -1,0 +1,142 @@
+/*
+ * tools/soak/soak.h
+ *		What the parts of the soak of identity share (see README.md).
+ *
+ * A world is a set of rules and a history of operations.  The model says what
+ * must come out, from all that was said so far and nothing else; the server
+ * does it; after every operation both are compared.
+ */
+#ifndef SOAK_H
+#define SOAK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAX_RULES 8
+#define MAX_VALUES 100 /* of a namespace; the last one is blocked */
+#define BLOCKED_VALUE (MAX_VALUES - 1)
+#define MAX_NODES 1024
+#define MAX_NAMED 12 /* identifiers of a message */
+#define MAX_BATCH 12
+#define MAX_OPS 4000
+#define TRAITS 3
+
+/* Microseconds since 1970. */
+typedef int64_t Time;
+#define NEVER INT64_MAX
+#define ALWAYS INT64_MIN
+
+typedef enum Policy
+{
+	DEMOTE,
+	NEWEST_WINS,
+	REJECT
+} Policy;
+
+typedef struct Rule
+{
+	const char *ns;
+	bool own; /* has a row; otherwise that of '*' holds */
+	int rank;
+	int limit; /* 0: none */
+	Policy policy;
+	Time period;
+	Time ttl;
+} Rule;
+
+/* An identifier: namespace * MAX_VALUES + number of the value. */
+typedef int Ident;
+
+typedef enum MessageKind
+{
+	TRACK,
+	IDENTIFY,
+	CONSENT
+} MessageKind;
+
+typedef struct Message
+{
+	MessageKind kind;
+	int id; /* several messages of one id are the same: duplicates */
+	Time at;
+	int n;
+	Ident who[MAX_NAMED];
+	bool about; /* of a profile id: one of the present or former ids of who[0] */
+	int trait[TRAITS]; /* 0: not named, 1: null, others: a value */
+	bool granted;
+} Message;
+
+typedef enum OpKind
+{
+	SAY, /* one message by its function */
+	BATCH, /* several by cdp.ingest() */
+	MERGE,
+	MERGE_IDS,
+	UNMERGE,
+	UNLINK,
+	REMOVE
+} OpKind;
+
+/*
+ * An operation says whom it is about by identifiers, so that it still means
+ * something when those before it are taken away.
+ */
+typedef struct Op
+{
+	OpKind kind;
+	Time now;
+	int n;
+	Message message[MAX_BATCH];
+	bool override;
+	int pick; /* UNMERGE: which of the merges that moved message[0].who[0]; ids: which one */
+} Op;
+
+typedef struct World
+{
+	uint64_t seed;
+	uint64_t number;
+	const char *name;
+	int nrules;
+	Rule rule[MAX_RULES];
+	Rule common; /* '*' */
+	int max_nodes; /* identifiers of one person; 0: any number */
+	/* what the generator does */
+	int people;
+	int values; /* of a namespace and person */
+	int strangers; /* per mille: an identifier is somebody else's */
+	int late;
+	int early;
+	int weight[REMOVE + 1];
+	int length;
+	Time step;
+	bool bearers; /* removed and expired values are named again */
+	int nops;
+	Op *op;
+} World;
+
+/* -- random.c -- */
+typedef struct Random
+{
+	uint64_t state;
+} Random;
+
+extern uint64_t random_next(Random *r);
+extern int random_below(Random *r, int n);
+extern bool random_chance(Random *r, int per_mille);
+
+/* -- world.c -- */
+struct Model;
+extern int ident_ns(Ident x);
+extern const char *ident_text(const World *w, Ident x);
+extern Ident ident_read(const World *w, const char *text);
+extern const char *time_text(Time t);
+extern const char *trait_value(int trait, int value);
+extern const char *world_sql(const World *w);
+extern void world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool bearers);
+extern void world_next(World *w, const struct Model *m, Random *r, Op *op);
+extern const char *op_sql(const World *w, const struct Model *m, const Op *op);
+
+extern void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#endif /* SOAK_H */
