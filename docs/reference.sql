@@ -13,7 +13,7 @@ CREATE TEMP TABLE section (n int, title text, names text[]);
 INSERT INTO section VALUES
 	(1, 'Set-up', '{version,init,migrate,provision,maintain,schedule,create_partitions}'),
 	(2, 'Data in', '{track,identify,ingest,attach,detach}'),
-	(3, 'Identity', '{resolve,canonical,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge,normalise,normalise_verdict,normalisers,define_namespace,set_identity_limits,explain_identity,identity_graph,merge,unmerge,unlink,remove_identifier,simulate_rules,apply_rules,ingest_edges,connected_components,connected_components_agg}'),
+	(3, 'Identity', '{resolve,canonical,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge,normalise,normalise_verdict,normalisers,define_namespace,set_identity_limits,explain_identity,identity_graph,refusal_in_words,merge,unmerge,unlink,remove_identifier,simulate_rules,apply_rules,ingest_edges,connected_components,connected_components_agg}'),
 	(4, 'Profile', '{define_trait}'),
 	(5, 'Segment', '{define_segment,drop_segment,members,segment_count,check_predicate}'),
 	(6, 'Consent', '{define_purpose,permit,forbid,set_consent}'),
@@ -27,7 +27,7 @@ $$ SELECT replace(replace(coalesce(t, ''), '|', '\|'), E'\n', ' ') $$;
 
 -- Arguments as people write them.
 CREATE FUNCTION pg_temp.args(t text) RETURNS text LANGUAGE sql AS
-$$ SELECT pg_temp.cell(regexp_replace(replace(regexp_replace(t, '(''|NULL)::[a-z ]+', '\1', 'g'),
+$$ SELECT pg_temp.cell(regexp_replace(replace(regexp_replace(t, '(''|NULL)::[a-z ]+(\[\])?', '\1', 'g'),
 	'timestamp with time zone', 'timestamptz'), '^IN ', '')) $$;
 
 INSERT INTO page (line) VALUES

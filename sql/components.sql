@@ -218,8 +218,10 @@ SELECT count(*) AS not_in_order FROM (SELECT (component, node) < lag((component,
 -- files were there, and with memory there are none
 SET work_mem = '64MB';
 SET temp_file_limit = '100kB';
+\set VERBOSITY sqlstate
 SELECT count(*) FROM cdp.connected_components('TABLE big');
 SELECT count(*) FROM cdp.connected_components('SELECT a::text, b::text FROM big', NULL::text);
+\set VERBOSITY default
 SET maintenance_work_mem = '64MB';
 SELECT count(*) FROM cdp.connected_components('TABLE big');
 SELECT count(*) FROM cdp.connected_components('SELECT a::text, b::text FROM big', NULL::text);
@@ -245,7 +247,9 @@ SET statement_timeout = '200ms';
 SELECT count(*) FROM cdp.connected_components('SELECT a.i * 7919 + b.i, a.i FROM (SELECT generate_series(1, 100000) i) a, (SELECT generate_series(1, 100000) i OFFSET 0) b');
 RESET statement_timeout;
 -- the setting (t/007_components.pl sees the notices)
+\set VERBOSITY sqlstate
 SET cdp.progress_interval = -1;
+\set VERBOSITY default
 SHOW cdp.progress_interval;
 
 -- one person known by 34 ids on four sites: identifiers in each row of a log (see test/data/README.md)

@@ -162,12 +162,12 @@ FROM (VALUES
 	('google', 'phone', '+1 212 565 0000', '+12125650000'), ('meta', 'phone', '+1 212 565 0000', '12125650000'),
 	('tiktok', 'phone', '+1 212 565 0000', '+12125650000'), ('uid2', 'phone', '+1 212 565 0000', '+12125650000'),
 	('google', 'name', ' O''Brien-Smith ', 'o''brien-smith'), ('meta', 'name', ' O''Brien-Smith ', 'obriensmith'), ('meta', 'name', 'Mary Ann', 'mary ann'),
-	('meta', 'name', 'Æsa・Ж', 'æsaж'), ('meta', 'birthdate', '20240229', '20240229'), ('meta', 'gender', 'Male', 'm')) c (platform, kind, v, h);
+	('meta', 'name', 'Æsa・Ж', 'æsaж'), ('google', 'name', U&'J\030C', U&'\01F0'), ('google', 'name', '①', '①'), ('meta', 'birthdate', '2000/02/29', '20000229'), ('meta', 'birthdate', '20240229', '20240229'), ('meta', 'gender', 'Male', 'm')) c (platform, kind, v, h);
 -- nothing to hash: better no hash than one that matches nobody
 SELECT platform, kind, v, cdp.platform_hash(v, kind, platform) FROM (VALUES
 	('google', 'email', 'ada'), ('google', 'email', 'ada@'), ('google', 'email', '@gmail.com'), ('google', 'email', '..@gmail.com'), ('uid2', 'email', '+a@gmail.com'),
 	('meta', 'email', 'a b@c.d'), ('meta', 'email', ''), ('google', 'phone', '090-1234-5678'), ('google', 'phone', '+81312345678;ext=12'), ('meta', 'phone', '+1'),
-	('meta', 'name', ' ... '), ('google', 'name', '　'), ('meta', 'birthdate', '2023-02-29'), ('meta', 'birthdate', '16.02.1997'), ('meta', 'birthdate', '1899-12-31'),
+	('meta', 'name', ' ... '), ('google', 'name', '　'), ('meta', 'birthdate', '2023-02-29'), ('meta', 'birthdate', '1900-02-29'), ('meta', 'birthdate', '16.02.1997'), ('meta', 'birthdate', '1899-12-31'),
 	('meta', 'birthdate', '1997/02-16'), ('meta', 'birthdate', '199702160'), ('meta', 'gender', 'x'), ('meta', 'country', 'USA'), ('meta', 'country', '日本')) c (platform, kind, v);
 SELECT cdp.platform_hash(NULL, 'email', 'meta'), cdp.platform_hash('a@b.c', NULL, 'meta'), cdp.platform_hash('a@b.c', 'email', NULL);
 -- rules that are not known are not guessed, and arguments in the wrong order are not shown

@@ -34,13 +34,11 @@ BEGIN
 		last_seen	timestamptz,
 		segments	int[] NOT NULL DEFAULT '{}',
 		-- Of identity: place of the newest link that made her, whether a link of
-		-- hers was refused, whether she was separated from somebody, whether she
-		-- has more of something than its limit.
+		-- hers was refused, whether she was separated from somebody.
 		linked_ts	timestamptz,
 		linked_key	uuid,
 		contested	boolean NOT NULL DEFAULT false,
-		separated	boolean NOT NULL DEFAULT false,
-		beyond		boolean NOT NULL DEFAULT false
+		separated	boolean NOT NULL DEFAULT false
 	) WITH (fillfactor = 70);
 END $$;
 COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';

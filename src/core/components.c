@@ -26,11 +26,11 @@
 #define TICK 65536
 
 /*
- * An array is kept while it takes at most this many bytes a node: about what
- * a table takes right after it has grown (34 bytes a slot that may be used,
- * at three quarters of load).
+ * An array is kept while it takes at most this many bytes a node.  A table
+ * takes 34 a slot that may be used right after it has grown, or 45 a node, and
+ * becomes an array that takes no more; it must be possible to widen that.
  */
-#define DENSE_BYTES_PER_NODE 48
+#define DENSE_BYTES_PER_NODE 64
 
 void
 cdp_core_components_init(CdpCoreComponents *components, const CdpCoreHost *host,
@@ -220,26 +220,25 @@ make_hash(CdpCoreComponents *components)
 
 /*
  * Widens the array to hold the ids from min to max, and at the end where it
- * grows as much again as half of what it holds, if the limit allows.
+ * grows as many more as it can use without exceeding "most" entries.
  */
 static CdpCoreStatus
-widen(CdpCoreComponents *components, int64_t min, int64_t max, size_t limit)
+widen(CdpCoreComponents *components, int64_t min, int64_t max, uint64_t most)
 {
 	const CdpCoreHost *host = components->host;
 	uint64_t old = components->width;
 	bool below = min < components->base;
 	uint64_t width = range_of(min, max);
-	uint64_t spare = old + old / 2;
 	uint64_t shift;
 	uint32_t *parent;
 
-	if (width < spare && dense_bytes(spare) <= limit)
+	if (width < most)
 	{
 		/* ids end somewhere: no entry for what is no int64 */
-		if (below && (uint64_t) max - (uint64_t) INT64_MIN >= spare)
-			min = (int64_t) ((uint64_t) max - (spare - 1));
-		else if (!below && (uint64_t) INT64_MAX - (uint64_t) min >= spare)
-			max = (int64_t) ((uint64_t) min + (spare - 1));
+		if (below && (uint64_t) max - (uint64_t) INT64_MIN >= most)
+			min = (int64_t) ((uint64_t) max - (most - 1));
+		else if (!below && (uint64_t) INT64_MAX - (uint64_t) min >= most)
+			max = (int64_t) ((uint64_t) min + (most - 1));
 		width = range_of(min, max);
 	}
 
@@ -265,36 +264,40 @@ widen(CdpCoreComponents *components, int64_t min, int64_t max, size_t limit)
 	return CDP_CORE_DONE;
 }
 
-/* Room for a key that is outside of the array. */
+/*
+ * Room for a key that is outside of the array.  It is widened by a quarter at
+ * least, or ids that come in descending order would move all entries for each
+ * new one; where that is not possible it takes all there is, once.
+ */
 static CdpCoreStatus
 make_room_dense(CdpCoreComponents *components, int64_t key)
 {
+	uint64_t old = components->width;
 	int64_t min = components->base;
-	int64_t max = (int64_t) ((uint64_t) min + (components->width - 1));
-	size_t bytes;
+	int64_t max = (int64_t) ((uint64_t) min + (old - 1));
+	uint64_t limit = components->limit / sizeof(uint32_t);
+	uint64_t allowed = components->count * (DENSE_BYTES_PER_NODE / sizeof(uint32_t));
+	uint64_t width;
 	CdpCoreStatus status;
 
 	if (key < min)
 		min = key;
 	if (key > max)
 		max = key;
-	bytes = dense_bytes(range_of(min, max));
-	if (bytes <= components->limit &&
-		bytes / DENSE_BYTES_PER_NODE <= components->count)
-	{
-		size_t most = (size_t) components->count * DENSE_BYTES_PER_NODE;
-
-		return widen(components, min, max,
-					 most < components->limit ? most : components->limit);
-	}
+	width = range_of(min, max);
+	if (limit > CDP_CORE_MAX_NODES)
+		limit = CDP_CORE_MAX_NODES;
+	if (allowed > limit)
+		allowed = limit;
+	if (width <= allowed && old + old / 4 < allowed)
+		return widen(components, min, max, allowed < old + old / 2 ? allowed : old + old / 2);
 
 	/* what the array holds must leave room for the table */
 	components->nodes.limit = components->limit - cdp_core_components_bytes(components);
 	status = make_hash(components);
 	components->nodes.limit = components->limit;
-	if ((status == CDP_CORE_LIMIT || status == CDP_CORE_TOO_MANY) &&
-		bytes <= components->limit)
-		return widen(components, min, max, components->limit);
+	if ((status == CDP_CORE_LIMIT || status == CDP_CORE_TOO_MANY) && width <= limit)
+		return widen(components, min, max, limit);
 	return status;
 }
 

@@ -27,7 +27,7 @@ typedef struct Objection
 {
 	CdpTieVerdict verdict; /* CDP_JOINED: they may */
 	int32_t rule;
-	bool doubtful; /* seeds cannot tell: it depends on when values came */
+	bool timely; /* it hangs on when values came or were seen */
 } Objection;
 
 typedef struct Turn
@@ -45,6 +45,17 @@ cdp_core_pos_compare(const CdpCorePos *a, const CdpCorePos *b)
 	return memcmp(a->key, b->key, 16);
 }
 
+/*
+ * Does it matter when a link came?  Not where people only grow and what was
+ * refused stays refused: a demote for all time.
+ */
+bool
+cdp_core_rule_repeats(const CdpCoreRule *rule)
+{
+	return rule->limit > 0 && (rule->policy != CDP_POLICY_DEMOTE || rule->period > 0 ||
+							   rule->ttl > 0);
+}
+
 static const CdpCorePos *
 turn_pos(const Turn *t)
 {
@@ -58,8 +69,14 @@ compare_turns(const void *a, const void *b)
 {
 	const Turn *x = a;
 	const Turn *y = b;
-	int cmp = cdp_core_pos_compare(turn_pos(x), turn_pos(y));
+	bool first = x->l->links[x->link].override;
+	bool second = y->l->links[y->link].override;
+	int cmp;
 
+	/* what somebody decided against the limits holds from the beginning */
+	if (first != second)
+		return first ? -1 : 1;
+	cmp = cdp_core_pos_compare(turn_pos(x), turn_pos(y));
 	if (cmp == 0)
 		cmp = (x->link > y->link) - (x->link < y->link);
 	return cmp != 0 ? cmp : x->again - y->again;
@@ -128,19 +145,6 @@ join(CdpLinkage *l, int32_t a, int32_t b)
 	if (cdp_core_pos_compare(&l->newest[loser], &l->newest[winner]) > 0)
 		l->newest[winner] = l->newest[loser];
 	l->contested[winner] |= l->contested[loser];
-	l->beyond[winner] |= l->beyond[loser];
-}
-
-/* Does this person have more values of a namespace, or nodes, than she may? */
-bool
-cdp_core_linkage_beyond(const CdpLinkage *l, int32_t group)
-{
-	const int32_t *counts = l->counts + (size_t) group * l->nrules;
-
-	for (int32_t r = 0; r < l->nrules; r++)
-		if (l->rules[r].limit > 0 && counts[r] > l->rules[r].limit)
-			return true;
-	return l->max_nodes > 0 && l->size[group] > l->max_nodes;
 }
 
 /* Values of a namespace that count at this time, over all these people. */
@@ -176,13 +180,6 @@ count_in_window(const CdpLinkage *l, const int32_t *groups, int n, int32_t rule,
 	return sum;
 }
 
-/* Order of namespaces by importance. */
-static bool
-is_more_important(const CdpCoreRule *a, const CdpCoreRule *b)
-{
-	return a->rank != b->rank ? a->rank < b->rank : strcmp(a->name, b->name) < 0;
-}
-
 /* Does a separation run through these people? */
 static bool
 separated(CdpLinkage *l, const int32_t *groups, int n)
@@ -210,7 +207,6 @@ object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
 {
 	Objection o = {CDP_JOINED, -1, false};
 	int64_t total = 0;
-	int32_t largest = 0;
 
 	if (separated(l, groups, n))
 	{
@@ -237,14 +233,14 @@ object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
 			continue;
 		if (rule->period > 0 || rule->ttl > 0)
 		{
-			/* seeds cannot tell when their values came */
-			o.doubtful |= l->seeded;
+			o.timely = true;
+			/* seeds cannot tell when their values came: a replay will be asked for */
 			if (!l->seeded)
 				sum = count_in_window(l, groups, n, r, now, &most);
 			if (sum <= rule->limit || sum == most)
 				continue;
 		}
-		if (o.rule < 0 || is_more_important(rule, &l->rules[o.rule]))
+		if (o.rule < 0 || rule->rank < l->rules[o.rule].rank)
 			o.rule = r;
 	}
 	if (o.rule >= 0)
@@ -253,12 +249,8 @@ object(CdpLinkage *l, const int32_t *groups, int n, int64_t now)
 		return o;
 	}
 	for (int i = 0; i < n; i++)
-	{
 		total += l->size[groups[i]];
-		if (l->size[groups[i]] > largest)
-			largest = l->size[groups[i]];
-	}
-	if (l->max_nodes > 0 && total > l->max_nodes && total > largest)
+	if (l->max_nodes > 0 && total > l->max_nodes)
 		o.verdict = CDP_TOO_LARGE;
 	return o;
 }
@@ -291,6 +283,14 @@ reach(CdpCorePos *newest, const CdpCorePos *pos)
 		*newest = *pos;
 }
 
+/* A node is joined with others at this time, or was before. */
+static void
+came(CdpLinkage *l, int32_t x, int64_t ts)
+{
+	if (l->joined[x] == NOT_YET || ts < l->joined[x])
+		l->joined[x] = ts;
+}
+
 static int
 compare_ties(const void *a, const void *b)
 {
@@ -308,8 +308,8 @@ compare_ties(const void *a, const void *b)
 		return p->override ? -1 : 1;
 	if (x->fresh != y->fresh)
 		return x->fresh ? -1 : 1;
-	r = rules[nodes[p->nodes[0]].rule].rank;
-	s = rules[nodes[q->nodes[0]].rule].rank;
+	r = rules[nodes[p->nodes[p->hub]].rule].rank;
+	s = rules[nodes[q->nodes[q->hub]].rule].rank;
 	if (r != s)
 		return r < s ? -1 : 1;
 	r = rules[nodes[p->nodes[x->member]].rule].rank;
@@ -348,11 +348,12 @@ evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 		const CdpCoreLink *link = &l->links[k];
 
 		/* now is not set before a link's turn */
-		if (link->now.ts == NOT_YET ||
-			l->mark[2 * l->nseparations + link->nodes[0]] != l->stamp)
+		if (link->now.ts == NOT_YET || link->hub < 0 ||
+			l->mark[2 * l->nseparations + link->nodes[link->hub]] != l->stamp)
 			continue;
-		for (int32_t j = 1; j < link->n; j++)
-			if (k == taken || link->verdict[j] == CDP_JOINED)
+		for (int32_t j = link->hub + 1; j < link->n; j++)
+			if (!l->nodes[link->nodes[j]].barred &&
+				(k == taken || link->verdict[j] == CDP_JOINED))
 				ties[nties++] = (Tie){l, k, j, k == taken};
 	}
 	qsort(ties, nties, sizeof(Tie), compare_ties);
@@ -361,20 +362,19 @@ evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 		{
 			CdpCorePos newest = l->newest[l->group[x]];
 
-			/* this link made all of them what they are, those it leaves too */
 			isolate(l, x);
+			reach(&newest, pos);
 			l->newest[x] = newest;
-			reach(&l->newest[x], pos);
 			l->contested[x] = true;
 		}
 	for (int i = 0; i < nties; i++)
 	{
 		CdpCoreLink *link = &l->links[ties[i].link];
-		int32_t pair[2] = {l->group[link->nodes[0]], l->group[link->nodes[ties[i].member]]};
+		int32_t hub = link->nodes[link->hub];
+		int32_t member = link->nodes[ties[i].member];
+		int32_t pair[2] = {l->group[hub], l->group[member]};
 		Objection o = {CDP_JOINED, -1, false};
 
-		if (l->nodes[link->nodes[0]].barred || l->nodes[link->nodes[ties[i].member]].barred)
-			continue;
 		if (pair[0] != pair[1])
 			o = object(l, pair, 2, pos->ts);
 		if (link->override && o.verdict != CDP_SEPARATED)
@@ -382,6 +382,8 @@ evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 		if (o.verdict == CDP_JOINED)
 		{
 			join(l, pair[0], pair[1]);
+			came(l, hub, pos->ts);
+			came(l, member, pos->ts);
 			link->verdict[ties[i].member] = CDP_JOINED;
 		}
 		else
@@ -395,15 +397,16 @@ evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 
 /* Joins by rank what fits; demote stops at the first that does not. */
 static void
-take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
+take_in_part(CdpLinkage *l, CdpCoreLink *link, bool none)
 {
 	bool stopped = none;
+	int32_t hub = link->nodes[link->hub];
 	Objection first = {CDP_JOINED, -1, false};
 
-	for (int32_t i = 0; i < link->n; i++)
+	for (int32_t i = link->hub + 1; i < link->n; i++)
 	{
 		int32_t x = link->nodes[i];
-		int32_t pair[2] = {l->group[top], l->group[x]};
+		int32_t pair[2] = {l->group[hub], l->group[x]};
 		Objection o = first;
 
 		if (l->nodes[x].barred || pair[0] == pair[1])
@@ -414,6 +417,8 @@ take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
 			if (o.verdict == CDP_JOINED || (link->override && o.verdict != CDP_SEPARATED))
 			{
 				join(l, pair[0], pair[1]);
+				came(l, hub, link->now.ts);
+				came(l, x, link->now.ts);
 				continue;
 			}
 			if (o.verdict != CDP_SEPARATED)
@@ -428,113 +433,104 @@ take_in_part(CdpLinkage *l, CdpCoreLink *link, int32_t top, bool none)
 	}
 }
 
-/* Has the people of a seeded link resolved again. */
-static void
-ask_replay(CdpLinkage *l, const int32_t *groups, int n)
-{
-	for (int i = 0; i < n; i++)
-		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			l->nodes[x].replay = true;
-}
-
 /*
- * Would an older link change what newer ones found?  Not if all that these
- * people ever were fits, however it came together.
+ * Can these people not be had as seeds?  Everything that touched them counts,
+ * not only what is before them:
+ *
+ *	  - what repeats moves its turn, and so may change whatever was decided
+ *		since its last one;
+ *	  - an older link makes people larger for those who were refused later.
+ *		With demote and no times they stay refused, for the same reason or a
+ *		better one; otherwise what is left of their link may change;
+ *	  - one who is separated is passed over instead of ending the link.
+ *
+ * Where nothing was refused all is within the limits, so any order is.
  */
 static bool
-is_sensitive(const CdpLinkage *l, const int32_t *groups, int n)
+needs_replay(const CdpLinkage *l, const CdpCoreLink *link, const int32_t *groups, int n,
+			 const Objection *o, const CdpCorePos *pos)
 {
-	bool sensitive = false;
+	bool late = link->override;
+	bool contested = false;
+	bool separated = false;
 
 	for (int i = 0; i < n; i++)
 	{
-		sensitive |= l->beyond[groups[i]];
-		sensitive |= l->contested[groups[i]] && (l->repeats || l->timed);
+		late |= cdp_core_pos_compare(pos, &l->newest[groups[i]]) <= 0;
+		contested |= l->contested[groups[i]];
 		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			sensitive |= l->nodes[x].separated;
+			separated |= l->nodes[x].separated;
 	}
-	return sensitive;
+	if (n > 1 && separated)
+		return true;
+	if (contested && (separated || (l->repeats && (late || !link->mention))))
+		return true;
+	if (o->verdict == CDP_JOINED)
+		return false;
+	return late || o->timely ||
+		   (o->rule >= 0 && l->rules[o->rule].policy == CDP_POLICY_NEWEST_WINS);
 }
 
 static void
 take(CdpLinkage *l, int32_t index, const CdpCorePos *pos, int32_t *groups)
 {
 	CdpCoreLink *link = &l->links[index];
-	int32_t top = -1;
+	int32_t hub;
 	int n;
-	Objection o;
-	bool late = false;
-	bool sensitive;
-	bool overruled = false;
+	Objection o = {CDP_JOINED, -1, false};
+	bool none;
 
 	link->now = *pos;
 	for (int32_t i = 0; i < link->n; i++)
-	{
-		int32_t x = link->nodes[i];
-
-		link->verdict[i] = l->nodes[x].barred ? CDP_BARRED : CDP_JOINED;
-		if (top < 0 && !l->nodes[x].barred)
-			top = x;
-		if (l->joined[x] == NOT_YET)
-			l->joined[x] = pos->ts;
-	}
-	n = people_of(l, link, groups);
-	for (int i = 0; i < n; i++)
-		late |= cdp_core_pos_compare(pos, &l->newest[groups[i]]) <= 0;
-	sensitive = l->seeded && is_sensitive(l, groups, n);
-	if (n < 2)
-	{
-		if (late && sensitive)
-			ask_replay(l, groups, n);
-		if (n == 1 && l->repeats)
-			reach(&l->newest[groups[0]], pos);
+		link->verdict[i] = l->nodes[link->nodes[i]].barred ? CDP_BARRED : CDP_JOINED;
+	if (link->hub < 0)
 		return;
-	}
-	link->decided = true;
-	for (int i = 0; i < n && l->seeded; i++)
-		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			if (l->nodes[x].separated)
-				ask_replay(l, groups, n);
-	o = object(l, groups, n, pos->ts);
-	if (link->override && o.verdict != CDP_SEPARATED && o.verdict != CDP_JOINED)
-	{
-		o = (Objection){CDP_JOINED, -1, false};
-		overruled = true;
-	}
-	if (l->seeded &&
-		(o.doubtful || (late && (sensitive || overruled || o.verdict != CDP_JOINED)) ||
-		 (o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_NEWEST_WINS)))
-		ask_replay(l, groups, n);
+	hub = link->nodes[link->hub];
+	n = people_of(l, link, groups);
+	if (n > 1)
+		o = object(l, groups, n, pos->ts);
+	if (l->seeded && needs_replay(l, link, groups, n, &o, pos))
+		for (int i = 0; i < n; i++)
+			for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+				l->nodes[x].replay = true;
+	if (n > 1)
+		link->decided = true;
 
-	if (o.verdict == CDP_JOINED)
+	if (o.verdict == CDP_JOINED || (link->override && o.verdict != CDP_SEPARATED))
 	{
 		for (int i = 1; i < n; i++)
 			join(l, groups[0], groups[i]);
-		l->beyond[l->group[top]] |= overruled;
-		reach(&l->newest[l->group[top]], pos);
+		for (int32_t i = link->hub + 1; i < link->n; i++)
+			if (!l->nodes[link->nodes[i]].barred)
+			{
+				came(l, hub, pos->ts);
+				came(l, link->nodes[i], pos->ts);
+			}
+		l->contested[l->group[hub]] |= o.timely;
+		if (!link->override && !link->mention && (n > 1 || l->repeats))
+			reach(&l->newest[l->group[hub]], pos);
 		return;
 	}
+	none = o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_REJECT;
 	if (o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_NEWEST_WINS && !l->seeded)
 		evict(l, index, groups, n);
 	else
-		take_in_part(l, link, top,
-					 o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_REJECT);
-	if (o.rule >= 0 && l->rules[o.rule].policy == CDP_POLICY_REJECT)
-		for (int32_t i = 0; i < link->n; i++)
-			if (!l->nodes[link->nodes[i]].barred && l->group[link->nodes[i]] != l->group[top])
-			{
-				link->verdict[i] = CDP_OVER_LIMIT;
-				link->rule = o.rule;
-			}
+		take_in_part(l, link, none);
 	/* what joined in part made its people, what was refused touched them */
 	for (int32_t i = 0; i < link->n; i++)
 	{
-		int32_t g = l->group[link->nodes[i]];
+		int32_t x = link->nodes[i];
+		int32_t g = l->group[x];
 
-		if (l->nodes[link->nodes[i]].barred)
+		if (l->nodes[x].barred)
 			continue;
+		if (none && g != l->group[hub])
+		{
+			link->verdict[i] = CDP_OVER_LIMIT;
+			link->rule = o.rule;
+		}
 		l->contested[g] = true;
-		if (l->repeats || l->timed || (g == l->group[top] && link->nodes[i] != top))
+		if (!link->override && (l->repeats || (g == l->group[hub] && x != hub)))
 			reach(&l->newest[g], pos);
 	}
 }
@@ -583,7 +579,6 @@ cdp_core_linkage_run(CdpLinkage *l)
 	l->joined = alloc_zero(l, l->nnodes, sizeof(int64_t));
 	l->newest = alloc_zero(l, l->nnodes, sizeof(CdpCorePos));
 	l->contested = alloc_zero(l, l->nnodes, sizeof(bool));
-	l->beyond = alloc_zero(l, l->nnodes, sizeof(bool));
 	l->counts = alloc_zero(l, (size_t) l->nnodes * l->nrules, sizeof(int32_t));
 	l->mark = alloc_zero(l, 2 * (size_t) l->nseparations + l->nnodes, sizeof(int32_t));
 	l->stamp = 0;
@@ -596,7 +591,6 @@ cdp_core_linkage_run(CdpLinkage *l)
 		{
 			l->newest[x] = l->nodes[x].newest;
 			l->contested[x] = l->nodes[x].contested;
-			l->beyond[x] = l->nodes[x].beyond;
 		}
 		l->nodes[x].replay = false;
 	}
@@ -611,6 +605,11 @@ cdp_core_linkage_run(CdpLinkage *l)
 		link->rule = link->by = -1;
 		link->decided = false;
 		link->now.ts = NOT_YET;
+		link->hub = 0;
+		while (link->hub < link->n && l->nodes[link->nodes[link->hub]].barred)
+			link->hub++;
+		if (link->hub == link->n)
+			link->hub = -1;
 		if (link->n > widest)
 			widest = link->n;
 		turns[nturns++] = (Turn){l, k, false};

@@ -14,24 +14,28 @@
  *		this link first, then from the others by rank of their ends, newest
  *		first;
  *	  - a separation is never overruled: the nodes it keeps apart are passed
- *		over, the others join; a link marked override joins whatever limit it
- *		breaks.
+ *		over, the others join;
+ *	  - a link marked override comes before all others, whatever its time, and
+ *		joins whatever limit it breaks;
+ *	  - where only the number of nodes would be too large, the link is taken as
+ *		with demote.
  *
- * A limit counts values of a namespace within one person.  It is broken only
- * by a link that adds to a person beyond it: who was let beyond it on purpose
- * still gets other identifiers.
+ * A limit counts values of a namespace within one person, with a period those
+ * that were first joined with others within this time before the link.  It is
+ * broken only by a link that adds to a person beyond it: who was let beyond it
+ * on purpose still gets other identifiers.
  *
- * Without newest_wins a link counts where it was first seen, for repeating it
- * changes nothing: people only grow.  With newest_wins in the rules it counts
- * again where it was last seen.
+ * Where every limit is a demote for all time a link counts where it was first
+ * seen, for repeating it changes nothing: people only grow.  Otherwise
+ * ("repeats") it counts again where it was last seen: by then the period may
+ * be over, or another namespace be the one that decides.
  *
  * People may enter as seeds, one node for all she is (cdp_core_linkage_run()
- * with seeded set).  That is exact for what is newer than all that made the
- * people it touches: it is the last in order.  It is exact for what is older
- * and not refused, too, as long as nobody is beyond a limit and, with rules
- * that look at time, nothing was refused to them: whatever the order, all of
- * them fit.  Otherwise the answer is CDP_LINKAGE_REPLAY, and the caller comes
- * back with all nodes and links of the components.
+ * with seeded set).  That is exact as long as nothing is refused, or what is
+ * refused is newer than all that made the people it would have joined: then
+ * it is the last in order.  See needs_replay() for what else it takes.
+ * Otherwise the answer is CDP_LINKAGE_REPLAY, and the caller comes back with
+ * all nodes and links of the components.
  *
  * Pure C.  Memory comes from the caller's allocator and is the caller's to
  * free as a whole.
@@ -78,8 +82,7 @@ typedef struct CdpCorePos
 /* Rule of a namespace. */
 typedef struct CdpCoreRule
 {
-	const char *name; /* of two with one rank the first by name is more important */
-	int32_t rank; /* lower is more important */
+	int32_t rank; /* lower is more important; of two alike the first in the list is */
 	int32_t limit; /* values a person; 0: no limit */
 	int64_t period; /* count those of this time before the link, us; 0: all */
 	int64_t ttl; /* values not seen for this time do not count, us; 0: all do */
@@ -93,12 +96,11 @@ typedef struct CdpCoreNode
 	bool barred; /* takes part in no link */
 	bool uncounted; /* its identifier is no more */
 	bool separated; /* of a seed: separations touch her */
-	bool contested; /* of a seed: a link of hers was refused or dropped */
-	bool beyond; /* of a seed: she has more of something than its limit */
+	bool contested; /* of a seed: as CdpLinkage.contested was */
 	int64_t last_seen;
 	int32_t size; /* of a seed: nodes */
 	const int32_t *counts; /* of a seed: values by rule */
-	CdpCorePos newest; /* of a seed: place of the newest link that made her */
+	CdpCorePos newest; /* of a seed: as CdpLinkage.newest was */
 	/* out */
 	bool replay; /* of a seed: what she is part of must be replayed */
 } CdpCoreNode;
@@ -108,14 +110,17 @@ typedef struct CdpCoreLink
 	int32_t n;
 	const int32_t *nodes; /* most important first, no node twice */
 	CdpCorePos first;
-	CdpCorePos last; /* looked at with newest_wins only */
+	CdpCorePos last; /* looked at with "repeats" only */
 	bool override; /* overrules limits */
+	bool mention; /* seeded: of one node; it says when that was seen */
 	/* out */
 	uint8_t *verdict; /* n of CdpTieVerdict; the first is CDP_JOINED or CDP_BARRED */
 	bool decided; /* not all of its nodes were one person already */
 	int32_t rule; /* CDP_OVER_LIMIT: whose limit */
 	int32_t by; /* CDP_NEWER_LINK: index of the newer link */
-	CdpCorePos now; /* internal */
+	/* internal */
+	int32_t hub; /* index of the first that is not barred, -1: all are */
+	CdpCorePos now;
 } CdpCoreLink;
 
 /* Nodes of one side must not be one person with nodes of the other. */
@@ -137,17 +142,17 @@ typedef struct CdpLinkage
 	int32_t nseparations;
 	const CdpCoreSeparation *separations;
 	int32_t max_nodes; /* of one person; 0: any number */
+	bool repeats; /* see cdp_core_rule_repeats() */
 	bool seeded; /* some nodes are seeds */
 	bool as_it_comes; /* seeded: decide what would need a replay as it comes */
-	bool repeats; /* some rule, of whatever namespace, is newest_wins */
-	bool timed; /* some rule counts by time */
 	void *(*alloc)(size_t size);
 	bool (*interrupted)(void); /* called now and then; may leave by longjmp; may be NULL */
 	/* out */
 	int32_t *group; /* per node: representative of its person */
-	CdpCorePos *newest; /* per representative: place of the newest link that made it */
-	bool *contested; /* per representative: a link of theirs was not kept whole */
-	bool *beyond; /* per representative: was let beyond a limit; see cdp_core_linkage_beyond() */
+	/* per representative: place of the newest link that made it; with repeats, that touched it */
+	CdpCorePos *newest;
+	/* per representative: a link was not kept whole, or only because of times */
+	bool *contested;
 
 	/* internal */
 	int32_t *next;
@@ -161,8 +166,8 @@ typedef struct CdpLinkage
 	int32_t stamp;
 } CdpLinkage;
 
+extern bool cdp_core_rule_repeats(const CdpCoreRule *rule);
 extern int cdp_core_pos_compare(const CdpCorePos *a, const CdpCorePos *b);
 extern CdpLinkageAnswer cdp_core_linkage_run(CdpLinkage *l);
-extern bool cdp_core_linkage_beyond(const CdpLinkage *l, int32_t group);
 
 #endif /* CDP_CORE_LINKAGE_H */

@@ -423,12 +423,6 @@ cdp_component_load(const int64 *profiles, int n)
 	return c;
 }
 
-bool
-cdp_component_has(const CdpComponent *c, int64 profile_id)
-{
-	return bsearch(&profile_id, c->profiles, c->nprofiles, sizeof(int64), compare_int64) != NULL;
-}
-
 /* Index of the batch's identifier among the nodes; appends it if it is new. */
 static int
 node_of_ident(CdpComponent *c, const CdpGraph *graph, int ident)
@@ -533,7 +527,6 @@ rule_index(CdpComponent *c, CdpCoreRule *rules, const char *ns)
 			return i;
 	c->namespaces[n] = ns;
 	rules[n] = cdp_rules_namespace(ns)->rule;
-	rules[n].name = ns;
 	c->linkage.nrules++;
 	return n;
 }
@@ -556,6 +549,7 @@ cdp_component_run(CdpComponent *c)
 		nodes[i].barred = cdp_rules_blocked(c->nodes[i].ns, c->nodes[i].value);
 		nodes[i].last_seen = c->nodes[i].last_seen;
 	}
+	cdp_rules_order(rules, c->namespaces, l->nrules);
 	for (int k = 0; k < c->nevidence; k++)
 	{
 		CdpEvidence *e = &c->evidence[k];
@@ -575,7 +569,6 @@ cdp_component_run(CdpComponent *c)
 	l->separations = c->separations;
 	l->max_nodes = cdp_rules()->max_nodes;
 	l->repeats = cdp_rules()->repeats;
-	l->timed = cdp_rules()->timed;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
 	(void) cdp_core_linkage_run(l);
@@ -810,20 +803,9 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 		CdpLocked *locked = cdp_graph_locked(graph, groups[of[i]].profile_id);
 
 		locked->newest = c->linkage.newest[of[i]];
-		locked->contested = false;
+		locked->contested = c->linkage.contested[of[i]];
 		locked->separated = false;
-		locked->beyond = cdp_core_linkage_beyond(&c->linkage, of[i]);
 	}
-	for (int k = 0; k < c->nevidence; k++)
-		for (int i = 0; i < c->evidence[k].n; i++)
-			if (c->linkage.links[k].verdict[i] != CDP_JOINED)
-			{
-				int32 top = c->evidence[k].nodes[0];
-				int32 node = c->evidence[k].nodes[i];
-
-				cdp_graph_locked(graph, groups[of[top]].profile_id)->contested = true;
-				cdp_graph_locked(graph, groups[of[node]].profile_id)->contested = true;
-			}
 	for (int s = 0; s < c->nseparations; s++)
 		for (int side = 0; side < 2; side++)
 			for (int i = 0; i < c->separations[s].n[side]; i++)

@@ -63,7 +63,6 @@ typedef struct CdpComponent
 } CdpComponent;
 
 extern CdpComponent *cdp_component_load(const int64 *profiles, int n);
-extern bool cdp_component_has(const CdpComponent *c, int64 profile_id);
 extern void cdp_component_add(CdpComponent *c, CdpGraph *graph, int link);
 extern void cdp_component_run(CdpComponent *c);
 extern void cdp_component_assign(CdpComponent *c, CdpGraph *graph);

@@ -83,17 +83,23 @@ static CdpPlan insert_one_plan = {
 	NULL};
 
 static CdpPlan lock_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
 	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE",
 	1,
 	{INT8OID},
 	NULL};
 
+/*
+ * The same without waiting, unless what was refused to her may have to be
+ * decided again: then others are to be locked, too.  $2: by such a message;
+ * $3: cdp_rules()->repeats.
+ */
 static CdpPlan try_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
-	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE SKIP LOCKED",
-	1,
-	{INT8OID},
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
+	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 "
+	"  AND NOT ($2 AND s.contested AND ($3 OR s.separated)) FOR NO KEY UPDATE SKIP LOCKED",
+	3,
+	{INT8OID, BOOLOID, BOOLOID},
 	NULL};
 
 static CdpPlan recheck_one_plan = {
@@ -124,7 +130,7 @@ static CdpPlan insert_plan = {
 	NULL};
 
 static CdpPlan lock_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated, s.beyond "
+	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
 	"FROM cdp_data.profile_state s "
 	"WHERE s.profile_id = ANY ($1) ORDER BY s.profile_id FOR NO KEY UPDATE",
 	1,
@@ -465,7 +471,6 @@ read_locked(CdpLocked *locked, uint64 row)
 	}
 	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
-	locked->beyond = DatumGetBool(cdp_store_value(row, 7, &isnull));
 }
 
 /* Are these identifiers still what the look-up found, and whose it found? */
@@ -547,11 +552,10 @@ recheck(const CdpGraph *graph)
 
 /*
  * Locks the round's profiles in ascending order and looks whether its nodes
- * still belong to them.  False: somebody merged or parted in between, or, of
- * one profile that is not waited for, somebody holds it.
+ * still belong to them.  False: somebody merged or parted in between.
  */
 static bool
-lock_round(CdpGraph *graph, Round *round, bool wait)
+lock_round(CdpGraph *graph, Round *round)
 {
 	int n;
 	int nwanted;
@@ -569,11 +573,10 @@ lock_round(CdpGraph *graph, Round *round, bool wait)
 	if (nwanted == 1)
 	{
 		args[0] = Int64GetDatum(wanted[0]);
-		n = cdp_store_run(wait ? &lock_one_plan : &try_one_plan, args, NULL, false, -1);
+		n = cdp_store_run(&lock_one_plan, args, NULL, false, -1);
 	}
 	else
 	{
-		Assert(wait);
 		args[0] = cdp_array_int64(wanted, nwanted);
 		n = cdp_store_run(&lock_plan, args, NULL, false, -1);
 	}
@@ -586,6 +589,42 @@ lock_round(CdpGraph *graph, Round *round, bool wait)
 	graph->nlocked = nwanted;
 	for (int i = 0; i < nwanted; i++)
 		read_locked(&graph->locked[i], i);
+	return recheck(graph);
+}
+
+/* Can a message that joins nobody change what was refused before? */
+static bool
+may_reopen(const CdpGraph *graph)
+{
+	for (int l = 0; l < graph->nlinks; l++)
+	{
+		const CdpLink *link = &graph->links[l];
+
+		if (!link->dead &&
+			(link->n > 1 ||
+			 (link->n == 1 &&
+			  cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl > 0)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Locks the only profile of a simple round, if nobody holds it and nobody else
+ * has to be locked with it.
+ */
+static bool
+try_one(CdpGraph *graph, Round *round)
+{
+	Datum args[3];
+
+	args[0] = Int64GetDatum(round->profiles[0]);
+	args[1] = BoolGetDatum(may_reopen(graph));
+	args[2] = BoolGetDatum(cdp_rules()->repeats);
+	if (cdp_store_run(&try_one_plan, args, NULL, false, -1) != 1)
+		return false;
+	graph->nlocked = 1;
+	read_locked(&graph->locked[0], 0);
 	return recheck(graph);
 }
 
@@ -716,14 +755,16 @@ rule_of(RuleList *list, const char *ns)
 									palloc(sizeof(char *) * list->room);
 	}
 	list->rules[list->n] = cdp_rules_namespace(ns)->rule;
-	list->rules[list->n].name = ns;
 	list->names[list->n] = ns;
 	return list->n++;
 }
 
-/* Which of the round's raw groups bring several together. */
+/*
+ * Which of the round's raw groups bring several together.  *any: there is
+ * such a group, or one of somebody to whom a link was refused.
+ */
 static bool *
-growing_groups(CdpGraph *graph, Round *round)
+growing_groups(CdpGraph *graph, Round *round, bool *any)
 {
 	int n = graph->nidents;
 	int *parts = palloc0(sizeof(int) * Max(n + round->nprofiles, 1));
@@ -733,8 +774,11 @@ growing_groups(CdpGraph *graph, Round *round)
 		parts[cdp_core_uf_find(round->parent, round->fresh[i])]++;
 	for (int p = 0; p < round->nprofiles; p++)
 		parts[cdp_core_uf_find(round->parent, n + p)]++;
+	*any = false;
 	for (int i = 0; i < n + round->nprofiles; i++)
-		grows[i] = parts[i] > 1;
+		*any |= grows[i] = parts[i] > 1;
+	for (int p = 0; p < round->nprofiles; p++)
+		*any |= cdp_graph_locked(graph, round->profiles[p])->contested;
 	return grows;
 }
 
@@ -759,7 +803,6 @@ make_seeds(CdpGraph *graph, Round *round, const bool *grows, CdpCoreNode *nodes,
 		nodes[p].newest = locked->newest;
 		nodes[p].contested = locked->contested;
 		nodes[p].separated = locked->separated;
-		nodes[p].beyond = locked->beyond;
 		if (grows[cdp_core_uf_find(round->parent, graph->nidents + p)])
 			ids[n++] = round->profiles[p];
 	}
@@ -847,7 +890,11 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		CdpCoreLink *core = &q->links[n];
 		int32 *nodes;
 
-		if (link->dead || link->n < 2)
+		if (link->dead || link->n == 0)
+			continue;
+		/* of one alone it may matter when she was seen */
+		core->mention = link->n == 1;
+		if (core->mention && cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl == 0)
 			continue;
 		nodes = palloc(sizeof(int32) * link->n);
 		for (int i = 0; i < link->n; i++)
@@ -870,6 +917,7 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		core->override = strcmp(link->rule, "override") == 0;
 		q->origin[n++] = k;
 	}
+	cdp_rules_order(q->list.rules, q->list.names, q->list.n);
 	l->nrules = q->list.n;
 	l->rules = q->list.rules;
 	l->nnodes = round->nprofiles + round->nfresh;
@@ -878,7 +926,6 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 	l->links = q->links;
 	l->max_nodes = cdp_rules()->max_nodes;
 	l->repeats = cdp_rules()->repeats;
-	l->timed = cdp_rules()->timed;
 	l->seeded = true;
 	l->alloc = alloc_huge;
 	l->interrupted = check_interrupts;
@@ -919,7 +966,6 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 		locked = cdp_graph_locked(graph, round->profiles[p]);
 		locked->newest = l->newest[l->group[p]];
 		locked->contested |= l->contested[l->group[p]];
-		locked->beyond |= l->beyond[l->group[p]];
 	}
 }
 
@@ -951,8 +997,8 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	bool *again = palloc0(sizeof(bool) * Max(n + round->nprofiles, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(round->nprofiles, 1));
 	int nids;
-	bool grew;
 	CdpComponent *c;
+	bool more;
 
 	for (int p = 0; p < round->nprofiles; p++)
 		if (q->nodes[p].replay)
@@ -960,7 +1006,6 @@ replay(CdpGraph *graph, Round *round, Question *q)
 	for (int i = 0; i < round->nfresh; i++)
 		if (q->nodes[round->nprofiles + i].replay)
 			again[cdp_core_uf_find(round->parent, round->fresh[i])] = true;
-	/* what the batch ties to somebody of the component is decided with it */
 	do
 	{
 		nids = 0;
@@ -968,16 +1013,18 @@ replay(CdpGraph *graph, Round *round, Question *q)
 			if (again[cdp_core_uf_find(round->parent, n + p)])
 				ids[nids++] = round->profiles[p];
 		c = cdp_component_load(ids, nids);
-		grew = false;
+		/* whom the component has comes with all that the batch brings her together with */
+		more = false;
 		for (int p = 0; p < round->nprofiles && !c->too_large; p++)
 		{
 			int root = cdp_core_uf_find(round->parent, n + p);
 
-			if (again[root] || !cdp_component_has(c, round->profiles[p]))
+			if (again[root] || bsearch(&round->profiles[p], c->profiles, c->nprofiles,
+									   sizeof(int64), compare_int64) == NULL)
 				continue;
-			again[root] = grew = true;
+			again[root] = more = true;
 		}
-	} while (grew);
+	} while (more);
 	if (c->too_large)
 	{
 		/* decided in the order of arrival: bounded, if not independent of it */
@@ -1005,47 +1052,6 @@ replay(CdpGraph *graph, Round *round, Question *q)
 }
 
 /*
- * Is something said of somebody whose order matters, and is it older than what
- * made her?  Then it may change her, even if it names nobody else.
- */
-static bool
-is_retold(CdpGraph *graph)
-{
-	const CdpRules *rules = cdp_rules();
-
-	for (int l = 0; l < graph->nlinks; l++)
-	{
-		const CdpLink *link = &graph->links[l];
-		CdpCorePos pos;
-
-		if (link->dead || link->n < 2)
-			continue;
-		pos.ts = link->ts;
-		memcpy(pos.key, link->message_key, 16);
-		for (int i = 0; i < link->n; i++)
-		{
-			int64 id = graph->idents[link->idents[i]].profile_id;
-			const CdpLocked *locked = id != 0 ? cdp_graph_locked(graph, id) : NULL;
-
-			if (locked && cdp_core_pos_compare(&pos, &locked->newest) <= 0 &&
-				(locked->beyond || locked->separated ||
-				 (locked->contested && (rules->repeats || rules->timed))))
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool
-names_several(const CdpGraph *graph)
-{
-	for (int l = 0; l < graph->nlinks; l++)
-		if (!graph->links[l].dead && graph->links[l].n > 1)
-			return true;
-	return false;
-}
-
-/*
  * Decides who is one person, now that all are locked.  False: the round must
  * start over with more locks.
  */
@@ -1053,11 +1059,9 @@ static bool
 decide(CdpGraph *graph, Round *round)
 {
 	Question q;
-	bool *grows = growing_groups(graph, round);
-	bool any = is_retold(graph);
+	bool any;
+	bool *grows = growing_groups(graph, round, &any);
 
-	for (int i = 0; i < graph->nidents + round->nprofiles; i++)
-		any |= grows[i];
 	if (!any)
 		return true;
 	pose(graph, round, grows, &q);
@@ -1150,8 +1154,9 @@ assign_profiles(CdpGraph *graph, Round *round)
 			if (!locked->created)
 				continue;
 			locked->contested |= link->refusal != NULL;
-			locked->beyond |= strcmp(link->rule, "override") == 0;
-			if ((link->refusal == NULL || cdp_rules()->repeats || cdp_rules()->timed ||
+			if (strcmp(link->rule, "override") == 0)
+				continue;
+			if ((link->refusal == NULL || cdp_rules()->repeats ||
 				 (i > 0 && is_joined(link, i))) &&
 				cdp_core_pos_compare(&pos, &locked->newest) > 0)
 				locked->newest = pos;
@@ -1259,11 +1264,11 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round, true) || (round->nfresh > 0 && !insert_bearers(graph, round)))
+	if (!lock_round(graph, round) || (round->nfresh > 0 && !insert_bearers(graph, round)))
 		return false;
 	if (graph->witness && !graph->witness(graph, graph->witness_arg))
 		return false;
-	if ((!round->simple || is_retold(graph)) && !decide(graph, round))
+	if (!decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1300,12 +1305,11 @@ cdp_graph_resolve(CdpGraph *graph)
 		plan_round(graph, &round);
 
 		/*
-		 * One identifier of one known person whom nobody holds: there is nothing
-		 * that a subtransaction would have to undo.  Who waits needs one, to let
-		 * go of her if she is the wrong one by then.
+		 * One known person whom nobody holds: there is nothing that a
+		 * subtransaction would have to undo.  Who waits needs one, to let go of
+		 * her if she is the wrong one by then.
 		 */
-		if (round.simple && round.nprofiles == 1 && !names_several(graph) &&
-			lock_round(graph, &round, false))
+		if (round.simple && round.nprofiles == 1 && try_one(graph, &round))
 			return;
 		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;
@@ -1345,7 +1349,7 @@ reresolve_round(void *arg)
 	Round *round = ((Attempt *) arg)->round;
 	CdpComponent *c;
 
-	if (!lock_round(graph, round, true))
+	if (!lock_round(graph, round))
 		return false;
 	if (graph->witness && !graph->witness(graph, graph->witness_arg))
 		return false;

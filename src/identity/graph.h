@@ -27,8 +27,9 @@
  * Then it looks again whether every identifier is as it was found, and its
  * node belongs to a locked profile.  If not, or if more people are concerned
  * than are locked, the round is rolled back (a subtransaction, so that no
- * higher lock is held) and starts over.  Only one profile that nobody holds is locked without a subtransaction;
- * should it be the wrong one by then, its lock stays until the end.
+ * higher lock is held) and starts over.  Only one profile that nobody holds is
+ * locked without a subtransaction; should it be the wrong one by then, its lock
+ * stays until the end.
  */
 #ifndef CDP_IDENTITY_GRAPH_H
 #define CDP_IDENTITY_GRAPH_H
@@ -107,7 +108,6 @@ typedef struct CdpLocked
 	bool reshaped; /* got new nodes, lost some, or was merged into */
 	bool rebuild; /* lost nodes: its state follows from events only */
 	bool contested; /* a link of hers was not taken whole */
-	bool beyond; /* she has more of something than its limit */
 	bool separated; /* somebody separated her from others */
 	CdpCorePos newest; /* place of the newest link that made her */
 } CdpLocked;

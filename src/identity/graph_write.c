@@ -809,7 +809,7 @@ record_edges(CdpGraph *graph)
 	cdp_store_run(&edge_plan, args, NULL, false, -1);
 }
 
-/* With newest_wins every message is news of those it links. */
+/* Where links count again every message is news of those it links. */
 static void
 note_newest(CdpGraph *graph)
 {
@@ -818,7 +818,7 @@ note_newest(CdpGraph *graph)
 		CdpLink *link = &graph->links[l];
 		CdpCorePos pos;
 
-		if (link->dead || link->n < 2)
+		if (link->dead || link->n < 2 || strcmp(link->rule, "override") == 0)
 			continue;
 		pos.ts = link->ts;
 		memcpy(pos.key, link->message_key, 16);

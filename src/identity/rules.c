@@ -168,8 +168,7 @@ load(CdpRules *fresh, const char *changes)
 		normaliser = cdp_store_text(i, NORMALISER);
 		ns->normaliser = normaliser ? cdp_normaliser_find(normaliser) : NULL;
 		set_patterns(ns, own, no_own || i == 0, common, no_common);
-		fresh->repeats |= ns->rule.limit > 0 && ns->rule.policy == CDP_POLICY_NEWEST_WINS;
-		fresh->timed |= ns->rule.limit > 0 && (ns->rule.period > 0 || ns->rule.ttl > 0);
+		fresh->repeats |= cdp_core_rule_repeats(&ns->rule);
 		fresh->expires |= ns->rule.ttl > 0;
 		fresh->isolates |= ns->isolate;
 		fresh->max_nodes = (int) cdp_store_int64(i, 10);
@@ -238,6 +237,27 @@ int
 cdp_rules_rank(const char *ns)
 {
 	return cdp_rules_namespace(ns)->rule.rank;
+}
+
+/*
+ * Makes the ranks of a list of rules distinct: of namespaces of one priority
+ * the first by name is the more important, whatever the order of the list.
+ */
+void
+cdp_rules_order(CdpCoreRule *rules, const char *const *names, int n)
+{
+	int32 *rank = palloc(sizeof(int32) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		rank[i] = 0;
+		for (int k = 0; k < n; k++)
+			rank[i] += rules[k].rank < rules[i].rank ||
+					   (rules[k].rank == rules[i].rank && strcmp(names[k], names[i]) < 0);
+	}
+	for (int i = 0; i < n; i++)
+		rules[i].rank = rank[i];
+	pfree(rank);
 }
 
 /*

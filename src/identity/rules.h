@@ -29,8 +29,7 @@ typedef struct CdpRules
 	int n;
 	int max_nodes; /* identifiers of one person */
 	int max_component; /* identifiers that may be resolved again at once */
-	bool repeats; /* some namespace with a limit is newest_wins */
-	bool timed; /* some namespace with a limit counts by time */
+	bool repeats; /* links count again; see cdp_core_rule_repeats() */
 	bool expires; /* some namespace has a time to live */
 	bool isolates; /* some namespace is isolate */
 } CdpRules;
@@ -39,6 +38,7 @@ extern const CdpRules *cdp_rules(void);
 extern void cdp_rules_suppose(const char *changes);
 extern const CdpNamespace *cdp_rules_namespace(const char *ns);
 extern int cdp_rules_rank(const char *ns);
+extern void cdp_rules_order(CdpCoreRule *rules, const char *const *names, int n);
 extern void cdp_rules_normalise(CdpMention *mention);
 extern bool cdp_rules_blocked(const char *ns, const char *value);
 extern const char *cdp_rules_refusal(CdpTieVerdict verdict, const char *ns);

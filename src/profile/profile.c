@@ -81,11 +81,10 @@ static CdpPlan count_one_plan = {
 	"UPDATE cdp_data.profile_state s SET events = s.events + $2, rev = s.rev + 1, "
 	"  first_seen = CASE WHEN $2 > 0 THEN LEAST(s.first_seen, $3) ELSE s.first_seen END, "
 	"  last_seen = CASE WHEN $2 > 0 THEN GREATEST(s.last_seen, $4) ELSE s.last_seen END, "
-	"  linked_ts = $5, linked_key = $6, contested = $7, separated = $8, beyond = $9 "
+	"  linked_ts = $5, linked_key = $6, contested = $7, separated = $8 "
 	"WHERE s.profile_id = $1",
-	9,
-	{INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID,
-	 BOOLOID},
+	8,
+	{INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID},
 	NULL};
 
 static CdpPlan count_plan = {
@@ -94,13 +93,13 @@ static CdpPlan count_plan = {
 	"  last_seen = CASE WHEN u.events > 0 THEN GREATEST(s.last_seen, u.l) ELSE s.last_seen END, "
 	"  linked_ts = nullif(u.linked_ts, '-infinity'), "
 	"  linked_key = CASE WHEN u.linked_ts > '-infinity' THEN u.linked_key END, "
-	"  contested = u.contested, separated = u.separated, beyond = u.beyond "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-	"  u (profile_id, events, f, l, linked_ts, linked_key, contested, separated, beyond) "
+	"  contested = u.contested, separated = u.separated "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) "
+	"  u (profile_id, events, f, l, linked_ts, linked_key, contested, separated) "
 	"WHERE s.profile_id = ANY (ARRAY[u.profile_id])",
-	9,
+	8,
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-	 UUIDARRAYOID, BOOLARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
+	 UUIDARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
 	NULL};
 
 static CdpPlan join_plan = {
@@ -271,8 +270,7 @@ cdp_profile_count(const CdpActivity *activity, int n)
 	uint8(*key)[16] = palloc(16 * Max(n, 1));
 	bool *contested = palloc(sizeof(bool) * Max(n, 1));
 	bool *separated = palloc(sizeof(bool) * Max(n, 1));
-	bool *beyond = palloc(sizeof(bool) * Max(n, 1));
-	Datum args[9];
+	Datum args[8];
 
 	if (n == 0)
 		return;
@@ -288,11 +286,10 @@ cdp_profile_count(const CdpActivity *activity, int n)
 		memcpy(key[i], locked->newest.key, 16);
 		contested[i] = locked->contested;
 		separated[i] = locked->separated;
-		beyond[i] = locked->beyond;
 	}
 	for (int i = 0; n <= CDP_FEW && i < n; i++)
 	{
-		char nulls[10] = "         ";
+		char nulls[9] = "        ";
 
 		args[0] = Int64GetDatum(id[i]);
 		args[1] = Int64GetDatum(events[i]);
@@ -302,7 +299,6 @@ cdp_profile_count(const CdpActivity *activity, int n)
 		args[5] = UUIDPGetDatum((pg_uuid_t *) key[i]);
 		args[6] = BoolGetDatum(contested[i]);
 		args[7] = BoolGetDatum(separated[i]);
-		args[8] = BoolGetDatum(beyond[i]);
 		if (linked[i] == DT_NOBEGIN)
 			nulls[4] = nulls[5] = 'n';
 		cdp_store_run(&count_one_plan, args, nulls, false, 1);
@@ -317,7 +313,6 @@ cdp_profile_count(const CdpActivity *activity, int n)
 	args[5] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[6] = cdp_array_bool(contested, n);
 	args[7] = cdp_array_bool(separated, n);
-	args[8] = cdp_array_bool(beyond, n);
 	cdp_store_run(&count_plan, args, NULL, false, n);
 }
 

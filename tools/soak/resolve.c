@@ -161,12 +161,17 @@ object_to_pair(const Model *m, int a, int b, Time now)
 	return people[0] == people[1] ? none : object_to(m, people, 2, now);
 }
 
+/* Two nodes are one person from this time on, if they were not before. */
 static void
-join(Model *m, int a, int b)
+join(Model *m, int a, int b, Time now)
 {
 	int from = m->of[b];
 	int to = m->of[a];
 
+	if (m->since[a] == NEVER || now < m->since[a])
+		m->since[a] = now;
+	if (m->since[b] == NEVER || now < m->since[b])
+		m->since[b] = now;
 	for (int x = 0; x < m->nnodes; x++)
 		if (m->of[x] == from)
 			m->of[x] = to;
@@ -191,7 +196,7 @@ take_by_importance(Model *m, Link *link)
 				o = none;
 			if (o.verdict == JOINED)
 			{
-				join(m, link->node[0], link->node[i]);
+				join(m, link->node[0], link->node[i], link->counted);
 				continue;
 			}
 			if (o.verdict != SEPARATED)
@@ -236,10 +241,10 @@ compare_ties(const void *a, const void *b)
 		return y_over - x_over;
 	if (x->now != y->now)
 		return y->now - x->now;
-	d = rule_of(x->m, x->link->node[0])->rank - rule_of(y->m, y->link->node[0])->rank;
+	d = compare_rules(rule_of(x->m, x->link->node[0]), rule_of(y->m, y->link->node[0]));
 	if (d != 0)
 		return d;
-	d = rule_of(x->m, x->link->node[x->i])->rank - rule_of(y->m, y->link->node[y->i])->rank;
+	d = compare_rules(rule_of(x->m, x->link->node[x->i]), rule_of(y->m, y->link->node[y->i]));
 	if (d != 0)
 		return d;
 	if (x->link->counted != y->link->counted)
@@ -284,7 +289,7 @@ take_and_evict(Model *m, Link *taken, const int *people, int n)
 
 		if (o.verdict == JOINED || (link->manner == BY_OVERRIDE && o.verdict != SEPARATED))
 		{
-			join(m, a, b);
+			join(m, a, b, taken->counted);
 			link->verdict[ties[t].i] = JOINED;
 			continue;
 		}
@@ -308,8 +313,6 @@ take(Model *m, Link *link, Time now)
 		int x = link->node[i];
 
 		link->verdict[i] = JOINED;
-		if (m->since[x] == NEVER)
-			m->since[x] = now;
 		if (!is_among(m->of[x], people, n))
 			people[n++] = m->of[x];
 	}
@@ -317,8 +320,7 @@ take(Model *m, Link *link, Time now)
 	if (o.verdict == JOINED || (link->manner == BY_OVERRIDE && o.verdict != SEPARATED))
 	{
 		for (int i = 1; i < link->n; i++)
-			if (m->of[link->node[i]] != m->of[link->node[0]])
-				join(m, link->node[0], link->node[i]);
+			join(m, link->node[0], link->node[i], now);
 	}
 	else if (o.verdict == LIMIT && m->world->rule[o.ns].policy == REJECT)
 		take_none(m, link, o.ns);
@@ -332,6 +334,7 @@ typedef struct Turn
 {
 	Time at;
 	int link;
+	bool first; /* of all: an override */
 } Turn;
 
 static int
@@ -340,7 +343,16 @@ compare_turns(const void *a, const void *b)
 	const Turn *x = a;
 	const Turn *y = b;
 
+	if (x->first != y->first)
+		return y->first - x->first;
 	return (x->at > y->at) - (x->at < y->at);
+}
+
+/* Does it matter when a link came, and so when it came last? */
+static bool
+is_timely(const Rule *rule)
+{
+	return rule->limit > 0 && (rule->policy != DEMOTE || rule->period > 0 || rule->ttl > 0);
 }
 
 void
@@ -348,10 +360,10 @@ resolve(Model *m)
 {
 	static Turn turns[MAX_LINKS * 2];
 	int n = 0;
-	bool repeats = m->world->common.limit > 0 && m->world->common.policy == NEWEST_WINS;
+	bool repeats = is_timely(&m->world->common);
 
 	for (int ns = 0; ns < m->world->nrules; ns++)
-		repeats |= m->world->rule[ns].limit > 0 && m->world->rule[ns].policy == NEWEST_WINS;
+		repeats |= is_timely(&m->world->rule[ns]);
 	for (int x = 0; x < m->nnodes; x++)
 	{
 		m->of[x] = x;
@@ -359,10 +371,12 @@ resolve(Model *m)
 	}
 	for (int k = 0; k < m->nlinks; k++)
 	{
+		bool first = m->link[k].manner == BY_OVERRIDE;
+
 		m->link[k].taken = false;
-		turns[n++] = (Turn){m->link[k].first, k};
+		turns[n++] = (Turn){m->link[k].first, k, first};
 		if (repeats && m->link[k].last > m->link[k].first)
-			turns[n++] = (Turn){m->link[k].last, k};
+			turns[n++] = (Turn){m->link[k].last, k, first};
 	}
 	qsort(turns, n, sizeof(Turn), compare_turns);
 	for (int t = 0; t < n; t++)

@@ -35,6 +35,7 @@ typedef struct Block
 static size_t held = 0;
 static size_t peak = 0;
 static long ticks = 0;
+static long requests = 0;
 static long denied = -1; /* requests until memory is out; negative is never */
 
 static void *
@@ -45,6 +46,7 @@ resize(void *arg, void *block, size_t bytes)
 	Block *new;
 
 	(void) arg;
+	requests++;
 	if (denied == 0)
 		return NULL;
 	if (denied > 0)
@@ -280,7 +282,7 @@ test_shapes(void)
 		ends[2 * i] = 20 * i;
 		ends[2 * i + 1] = 20 * i + 10;
 	}
-	ends[12] = 160;
+	ends[12] = 210;
 	ends[13] = 0;
 	check(ends, 7, false, "a small array becomes a table with room");
 	/* widened below and above in turns */
@@ -366,28 +368,41 @@ test_limit(void)
 	ok(reached && fits, "a limit is reached, a larger one is not");
 	ok(below, "never more memory than the limit");
 	ok(right, "what was added before the limit is right");
+}
 
-	/* an array beyond the limit */
+/* An array takes all that a limit allows, and is widened only now and then. */
+static void
+test_widening(void)
+{
+	bool all_used = true;
+	bool seldom = true;
+
+	for (int64_t gap = -16; gap <= 16; gap++)
 	{
 		CdpCoreComponents components;
 		size_t done = 0;
 		CdpCoreStatus status = CDP_CORE_DONE;
 
 		peak = 0;
-		cdp_core_components_init(&components, &host, 20000);
-		for (int64_t i = 0; i < 100000 && status == CDP_CORE_DONE; i++)
+		requests = 0;
+		cdp_core_components_init(&components, &host, 200000);
+		for (int64_t i = 0; i < 200000 && status == CDP_CORE_DONE; i++)
 		{
 			int64_t edge[2];
 
-			edge[0] = i;
-			edge[1] = i + 1;
+			edge[0] = i * gap;
+			edge[1] = (i + 1) * gap;
 			status = cdp_core_components_add(&components, edge, 1, &done);
 		}
-		ok(status == CDP_CORE_LIMIT && components.dense && peak <= 20000 &&
-			   cdp_core_components_count(&components) > 4000,
-		   "an array takes what the limit allows");
+		all_used = all_used && peak <= 200000 && (status == CDP_CORE_LIMIT) == (gap != 0);
+		if (gap == 1 || gap == -1)
+			all_used = all_used && components.dense &&
+					   cdp_core_components_count(&components) > 49900;
+		seldom = seldom && requests < 150;
 		cdp_core_components_free(&components);
 	}
+	ok(all_used, "an array takes what the limit allows");
+	ok(seldom, "whatever the gap and direction of the ids, it is widened seldom");
 }
 
 static void
@@ -528,6 +543,7 @@ main(void)
 	test_shapes();
 	test_random();
 	test_limit();
+	test_widening();
 	test_refusals();
 	test_handles();
 	printf("1..%d\n", tests);
