@@ -115,6 +115,7 @@ ISOLATION = \
 	consent_merge \
 	snapshot_consent \
 	config_during_merge \
+	remove_identifier \
 	acts \
 	pairs \
 	pairs_snapshot \

@@ -180,6 +180,38 @@ SELECT message_id, status FROM cdp.ingest('[{"type": "identify", "userId": "p15"
 SELECT message_id, status FROM cdp.ingest('{"type": "track", "event": "ok", "userId": "p15", "messageId": "p15"}', 'p15');
 SELECT message_id, reason FROM cdp.rejected WHERE source = 'p15';
 
+--
+-- What ends a bearer, and what does not
+--
+-- with a namespace that is isolate, a link that is no message ends nobody
+SELECT cdp.define_namespace('kiosk', on_conflict => 'isolate');
+SELECT pairs, rejected FROM cdp.ingest_edges($$SELECT 'crm:i1', 'loyalty:i1'$$);
+SELECT cdp.merge('{crm:i1,loyalty:i2}', 'asked for') IS NULL AS nobody_was_two;
+SELECT namespace, value, ended FROM cdp_data.identifier WHERE namespace IN ('crm', 'loyalty') ORDER BY 1, 2;
+SELECT cdp.resolve('crm:i1') = cdp.resolve('loyalty:i1') AND cdp.resolve('crm:i1') = cdp.resolve('loyalty:i2') AS one;
+-- who she was at a time is not told to those who may not see that person now
+CREATE ROLE regress_then;
+SELECT cdp.provision('regress_then', 'analyst'), cdp.define_purpose('then'), cdp.permit('regress_then', 'then');
+SELECT cdp.track('user_id:then', 'E') > 0 AS ok;
+SELECT cdp.track('email:then@example.com', 'E') > 0 AS ok;
+SET cdp.clock = '2026-06-01 13:00:00+00';
+SELECT cdp.merge('{email:then@example.com,user_id:then}', 'by mistake') AS merge_id \gset
+SELECT at::text AS merged_at, winner FROM cdp.merges WHERE merge_id = :merge_id \gset
+SET cdp.clock = '2026-06-01 14:00:00+00';
+SELECT cdp.unmerge(:merge_id) > 0 AS ok;
+SELECT cdp.resolve('user_id:then') = :winner AS stayed, cdp.resolve('email:then@example.com') <> :winner AS came_back;
+SELECT cdp.set_consent('email:then@example.com', 'then', 'granted') > 0 AND cdp.set_consent('user_id:then', 'then', 'granted') > 0 AS ok;
+SET ROLE regress_then;
+SELECT cdp.resolve('email:then@example.com', :'merged_at') = :winner AS told;
+RESET ROLE;
+SET cdp.clock = '2026-06-01 15:00:00+00';
+SELECT cdp.set_consent('user_id:then', 'then', 'withdrawn') > 0 AS ok;
+SET ROLE regress_then;
+SELECT cdp.resolve('email:then@example.com') IS NOT NULL AS seen, cdp.resolve('email:then@example.com', :'merged_at') AS not_told, cdp.resolve('user_id:then') AS not_seen;
+RESET ROLE;
+DROP OWNED BY regress_then;
+DROP ROLE regress_then;
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_identity;

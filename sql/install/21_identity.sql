@@ -227,14 +227,14 @@ BEGIN
 	END LOOP;
 	PERFORM cdp.lock_storage();
 	INSERT INTO cdp_data.namespace AS n (name, rank, max_per_profile, period, on_conflict, blocked, ttl, normaliser)
-	VALUES (v_name, priority, v_limit, nullif(period, '0'), on_conflict, blocked, nullif(ttl, '0'), normaliser)
+	VALUES (v_name, priority, v_limit, period, on_conflict, blocked, ttl, normaliser)
 	ON CONFLICT ON CONSTRAINT namespace_pkey DO UPDATE SET
 		rank = coalesce(excluded.rank, n.rank),
 		max_per_profile = coalesce(excluded.max_per_profile, n.max_per_profile),
-		period = CASE WHEN define_namespace.period IS NULL THEN n.period ELSE excluded.period END,
+		period = coalesce(excluded.period, n.period),
 		on_conflict = coalesce(excluded.on_conflict, n.on_conflict),
 		blocked = coalesce(excluded.blocked, n.blocked),
-		ttl = CASE WHEN define_namespace.ttl IS NULL THEN n.ttl ELSE excluded.ttl END,
+		ttl = coalesce(excluded.ttl, n.ttl),
 		normaliser = coalesce(excluded.normaliser, n.normaliser);
 END $$;
 COMMENT ON FUNCTION cdp.define_namespace(text, int, int, interval, boolean, text[], interval, text, text) IS

@@ -61,17 +61,17 @@ BEGIN
 		types		text[],
 		PRIMARY KEY (path, namespace)
 	);
-	-- Segment does not say whether a previousId was a user's or a browser's,
-	-- so it stands for both; deciding by what is known at arrival would make
-	-- the result depend on the order of arrival.
+	-- Segment does not say whether a previousId was a user's or a browser's;
+	-- deciding by what is known at arrival would make the result depend on the
+	-- order of arrival.  It is a browser's: two user ids are two people by the
+	-- rules we start with.
 	INSERT INTO cdp_data.identifier_path VALUES
 		('userId', 'user_id', NULL), ('user_id', 'user_id', NULL),
 		('anonymousId', 'anonymous_id', NULL), ('anonymous_id', 'anonymous_id', NULL),
 		('traits.email', 'email', '{identify}'), ('traits.phone', 'phone', '{identify}'),
 		('context.traits.email', 'email', NULL), ('context.traits.phone', 'phone', NULL),
 		('context.device.id', 'device_id', NULL),
-		('previousId', 'user_id', '{alias}'), ('previousId', 'anonymous_id', '{alias}'),
-		('previous_id', 'user_id', '{alias}'), ('previous_id', 'anonymous_id', '{alias}');
+		('previousId', 'anonymous_id', '{alias}'), ('previous_id', 'anonymous_id', '{alias}');
 
 	CREATE TABLE cdp_data.attachment (
 		attachment_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

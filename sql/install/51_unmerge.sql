@@ -135,7 +135,7 @@ BEGIN
 			HINT = 'Example: {"email": {"max_per_profile": 1, "on_conflict": "reject"}}.';
 	END IF;
 	FOR r IN SELECT * FROM jsonb_each(changes) LOOP
-		CONTINUE WHEN r.key = 'max_identifiers' AND jsonb_typeof(r.value) = 'number';
+		CONTINUE WHEN r.key = 'max_identifiers' AND r.value::text ~ '^[1-9][0-9]{0,5}$';
 		IF r.key !~ '^(\*|[a-z_][a-z0-9_.-]{0,62})$' OR jsonb_typeof(r.value) <> 'object' THEN
 			RAISE invalid_parameter_value USING
 				MESSAGE = format('entry "%s" is not the rules of a namespace', r.key),
@@ -148,6 +148,21 @@ BEGIN
 					HINT = 'Rules are priority, max_per_profile, period, unique_per_profile, blocked, ttl, normaliser and on_conflict.';
 			END IF;
 		END LOOP;
+		BEGIN
+			IF (r.value->>'max_per_profile')::int < 0 OR (r.value->>'period')::interval < '0' OR (r.value->>'ttl')::interval < '0'
+					OR ((r.value->>'unique_per_profile')::boolean AND (r.value->>'max_per_profile')::int <> 1)
+					OR (r.value->>'priority')::int IS NULL AND r.value->>'priority' IS NOT NULL
+					OR r.value ? 'blocked' AND jsonb_typeof(r.value->'blocked') <> 'array' THEN
+				RAISE invalid_text_representation;
+			END IF;
+		EXCEPTION WHEN data_exception THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = format('a rule of namespace "%s" has a value that cdp.define_namespace() would not take', r.key),
+				HINT = 'priority and max_per_profile are whole numbers, period and ttl intervals, blocked a list of patterns, unique_per_profile is true or false.';
+		END;
+		IF r.value ? 'normaliser' AND NOT EXISTS (SELECT FROM cdp.normalisers() x WHERE x.name = r.value->>'normaliser') THEN
+			RAISE undefined_object USING MESSAGE = format('normaliser %s does not exist', quote_literal(r.value->>'normaliser'));
+		END IF;
 		IF r.value->>'on_conflict' NOT IN ('demote', 'newest_wins', 'reject', 'isolate') THEN
 			RAISE invalid_parameter_value USING MESSAGE = format('conflict policy %s is unknown', quote_literal(r.value->>'on_conflict'));
 		END IF;

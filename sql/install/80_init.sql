@@ -43,7 +43,7 @@ BEGIN
 	PERFORM cdp.guard('node', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('identity_edge', 'cdp.allowed_node(a) AND cdp.allowed_node(b)');
 	PERFORM cdp.guard('identity_merge', 'cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('identifier_retired', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('identifier_retired', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('node_history', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('identity_separation', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('separation_node', 'cdp.has_kind(''privacy'')');
@@ -160,21 +160,26 @@ BEGIN
 	COMMENT ON VIEW cdp.separations IS 'What was unlinked or unmerged, and by whom; kind privacy only.';
 
 	CREATE VIEW cdp.identity_edges WITH (security_invoker = true) AS
-	SELECT n.profile_id, i.namespace || ':' || i.value AS identifier, o.profile_id AS other_profile_id, j.namespace || ':' || j.value AS other,
+	SELECT n.profile_id, coalesce(i.namespace || ':' || i.value, f.namespace || ':' || f.value) AS identifier,
+		o.profile_id AS other_profile_id, coalesce(j.namespace || ':' || j.value, g.namespace || ':' || g.value) AS other,
 		e.rule::text AS rule, e.ts, coalesce(e.last_ts, e.ts) AS last_ts, e.source, e.message_id, e.refused::text AS refused, e.refused_at
 	FROM cdp_data.identity_edge e
 	LEFT JOIN cdp_data.node n ON n.node_id = e.a LEFT JOIN cdp_data.identifier i ON i.node_id = e.a
-	LEFT JOIN cdp_data.node o ON o.node_id = e.b LEFT JOIN cdp_data.identifier j ON j.node_id = e.b;
+	LEFT JOIN cdp_data.identifier_retired f ON f.node_id = e.a
+	LEFT JOIN cdp_data.node o ON o.node_id = e.b LEFT JOIN cdp_data.identifier j ON j.node_id = e.b
+	LEFT JOIN cdp_data.identifier_retired g ON g.node_id = e.b;
 	COMMENT ON VIEW cdp.identity_edges IS 'Evidence that identifiers are one person, kept or refused; cdp.explain_identity() says it in words.';
-	COMMENT ON COLUMN cdp.identity_edges.refused IS 'Why they are not joined by it: limit:<namespace>, too_many_identifiers, separated, newer_link:<namespace>, blocked; null if they are.';
+	COMMENT ON COLUMN cdp.identity_edges.refused IS 'Why they are not joined by it: limit:<namespace>, too_many_identifiers, separated, newer_link:<namespace>, blocked, isolated; null if they are.';
 
 	CREATE VIEW cdp.identity_history WITH (security_invoker = true) AS
-	SELECT coalesce(p.profile_id, m.old_id) AS profile_id, i.namespace || ':' || i.value AS identifier, h.since, h.until, h.until_change AS until_merge_id
+	SELECT coalesce(p.profile_id, m.old_id) AS profile_id, coalesce(i.namespace || ':' || i.value, f.namespace || ':' || f.value) AS identifier, h.since, h.until, h.until_change
 	FROM cdp_data.node_history h LEFT JOIN cdp_data.identifier i ON i.node_id = h.node_id
+	LEFT JOIN cdp_data.identifier_retired f ON f.node_id = h.node_id
 	LEFT JOIN cdp_data.profile p ON p.profile_id = h.profile_id LEFT JOIN cdp_data.profile_merged m ON m.old_id = h.profile_id
 	UNION ALL
-	SELECT n.profile_id, i.namespace || ':' || i.value, n.since, NULL, NULL
-	FROM cdp_data.node n LEFT JOIN cdp_data.identifier i ON i.node_id = n.node_id;
+	SELECT n.profile_id, coalesce(i.namespace || ':' || i.value, f.namespace || ':' || f.value), n.since, NULL, NULL
+	FROM cdp_data.node n LEFT JOIN cdp_data.identifier i ON i.node_id = n.node_id
+	LEFT JOIN cdp_data.identifier_retired f ON f.node_id = n.node_id;
 	COMMENT ON VIEW cdp.identity_history IS 'Whom each identifier belonged to, from since until before until; profile_id is null for a person the current role may not see.';
 
 	CREATE VIEW cdp.identity_conflicts WITH (security_invoker = true) AS
@@ -192,8 +197,8 @@ BEGIN
 
 	CREATE VIEW cdp.namespaces WITH (security_invoker = true) AS
 	SELECT n.name::text AS name, coalesce(n.rank, d.rank) AS priority, nullif(coalesce(n.max_per_profile, d.max_per_profile), 0) AS max_per_profile,
-		coalesce(n.period, d.period) AS period, coalesce(n.on_conflict, d.on_conflict)::text AS on_conflict,
-		coalesce(n.ttl, d.ttl) AS ttl, coalesce(n.normaliser, d.normaliser)::text AS normaliser,
+		nullif(coalesce(n.period, d.period), '0') AS period, coalesce(n.on_conflict, d.on_conflict)::text AS on_conflict,
+		nullif(coalesce(n.ttl, d.ttl), '0') AS ttl, coalesce(n.normaliser, d.normaliser)::text AS normaliser,
 		CASE WHEN n.name = '*' THEN n.blocked ELSE d.blocked || n.blocked END AS blocked
 	FROM cdp_data.namespace n LEFT JOIN cdp_data.namespace d ON d.name = '*';
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';

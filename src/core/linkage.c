@@ -186,6 +186,11 @@ separated(CdpLinkage *l, const int32_t *groups, int n)
 {
 	bool found = false;
 
+	/* a seed does not say from whom she was separated: rather nobody than the wrong one */
+	for (int i = 0; l->as_it_comes && i < n; i++)
+		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
+			if (l->nodes[x].separated)
+				return true;
 	if (l->nseparations == 0)
 		return false;
 	/* mark the sides that are present, then look for the opposite ones */

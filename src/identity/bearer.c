@@ -206,7 +206,8 @@ split(CdpGraph *graph, int present, Use *uses, int n)
 void
 cdp_bearer_settle(CdpGraph *graph)
 {
-	int *count;
+	int *first;
+	Use *uses;
 	bool any = false;
 
 	for (int l = 0; l < graph->nlinks; l++)
@@ -232,31 +233,36 @@ cdp_bearer_settle(CdpGraph *graph)
 			link->nnamed = link->n;
 		}
 	}
-	count = palloc0(sizeof(int) * Max(graph->nnamed, 1));
+	/* uses[first[i] .. first[i + 1]) are those of identifier i: one pass, however many there are */
+	first = palloc0(sizeof(int) * (graph->nnamed + 2));
 	for (int l = 0; l < graph->nlinks; l++)
 		for (int k = 0; k < graph->links[l].n; k++)
-			count[graph->links[l].named[k]]++;
+			first[graph->links[l].named[k] + 2]++;
+	for (int i = 0; i < graph->nnamed; i++)
+		first[i + 2] += first[i + 1];
+	uses = MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(Use) * Max(first[graph->nnamed + 1], 1));
+	for (int l = 0; l < graph->nlinks; l++)
+		for (int k = 0; k < graph->links[l].n; k++)
+			uses[first[graph->links[l].named[k] + 1]++] = (Use){&graph->links[l], k};
 	for (int i = 0; i < graph->nnamed; i++)
 	{
-		Use *uses;
-		int n = 0;
-
+		CHECK_FOR_INTERRUPTS();
 		if (!has_bearers(&graph->idents[i]) || graph->idents[i].collides)
 			continue;
-		uses = palloc(sizeof(Use) * Max(count[i], 1));
-		for (int l = 0; l < graph->nlinks; l++)
-			for (int k = 0; k < graph->links[l].n; k++)
-				if (graph->links[l].named[k] == i)
-					uses[n++] = (Use){&graph->links[l], k};
-		split(graph, i, uses, n);
-		pfree(uses);
+		split(graph, i, uses + first[i], first[i + 1] - first[i]);
 	}
+	pfree(uses);
+	pfree(first);
 }
 
 /* Leaves an identifier out of a link. */
 static void
-leave_out(CdpLink *link, int at)
+leave_out(CdpGraph *graph, CdpLink *link, int at)
 {
+	const CdpIdent *ident = &graph->idents[link->idents[at]];
+
+	link->left_out = lappend(link->left_out, psprintf("%s:%s", ident->ns, ident->value));
 	memmove(link->idents + at, link->idents + at + 1, sizeof(int) * (link->n - at - 1));
 	link->n--;
 }
@@ -268,6 +274,9 @@ leave_out(CdpLink *link, int at)
 void
 cdp_bearer_isolate(CdpGraph *graph)
 {
+	/* of all, for a link that is no message ends nobody */
+	for (int i = 0; i < graph->nidents; i++)
+		graph->idents[i].ends = DT_NOEND;
 	for (int l = 0; l < graph->nlinks; l++)
 	{
 		CdpLink *link = &graph->links[l];
@@ -275,13 +284,13 @@ cdp_bearer_isolate(CdpGraph *graph)
 		bool named = false;
 
 		link->isolated = NULL;
+		link->left_out = NIL;
 		if (link->dead || strcmp(link->rule, "message") != 0)
 			continue;
 		for (int k = 0; k < link->n; k++)
 		{
 			CdpIdent *ident = &graph->idents[link->idents[k]];
 
-			ident->ends = DT_NOEND;
 			if (cdp_rules_namespace(ident->ns)->isolate)
 				continue;
 			named = true;
@@ -296,7 +305,7 @@ cdp_bearer_isolate(CdpGraph *graph)
 			if (!known)
 				ident->ends = link->ts;
 			else if (ident->node_id == 0)
-				leave_out(link, k);
+				leave_out(graph, link, k);
 			else
 			{
 				if (link->isolated == NULL)
@@ -343,7 +352,7 @@ cdp_bearer_insert(CdpGraph *graph, int index)
 	args[2] = Int64GetDatum(before->node_id);
 	args[3] = TimestampTzGetDatum(ident->born);
 	args[4] = TimestampTzGetDatum(before->stored_last);
-	args[5] = TimestampTzGetDatum(before->stored_end);
+	args[5] = TimestampTzGetDatum(before->stored_ended);
 	if (before->fresh)
 		nulls[4] = 'n';
 	if (cdp_store_run(&retire_plan, args, nulls, false, -1) != 1)

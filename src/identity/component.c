@@ -655,14 +655,13 @@ collect_states(CdpComponent *c, CdpGraph *graph)
 		CdpEvidenceRow *row = &c->rows[r];
 		int a = find_node(c, row->a);
 		int b = find_node(c, row->b);
-		int32 top = c->evidence[row->evidence].n > 0 ? c->evidence[row->evidence].nodes[0] : -1;
-		const char *refused = NULL;
+		const char *refused;
 
 		if (is_isolated(row))
 			continue;
-		if (a != top)
-			refused = refusal_of(c, row->evidence, a);
-		if (refused == NULL && b != top)
+		/* of the first node there is a verdict only when it is blocked */
+		refused = refusal_of(c, row->evidence, a);
+		if (refused == NULL)
 			refused = refusal_of(c, row->evidence, b);
 		if ((refused == NULL) != (row->refused == NULL) ||
 			(refused && strcmp(refused, row->refused) != 0))

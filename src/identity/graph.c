@@ -102,19 +102,13 @@ static CdpPlan try_one_plan = {
 	{INT8OID, BOOLOID, BOOLOID},
 	NULL};
 
+/* $3 is null for a former bearer, of whom nothing ends any more. */
 static CdpPlan recheck_one_plan = {
-	"SELECT 1 FROM cdp_data.identifier i JOIN cdp_data.node n ON n.node_id = i.node_id "
-	"WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3 "
-	"  AND coalesce(i.ended, 'infinity') = $4 AND n.profile_id = $5",
-	5,
-	{TEXTOID, UUIDOID, INT8OID, TIMESTAMPTZOID, INT8OID},
-	NULL};
-
-/* A former bearer's identifier does not change any more. */
-static CdpPlan recheck_former_plan = {
-	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2",
-	2,
-	{INT8OID, INT8OID},
+	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2 "
+	"AND ($3 IS NULL OR EXISTS (SELECT FROM cdp_data.identifier i WHERE i.node_id = $1 "
+	"  AND coalesce(i.ended, 'infinity') = $3))",
+	3,
+	{INT8OID, INT8OID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan insert_plan = {
@@ -150,12 +144,12 @@ static CdpPlan counts_plan = {
 	NULL};
 
 static CdpPlan recheck_plan = {
-	"SELECT 1 FROM unnest($1, $2, $3, $4, $5) u (ns, key, node_id, ended, profile_id) "
-	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
-	"  AND i.node_id = u.node_id AND coalesce(i.ended, 'infinity') = u.ended "
-	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id",
-	5,
-	{TEXTARRAYOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
+	"SELECT 1 FROM unnest($1, $2, $3) u (node_id, profile_id, ended) "
+	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id]) AND n.profile_id = u.profile_id "
+	"LEFT JOIN cdp_data.identifier i ON i.node_id = ANY (ARRAY[u.node_id]) "
+	"WHERE u.ended IS NULL OR (i.node_id IS NOT NULL AND coalesce(i.ended, 'infinity') = u.ended)",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 static CdpPlan canonical_plan = {
@@ -183,8 +177,7 @@ take_found(CdpIdent *ident, uint64 row)
 		ident->born = cdp_store_int64(row, 5);
 	(void) cdp_store_value(row, 6, &isnull);
 	if (!isnull)
-		ident->ended = cdp_store_int64(row, 6);
-	ident->stored_end = ident->ended;
+		ident->ended = ident->stored_ended = cdp_store_int64(row, 6);
 	ident->stored_last = cdp_store_int64(row, 7);
 	ident->stored_first = cdp_store_int64(row, 8);
 }
@@ -223,7 +216,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		ident->former = ident->anew = false;
 		ident->after = -1;
 		ident->born = DT_NOBEGIN;
-		ident->ended = ident->stored_end = DT_NOEND;
+		ident->ended = ident->stored_ended = DT_NOEND;
 		ident->stored_last = DT_NOBEGIN;
 	}
 	if (n <= CDP_FEW)
@@ -351,32 +344,6 @@ unite(CdpGraph *graph, Round *round)
 	}
 }
 
-/* Adds people to those that the rounds lock. */
-static void
-lock_also(CdpGraph *graph, const int64 *profiles, int n)
-{
-	int64 *all = palloc(sizeof(int64) * (graph->nextra + n));
-	int distinct = 0;
-
-	memcpy(all, graph->extra, sizeof(int64) * graph->nextra);
-	memcpy(all + graph->nextra, profiles, sizeof(int64) * n);
-	qsort(all, graph->nextra + n, sizeof(int64), compare_int64);
-	for (int i = 0; i < graph->nextra + n; i++)
-		if (distinct == 0 || all[distinct - 1] != all[i])
-			all[distinct++] = all[i];
-	graph->extra = all;
-	graph->nextra = distinct;
-}
-
-/* The stored bearer of the value that a new bearer takes over, or NULL. */
-static const CdpIdent *
-present_bearer(const CdpGraph *graph, const CdpIdent *anew)
-{
-	while (anew->anew)
-		anew = &graph->idents[anew->after];
-	return anew->node_id != 0 ? anew : NULL;
-}
-
 static void
 plan_round(CdpGraph *graph, Round *round)
 {
@@ -404,14 +371,7 @@ plan_round(CdpGraph *graph, Round *round)
 		if (!graph->idents[i].used)
 			continue;
 		if (graph->idents[i].node_id == 0)
-		{
-			const CdpIdent *present = present_bearer(graph, &graph->idents[i]);
-
-			/* who has a value is locked while another one takes it over */
-			if (present)
-				lock_also(graph, &present->profile_id, 1);
 			round->fresh[round->nfresh++] = i;
-		}
 		else
 			ids[round->nprofiles++] = graph->idents[i].profile_id;
 	}
@@ -429,6 +389,37 @@ plan_round(CdpGraph *graph, Round *round)
 	round->best = palloc(sizeof(int) * Max(total, 1));
 	round->cause = palloc(sizeof(int) * Max(round->nprofiles, 1));
 	unite(graph, round);
+}
+
+/* Has people locked besides those of the links. */
+static void
+add_extra(CdpGraph *graph, const int64 *ids, int n)
+{
+	int64 *all = palloc(sizeof(int64) * (graph->nextra + n + 1));
+	int total = graph->nextra + n;
+	int distinct = 0;
+
+	memcpy(all, graph->extra ? graph->extra : ids, sizeof(int64) * graph->nextra);
+	memcpy(all + graph->nextra, ids, sizeof(int64) * n);
+	qsort(all, total, sizeof(int64), compare_int64);
+	for (int i = 0; i < total; i++)
+		if (distinct == 0 || all[distinct - 1] != all[i])
+			all[distinct++] = all[i];
+	graph->extra = all;
+	graph->nextra = distinct;
+}
+
+/* Who bore a value until now is locked, too. */
+static void
+lock_bearers(CdpGraph *graph, const Round *round)
+{
+	for (int i = 0; i < round->nfresh; i++)
+	{
+		const CdpIdent *ident = &graph->idents[round->fresh[i]];
+
+		if (ident->anew && graph->idents[ident->after].profile_id != 0)
+			add_extra(graph, &graph->idents[ident->after].profile_id, 1);
+	}
 }
 
 /* People to lock: the round's and the extra ones, ascending. */
@@ -473,86 +464,52 @@ read_locked(CdpLocked *locked, uint64 row)
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
 }
 
-/* Are these identifiers still what the look-up found, and whose it found? */
-static bool
-recheck_many(const CdpGraph *graph, const int *which, int n)
-{
-	const char **ns = palloc(sizeof(char *) * n);
-	uint8(*key)[16] = palloc(16 * n);
-	int64 *node = palloc(sizeof(int64) * n);
-	TimestampTz *ended = palloc(sizeof(TimestampTz) * n);
-	int64 *owner = palloc(sizeof(int64) * n);
-	Datum args[5];
-
-	for (int i = 0; i < n; i++)
-	{
-		const CdpIdent *ident = &graph->idents[which[i]];
-
-		ns[i] = ident->ns;
-		memcpy(key[i], ident->key, 16);
-		node[i] = ident->node_id;
-		ended[i] = ident->stored_end;
-		owner[i] = ident->profile_id;
-	}
-	args[0] = cdp_array_text(ns, n);
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	args[2] = cdp_array_int64(node, n);
-	args[3] = cdp_array_timestamptz(ended, n);
-	args[4] = cdp_array_int64(owner, n);
-	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
-}
-
-static bool
-recheck_one(const CdpIdent *ident)
-{
-	Datum args[5];
-
-	if (ident->former)
-	{
-		args[0] = Int64GetDatum(ident->node_id);
-		args[1] = Int64GetDatum(ident->profile_id);
-		return cdp_store_run(&recheck_former_plan, args, NULL, false, -1) == 1;
-	}
-	args[0] = CStringGetTextDatum(ident->ns);
-	args[1] = UUIDPGetDatum((pg_uuid_t *) ident->key);
-	args[2] = Int64GetDatum(ident->node_id);
-	args[3] = TimestampTzGetDatum(ident->stored_end);
-	args[4] = Int64GetDatum(ident->profile_id);
-	return cdp_store_run(&recheck_one_plan, args, NULL, false, -1) == 1;
-}
-
 /*
- * Is everything still as it was found?  The row of an identifier, like its
- * node, is written under the lock of the profile that has it.
+ * Do the round's known nodes belong to the profiles that are locked, and are
+ * its identifiers still theirs?
  */
 static bool
-recheck(const CdpGraph *graph)
+recheck(CdpGraph *graph)
 {
-	int *which = palloc(sizeof(int) * Max(graph->nidents, 1));
 	int n = 0;
+	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	Datum *ended = palloc(sizeof(Datum) * Max(graph->nidents, 1));
+	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
+	Datum args[3];
 
 	for (int i = 0; i < graph->nidents; i++)
 	{
-		const CdpIdent *ident = &graph->idents[i];
-
-		if (!ident->used || ident->fresh || ident->profile_id == 0)
+		if (!graph->idents[i].used || graph->idents[i].fresh ||
+			graph->idents[i].profile_id == 0)
 			continue;
-		if (!ident->former)
-			which[n++] = i;
-		else if (!recheck_one(ident))
-			return false;
+		nodes[n] = graph->idents[i].node_id;
+		ended[n] = TimestampTzGetDatum(graph->idents[i].stored_ended);
+		former[n] = graph->idents[i].former;
+		owners[n++] = graph->idents[i].profile_id;
 	}
-	if (n > CDP_FEW)
-		return recheck_many(graph, which, n);
-	for (int i = 0; i < n; i++)
-		if (!recheck_one(&graph->idents[which[i]]))
-			return false;
-	return true;
+	if (n <= CDP_FEW)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			args[0] = Int64GetDatum(nodes[i]);
+			args[1] = Int64GetDatum(owners[i]);
+			args[2] = ended[i];
+			if (cdp_store_run(&recheck_one_plan, args, former[i] ? "  n" : NULL, false, -1) != 1)
+				return false;
+		}
+		return true;
+	}
+	args[0] = cdp_array_int64(nodes, n);
+	args[1] = cdp_array_int64(owners, n);
+	args[2] = cdp_array_datums(ended, former, n, TIMESTAMPTZOID);
+	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
 }
 
 /*
  * Locks the round's profiles in ascending order and looks whether its nodes
- * still belong to them.  False: somebody merged or parted in between.
+ * still belong to them and its identifiers are still whose they were.  False:
+ * somebody merged, parted or removed in between.
  */
 static bool
 lock_round(CdpGraph *graph, Round *round)
@@ -656,17 +613,6 @@ compare_keys(const void *a, const void *b, void *arg)
 	return cmp != 0 ? cmp : (x->born > y->born) - (x->born < y->born);
 }
 
-/* The round's new identifiers by key, bearers of one value in their order in time. */
-static int *
-by_key(const CdpGraph *graph, const Round *round)
-{
-	int *order = palloc(sizeof(int) * round->nfresh);
-
-	memcpy(order, round->fresh, sizeof(int) * round->nfresh);
-	qsort_arg(order, round->nfresh, sizeof(int), compare_keys, graph->idents);
-	return order;
-}
-
 /* Inserts the round's new identifiers; false if another session was first. */
 static bool
 insert_identifiers(CdpGraph *graph, Round *round)
@@ -706,26 +652,36 @@ insert_identifiers(CdpGraph *graph, Round *round)
 		args[3] = cdp_array_int64(node, n);
 		args[4] = cdp_array_timestamptz(first, n);
 		args[5] = cdp_array_timestamptz(last, n);
-		return cdp_store_run(&insert_plan, args, NULL, false, -1) == n;
+		if (cdp_store_run(&insert_plan, args, NULL, false, -1) != n)
+			return false;
+		if (n == room)
+			return true;
 	}
-	order = by_key(graph, round);
-	for (int i = 0; i < room; i++)
+	order = palloc(sizeof(int) * room);
+	memcpy(order, round->fresh, sizeof(int) * room);
+	qsort_arg(order, room, sizeof(int), compare_keys, graph->idents);
+	for (int i = 0; n <= CDP_FEW && i < room; i++)
 		if (!graph->idents[order[i]].anew && !insert_one(&graph->idents[order[i]]))
 			return false;
 	return true;
 }
 
 /*
- * Writes new bearers of values that had one, now that whoever has the value is
- * locked; false if another session did or the value was seen meanwhile.
+ * The same for new bearers of known values.  Whoever writes the row of an
+ * identifier holds the lock of the person who bears it: see lock_bearers().
  */
 static bool
 insert_bearers(CdpGraph *graph, Round *round)
 {
-	int *order = by_key(graph, round);
+	int n = 0;
+	int *order = palloc(sizeof(int) * Max(round->nfresh, 1));
 
 	for (int i = 0; i < round->nfresh; i++)
-		if (graph->idents[order[i]].anew && !cdp_bearer_insert(graph, order[i]))
+		if (graph->idents[round->fresh[i]].anew)
+			order[n++] = round->fresh[i];
+	qsort_arg(order, n, sizeof(int), compare_keys, graph->idents);
+	for (int i = 0; i < n; i++)
+		if (!cdp_bearer_insert(graph, order[i]))
 			return false;
 	return true;
 }
@@ -969,7 +925,6 @@ take_answer(CdpGraph *graph, Round *round, Question *q)
 	}
 }
 
-/* Are all people of the component locked?  If not, they will be in the next round. */
 static bool
 all_locked(CdpGraph *graph, const CdpComponent *c)
 {
@@ -981,9 +936,10 @@ all_locked(CdpGraph *graph, const CdpComponent *c)
 			k++;
 		all_there &= k < graph->nlocked && graph->locked[k].profile_id == c->profiles[p];
 	}
-	if (!all_there)
-		lock_also(graph, c->profiles, c->nprofiles);
-	return all_there;
+	if (all_there)
+		return true;
+	add_extra(graph, c->profiles, c->nprofiles);
+	return false;
 }
 
 /*
@@ -1264,7 +1220,7 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round) || (round->nfresh > 0 && !insert_bearers(graph, round)))
+	if (!lock_round(graph, round) || !insert_bearers(graph, round))
 		return false;
 	if (graph->witness && !graph->witness(graph, graph->witness_arg))
 		return false;
@@ -1303,6 +1259,7 @@ cdp_graph_resolve(CdpGraph *graph)
 			cdp_bearer_isolate(graph);
 		reset(graph);
 		plan_round(graph, &round);
+		lock_bearers(graph, &round);
 
 		/*
 		 * One known person whom nobody holds: there is nothing that a

@@ -35,6 +35,7 @@
 #define CDP_IDENTITY_GRAPH_H
 
 #include "core/linkage.h"
+#include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
 /* One distinct identifier of a batch. */
@@ -53,7 +54,7 @@ typedef struct CdpIdent
 	bool fresh; /* made by this batch */
 	TimestampTz stored_first; /* as stored */
 	TimestampTz stored_last;
-	TimestampTz stored_end; /* "ended" before this batch */
+	TimestampTz stored_ended; /* DT_NOEND without; ended may be set by the batch */
 	bool former; /* who bore the value before its present bearer */
 	bool anew; /* fresh, by a value that had another bearer before */
 	int after; /* anew: index of that other bearer */
@@ -75,6 +76,7 @@ typedef struct CdpLink
 	const char *source;
 	const char *message_id;
 	bool *isolated; /* by ident: stays apart; NULL: none does */
+	List *left_out; /* identifiers of nobody yet that stay apart: namespace:value */
 	const char *rule; /* message, merge, override, bulk */
 	const char *reason; /* of a deliberate merge, or NULL */
 	const char *actor; /* who merged deliberately, or NULL */

@@ -84,6 +84,7 @@ static CdpPlan refile_plan = {
 typedef struct Candidates
 {
 	int64 *ids;
+	int *at; /* how many were looked at up to each */
 	int n;
 	int seen;
 	int64 last;
@@ -105,6 +106,7 @@ find_candidates(int64 after, Candidates *c)
 	c->seen = rows;
 	c->n = 0;
 	c->ids = palloc(sizeof(int64) * Max(rows, 1));
+	c->at = palloc(sizeof(int) * Max(rows, 1));
 	for (int r = 0; r < rows; r++)
 	{
 		all[r] = cdp_store_int64(r, 1);
@@ -136,7 +138,10 @@ find_candidates(int64 after, Candidates *c)
 	}
 	for (int i = 0; i < c->seen; i++)
 		if (wanted[i])
+		{
+			c->at[c->n] = i + 1;
 			c->ids[c->n++] = all[i];
+		}
 }
 
 /* Refiles the events of values that are nobody's now, for the locked people. */
@@ -186,6 +191,18 @@ resolve_again(void *arg)
 	cdp_ingest_settle(&graph, GetUserId());
 }
 
+/*
+ * Was this person's component resolved with somebody of a lower id?  All of a
+ * component of several people are candidates.
+ */
+static bool
+is_resolved(int64 profile_id)
+{
+	CdpComponent *c = cdp_component_load(&profile_id, 1);
+
+	return !c->too_large && c->nprofiles > 0 && c->profiles[0] < profile_id;
+}
+
 static bool
 is_too_large(int sqlstate)
 {
@@ -202,6 +219,8 @@ cdp_apply_rules_step(void)
 	char nulls[7] = "    n ";
 	int64 position;
 	int done;
+	int next = 0;
+	bool finished = false;
 
 	cdp_store_enter(&store);
 	if (cdp_store_run(&take_plan, NULL, NULL, false, -1) == 0)
@@ -212,24 +231,29 @@ cdp_apply_rules_step(void)
 	args[0] = Int32GetDatum((int32) cdp_store_int64(0, 1));
 	position = cdp_store_int64(0, 2);
 	find_candidates(position, &c);
-	done = c.seen;
-	if (c.n > 0)
+	while (next < c.n && is_resolved(c.ids[next]))
+		next++;
+	if (next < c.n)
 	{
-		ErrorData *error = cdp_store_try(resolve_again, &c.ids[0], is_too_large);
+		ErrorData *error = cdp_store_try(resolve_again, &c.ids[next], is_too_large);
 
 		if (error)
 		{
-			args[4] = CStringGetTextDatum(psprintf("profile " INT64_FORMAT ": %s", c.ids[0],
+			args[4] = CStringGetTextDatum(psprintf("profile " INT64_FORMAT ": %s", c.ids[next],
 												   error->message));
 			nulls[4] = ' ';
 		}
-		/* those after the first candidate are looked at again */
-		position = c.ids[0];
-		done = c.seen > 0 ? 1 : 0;
+		/* those after it are looked at again */
+		position = c.ids[next];
+		done = c.at[next];
 	}
-	else if (c.seen > 0)
-		position = c.last;
-	args[1] = CStringGetTextDatum(c.seen < CHUNK && c.n == 0 ? "done" : "running");
+	else
+	{
+		position = c.seen > 0 ? c.last : position;
+		done = c.seen;
+		finished = c.seen < CHUNK;
+	}
+	args[1] = CStringGetTextDatum(finished ? "done" : "running");
 	args[2] = Int64GetDatum(position);
 	args[3] = Int64GetDatum(done);
 	args[5] = TimestampTzGetDatum(cdp_now());

@@ -225,7 +225,7 @@ screen(Batch *batch)
 		m->nmentions = n;
 		if (blocked == NIL)
 			continue;
-		m->blocked = cdp_text_list(blocked);
+		m->blocked = blocked;
 		if (n == 0)
 			cdp_message_reject(m, "blocked_identifier",
 							   "every identifier of the message has a blocked value");
@@ -597,6 +597,7 @@ insert_events(Batch *batch)
 		CdpMessage *m = &batch->messages[i];
 		CdpLink *link;
 		Jsonb *parts[4];
+		List *left_out;
 
 		if (m->status != CDP_ACCEPTED || !is_event(m))
 			continue;
@@ -608,7 +609,8 @@ insert_events(Batch *batch)
 		type[n] = m->type;
 		name[n] = m->name;
 		id[n] = m->message_id;
-		blocked[n] = m->blocked;
+		left_out = list_concat_copy(m->blocked, link->left_out);
+		blocked[n] = left_out == NIL ? NULL : cdp_text_list(left_out);
 		others[n] = NULL;
 		if (link->n > 1)
 		{

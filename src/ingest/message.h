@@ -7,6 +7,7 @@
 
 #include "identity/graph.h"
 #include "identity/who.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 typedef enum CdpStatus
@@ -46,7 +47,7 @@ typedef struct CdpMessage
 	int mention_room; /* entries allocated */
 	char space; /* of its id: see cdp_message_key() */
 	int64 about; /* profile id instead of mentions, or 0 */
-	const char *blocked; /* identifiers left out, as array text, or NULL */
+	List *blocked; /* identifiers left out: namespace:value */
 	const char *rule; /* of the link: NULL is message */
 	const char *merge_reason; /* of a deliberate merge */
 	const char *actor; /* who merged deliberately */

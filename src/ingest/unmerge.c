@@ -239,6 +239,11 @@ merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("could not merge: %s", m.reason),
 				 errdetail("%s", cdp_message_detail(&m))));
+	if (m.blocked != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("could not merge: an identifier has a blocked value"),
+				 errhint("See cdp.namespaces.")));
 	if (m.refusal != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),

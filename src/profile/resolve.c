@@ -88,7 +88,7 @@ is_told(Oid caller, int64 profile_id)
 
 	return cdp_store_run(&ord_plan, args, NULL, true, -1) == 1 &&
 		   (cdp_consent_sees(caller, (int32) cdp_store_int64(0, 1)) ||
-			cdp_consent_has_kind(caller, "ingest"));
+			cdp_consent_has_kind(caller, "ingest") || cdp_consent_has_kind(caller, "app"));
 }
 
 CDP_WHO_OVERLOADS(cdp_resolve)
@@ -158,7 +158,10 @@ cdp_resolve_as_of(PG_FUNCTION_ARGS)
 
 			(void) cdp_store_value(0, 1, &isnull);
 			then = isnull ? 0 : cdp_store_int64(0, 1);
-			if (!is_told(store.caller, now))
+			/* both: who she was may be somebody else again, who does not allow it */
+			if (!is_told(store.caller, now) ||
+				(then != 0 && then != now &&
+				 !is_told(store.caller, cdp_graph_canonical(then, true))))
 				then = 0;
 		}
 	}

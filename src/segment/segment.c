@@ -100,20 +100,12 @@ static CdpPlan save_plan = {
 
 static CdpPlan return_plan = {
 	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
-	"SELECT b.segment_id, s.ord, s.profile_id, b.since FROM unnest($1) u (profile_id) "
+	"SELECT b.segment_id, s.ord, s.profile_id, b.since FROM unnest($1) u (loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
-	"  WHERE b.loser = u.profile_id AND b.profile_id = u.profile_id OFFSET 0) b "
-	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.profile_id]) "
+	"  WHERE b.loser = u.loser OFFSET 0) b "
+	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
 	"WHERE EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
-	"ON CONFLICT DO NOTHING",
-	1,
-	{INT8ARRAYOID},
-	NULL};
-
-static CdpPlan since_plan = {
-	"UPDATE cdp_data.segment_member m SET since = b.since FROM cdp_data.segment_before b "
-	"WHERE b.loser = ANY ($1) AND b.profile_id <> b.loser "
-	"  AND m.profile_id = ANY (ARRAY[b.profile_id]) AND m.segment_id = b.segment_id",
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -121,7 +113,8 @@ static CdpPlan since_plan = {
 static CdpPlan reflect_plan = {
 	"UPDATE cdp_data.profile_state s SET segments = ARRAY(SELECT m.segment_id "
 	"  FROM cdp_data.segment_member m WHERE m.profile_id = s.profile_id ORDER BY 1) "
-	"WHERE s.profile_id = ANY ($1)",
+	"WHERE s.profile_id = ANY (ARRAY(SELECT b.profile_id FROM cdp_data.segment_before b "
+	"  WHERE b.loser = ANY ($1)))",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -532,8 +525,7 @@ cdp_segment_part(const CdpGraph *graph)
 		return;
 	args[0] = cdp_array_int64(ids, n);
 	cdp_store_run(&return_plan, args, NULL, false, -1);
-	cdp_store_run(&since_plan, args, NULL, false, -1);
-	cdp_store_run(&reflect_plan, args, NULL, false, n);
+	cdp_store_run(&reflect_plan, args, NULL, false, -1);
 	cdp_store_run(&forget_plan, args, NULL, false, -1);
 }
 

@@ -496,7 +496,8 @@ check_merge(Model *m, const Answer *answer, int64_t winner, int64_t loser, const
 		if (answer->merge[r].loser == loser)
 			row = &answer->merge[r];
 	if (row == NULL || row->winner != winner)
-		return complain("merges: profile %ld must be merged into %ld, the server %s %ld", (long) loser,
+		return complain("merges: profile %ld must be merged into %ld, the server %s %ld",
+						(long) loser,
 						(long) winner, row ? "says" : "does not",
 						row ? (long) row->winner : 0);
 	for (int k = 0; k < row->nmoved; k++)

@@ -132,7 +132,8 @@ read_nodes(const World *w, PGresult *res, Answer *answer)
 	if (answer->nnodes > MAX_NODES)
 		die("too many nodes");
 	for (int r = 0; r < answer->nnodes; r++)
-		rows[r] = (NodeRow){INT64(res, r, 0), INT64(res, r, 1), ident_read(w, PQgetvalue(res, r, 2))};
+		rows[r] = (NodeRow){INT64(res, r, 0), INT64(res, r, 1),
+							ident_read(w, PQgetvalue(res, r, 2))};
 }
 
 static void
@@ -174,7 +175,8 @@ read_values(PGresult *res, Answer *answer)
 
 		v->null = PQgetisnull(res, r, 0);
 		v->value = v->null ? 0 : INT64(res, r, 0);
-		snprintf(v->status, sizeof(v->status), "%s", PQnfields(res) > 1 ? PQgetvalue(res, r, 1) : "");
+		snprintf(v->status, sizeof(v->status), "%s",
+				 PQnfields(res) > 1 ? PQgetvalue(res, r, 1) : "");
 	}
 }
 
@@ -239,17 +241,18 @@ query(const char *sql)
 	return res;
 }
 
-#define EPOCH(x) "(extract(epoch FROM " x ") * 1000000)::bigint"
 
 static bool
 compare_nodes(const Model *m)
 {
 	PGresult *res = query(
-		"SELECT n.node_id, n.profile_id, i.name, " EPOCH("i.first_seen") ", " EPOCH("i.last_seen") ", "
-																								   "  coalesce(" EPOCH("i.ended") ", 0) "
-																																  "FROM cdp_data.node n JOIN (SELECT node_id, namespace || ':' || value AS name, first_seen, "
-																																  "  last_seen, ended FROM cdp_data.identifier UNION ALL SELECT node_id, namespace || ':' || value, "
-																																  "  first_seen, last_seen, ended FROM cdp_data.identifier_retired) i USING (node_id)");
+		"SELECT n.node_id, n.profile_id, i.name, (extract(epoch FROM i.first_seen) * "
+		"1000000)::bigint, (extract(epoch FROM i.last_seen) * 1000000)::bigint, "
+		"  coalesce((extract(epoch FROM i.ended) * 1000000)::bigint, 0) "
+		"FROM cdp_data.node n JOIN (SELECT node_id, namespace || ':' || value AS name, first_seen, "
+		"  last_seen, ended FROM cdp_data.identifier UNION ALL SELECT node_id, namespace || ':' "
+		"|| value, "
+		"  first_seen, last_seen, ended FROM cdp_data.identifier_retired) i USING (node_id)");
 	int n = PQntuples(res);
 	bool same = true;
 
@@ -263,10 +266,12 @@ compare_nodes(const Model *m)
 		if (i < 0 || node->ident != ident_read(m->world, PQgetvalue(res, r, 2)))
 			same = complain("nodes: %s is %s", PQgetvalue(res, r, 0), PQgetvalue(res, r, 2));
 		else if (node->person != INT64(res, r, 1))
-			same = complain("nodes: %s is of profile %s, not %ld", PQgetvalue(res, r, 2), PQgetvalue(res, r, 1),
+			same = complain("nodes: %s is of profile %s, not %ld", PQgetvalue(res, r, 2),
+							PQgetvalue(res, r, 1),
 							(long) node->person);
 		else if (node->first != INT64(res, r, 3) || node->last != INT64(res, r, 4))
-			same = complain("seen: %s was seen from %s to %s, not from %s to %s", PQgetvalue(res, r, 2),
+			same = complain("seen: %s was seen from %s to %s, not from %s to %s",
+							PQgetvalue(res, r, 2),
 							time_text(INT64(res, r, 3)), time_text(INT64(res, r, 4)),
 							time_text(node->first), time_text(node->last));
 		else if ((node->ended == NEVER ? 0 : node->ended) != INT64(res, r, 5))
@@ -335,10 +340,12 @@ compare_profile(const Model *m, PGresult *res, int r)
 	if (model_canonical(m, id) != id)
 		return complain("profiles: %ld has nobody", (long) id);
 	if (f.events != INT64(res, r, 1))
-		return complain("profiles: %ld has %s events, not %ld", (long) id, PQgetvalue(res, r, 1), f.events);
+		return complain("profiles: %ld has %s events, not %ld", (long) id, PQgetvalue(res, r, 1),
+						f.events);
 	if (f.events > 0 && (f.first != INT64(res, r, 2) || f.last != INT64(res, r, 3)))
 		return complain("events: of profile %ld are from %s to %s, not from %s to %s", (long) id,
-						time_text(INT64(res, r, 2)), time_text(INT64(res, r, 3)), time_text(f.first),
+						time_text(INT64(res, r, 2)), time_text(INT64(res, r, 3)),
+						time_text(f.first),
 						time_text(f.last));
 	for (int t = 0; t < TRAITS; t++)
 	{
@@ -353,8 +360,9 @@ compare_profile(const Model *m, PGresult *res, int r)
 		return complain("profiles: %ld is in segments %s, not %s", (long) id, PQgetvalue(res, r, 7),
 						segments);
 	if ((f.consents && !f.refuses) != (PQgetvalue(res, r, 8)[0] == 't'))
-		return complain("profiles: %ld %s", (long) id, f.refuses ? "refuses" : f.consents ? "consents" :
-																							"was not asked");
+		return complain("profiles: %ld %s", (long) id,
+						f.refuses ? "refuses" : f.consents ? "consents" :
+															 "was not asked");
 	return true;
 }
 
@@ -362,11 +370,12 @@ static bool
 compare_profiles(const Model *m)
 {
 	PGresult *res = query(
-		"SELECT p.profile_id, s.events, " EPOCH("s.first_seen") ", " EPOCH("s.last_seen") ", p.city, "
-																						  "  p.first_store, p.traits->>'nick', ARRAY(SELECT g.name FROM cdp_data.segment g "
-																						  "    WHERE g.segment_id = ANY (s.segments) ORDER BY 1), "
-																						  "  EXISTS (SELECT FROM cdp_data.consent_ord o WHERE o.ord = p.ord) "
-																						  "FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s USING (profile_id)");
+		"SELECT p.profile_id, s.events, (extract(epoch FROM s.first_seen) * 1000000)::bigint, "
+		"(extract(epoch FROM s.last_seen) * 1000000)::bigint, p.city, "
+		"  p.first_store, p.traits->>'nick', ARRAY(SELECT g.name FROM cdp_data.segment g "
+		"    WHERE g.segment_id = ANY (s.segments) ORDER BY 1), "
+		"  EXISTS (SELECT FROM cdp_data.consent_ord o WHERE o.ord = p.ord) "
+		"FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s USING (profile_id)");
 	int n = PQntuples(res);
 	int people = 0;
 	bool same = true;
@@ -400,7 +409,8 @@ compare_formers(const Model *m)
 			same = complain("formers: old id %ld is of %ld, the server says %s of %s",
 							f < m->nformers ? (long) m->former[f].id : 0,
 							f < m->nformers ? (long) m->former[f].person : 0,
-							f < n ? PQgetvalue(res, f, 0) : "none", f < n ? PQgetvalue(res, f, 1) : "nobody");
+							f < n ? PQgetvalue(res, f, 0) : "none",
+							f < n ? PQgetvalue(res, f, 1) : "nobody");
 	PQclear(res);
 	return same;
 }
@@ -470,25 +480,30 @@ compare_edge(const Model *m, PGresult *res, int r)
 			if (!(x == a && y == b) && !(x == b && y == a))
 				continue;
 			if (link->first != INT64(res, r, 4))
-				return complain("edges: %s and %s are linked since %s, not %s", ident_text(m->world, m->node[x].ident),
+				return complain("edges: %s and %s are linked since %s, not %s",
+								ident_text(m->world, m->node[x].ident),
 								ident_text(m->world, m->node[y].ident), time_text(INT64(res, r, 4)),
 								time_text(link->first));
 			/* why a link once was refused does not matter when others have joined its ends */
 			if (compare_words && m->node[x].person != m->node[y].person &&
 				strcmp(refusal_word(m, link, i), PQgetvalue(res, r, 5)) != 0)
-				return complain("words: the link of %s and %s (%s, of %d) is refused for '%s', not '%s'",
-								ident_text(m->world, m->node[x].ident), ident_text(m->world, m->node[y].ident),
-								rules[link->manner], n, PQgetvalue(res, r, 5), refusal_word(m, link, i));
+				return complain("words: the link of %s and %s (%s, of %d) is refused for '%s', "
+								"not '%s'",
+								ident_text(m->world, m->node[x].ident),
+								ident_text(m->world, m->node[y].ident), rules[link->manner],
+								n, PQgetvalue(res, r, 5), refusal_word(m, link, i));
 			return true;
 		}
 	}
-	return complain("edges: nobody linked nodes %s and %s", PQgetvalue(res, r, 0), PQgetvalue(res, r, 1));
+	return complain("edges: nobody linked nodes %s and %s",
+					PQgetvalue(res, r, 0), PQgetvalue(res, r, 1));
 }
 
 static bool
 compare_edges(const Model *m)
 {
-	PGresult *res = query("SELECT e.a, e.b, e.nodes, e.rule, " EPOCH("e.ts") ", e.refused FROM cdp_data.identity_edge e");
+	PGresult *res = query("SELECT e.a, e.b, e.nodes, e.rule, (extract(epoch FROM e.ts) * "
+						  "1000000)::bigint, e.refused FROM cdp_data.identity_edge e");
 	int n = PQntuples(res);
 	int mine = 0;
 	bool same = true;
@@ -525,7 +540,9 @@ server_check_invariants(void)
 			die("docs/invariants.sql: %s", PQresultErrorMessage(res));
 		n++;
 		if (hold && PQntuples(res) > 0)
-			hold = complain("invariants: query %d of docs/invariants.sql returns %d rows, the first begins with %s", n,
+			hold = complain("invariants: query %d of docs/invariants.sql returns %d rows, the "
+							"first begins with %s",
+							n,
 							PQntuples(res), PQgetvalue(res, 0, 0));
 		PQclear(res);
 	}

@@ -240,7 +240,8 @@ report(World *w, bool known)
 	memcpy(ops, w->op, sizeof(Op) * (size_t) n);
 	good = known || options.keep ? n : replay(w, ops, n);
 	if (good == n)
-		printf("-- %s\n", options.keep ? "not shrunk" : "it is not there when the history is repeated");
+		printf("-- %s\n",
+			   options.keep ? "not shrunk" : "it is not there when the history is repeated");
 	else
 	{
 		int before;
@@ -390,10 +391,12 @@ main(int argc, char **argv)
 	calls += messages - done[SAY] - done[BATCH];
 	printf("seed %lu: %ld operations in %ld histories, %.0f s, %.0f a second: %ld messages (%ld in "
 		   "%ld batches), %ld merges by name, %ld by id, %ld unmerges, %ld unlinks, %ld removals; "
-		   "%ld refused calls; %ld people merged, %ld parted, %ld ids came back, %ld refused links; "
+		   "%ld refused calls; %ld people merged, %ld parted, %ld ids came back, %ld refused "
+		   "links; "
 		   "%d differences\n",
 		   (unsigned long) options.seed, calls, worlds, took, (double) calls / took, messages,
-		   messages - done[SAY], done[BATCH], done[MERGE], done[MERGE_IDS], done[UNMERGE], done[UNLINK],
+		   messages - done[SAY], done[BATCH], done[MERGE], done[MERGE_IDS], done[UNMERGE],
+		   done[UNLINK],
 		   done[REMOVE], failed, merges, splits, returns, refusals, failures);
 	return failures > 0;
 }

@@ -157,7 +157,8 @@ world_sql(const World *w)
 
 	t.len = 0;
 	add(&t, "DELETE FROM cdp_data.namespace;\n"
-			"INSERT INTO cdp_data.namespace (name, rank, max_per_profile, on_conflict, period, ttl, "
+			"INSERT INTO cdp_data.namespace (name, rank, max_per_profile, on_conflict, period, "
+			"ttl, "
 			"blocked) VALUES\n");
 	for (int ns = -1; ns < w->nrules; ns++)
 	{
@@ -179,7 +180,9 @@ world_sql(const World *w)
 static void
 set_rule(World *w, const char *ns, int rank, int limit, Policy policy)
 {
-	w->rule[w->nrules++] = (Rule){.ns = ns, .own = true, .rank = rank, .limit = limit, .policy = policy};
+	Rule rule = {.ns = ns, .own = true, .rank = rank, .limit = limit, .policy = policy};
+
+	w->rule[w->nrules++] = rule;
 }
 
 /* The namespaces of every world; those without a row of their own come last. */
@@ -241,7 +244,8 @@ random_rules(World *w, Random *r, bool periods, bool ttls)
 }
 
 static const char *const kinds[] = {
-	"none", "defaults", "unique", "newest", "reject", "mix", "periods", "newest_mix", "small", "ttl"};
+	"none", "defaults", "unique", "newest", "reject", "mix", "periods", "newest_mix", "small",
+	"ttl"};
 #define KINDS ((int) (sizeof(kinds) / sizeof(kinds[0])))
 
 /* A world of this seed and number; only: the kind of its rules, or NULL for any. */
@@ -402,8 +406,11 @@ random_message(const World *w, const Model *m, Random *r, const Op *op, Message 
 		msg->who[msg->n++] = BLOCKED_VALUE;
 	if (msg->kind == IDENTIFY)
 		for (int t = 0; t < TRAITS; t++)
-			msg->trait[t] = random_chance(r, 400) ? 0 : random_chance(r, 100) ? 1 :
-																				2 + random_below(r, 2);
+		{
+			msg->trait[t] = random_chance(r, 100) ? 1 : 2 + random_below(r, 2);
+			if (random_chance(r, 400))
+				msg->trait[t] = 0;
+		}
 	msg->granted = random_chance(r, 750);
 }
 
@@ -487,7 +494,10 @@ world_next(World *w, const Model *m, Random *r, Op *op)
 			/* mostly one that can be undone: of the latest, or of any age */
 			if (m->nmerges > 0 && random_chance(r, 800))
 			{
-				const Merge *merge = &m->merge[random_chance(r, 500) ? m->nmerges - 1 : random_below(r, m->nmerges)];
+				const Merge *merge = &m->merge[random_chance(r,
+															 500) ?
+												   m->nmerges - 1 :
+												   random_below(r, m->nmerges)];
 
 				for (int i = 0; i < m->nnodes; i++)
 					if (bits_has(&merge->moved, i))
@@ -568,7 +578,8 @@ add_document(Text *t, const World *w, const Message *msg)
 		const char *text = ident_text(w, msg->who[k]);
 		const char *colon = strchr(text, ':');
 
-		add(t, "%s{\"type\": \"%.*s\", \"id\": \"%s\"}", k > 0 ? ", " : "", (int) (colon - text), text,
+		add(t, "%s{\"type\": \"%.*s\", \"id\": \"%s\"}", k > 0 ? ", " : "", (int) (colon - text),
+			text,
 			colon + 1);
 	}
 	add(t, "]}}");
@@ -592,8 +603,9 @@ op_sql(const World *w, const Model *m, const Op *op)
 			if (msg->about && (model_id_of(m, msg->who[0], msg->id) == 0 ||
 							   model_mentions(m, msg, who) < 0))
 				return NULL;
-			add(&t, "SELECT cdp.%s(", msg->kind == TRACK ? "track" : msg->kind == IDENTIFY ? "identify" :
-																							 "set_consent");
+			add(&t, "SELECT cdp.%s(",
+				msg->kind == TRACK ? "track" : msg->kind == IDENTIFY ? "identify" :
+																	   "set_consent");
 			if (msg->about)
 				add(&t, "%ld::bigint", (long) model_id_of(m, msg->who[0], msg->id));
 			else
