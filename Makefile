@@ -115,7 +115,11 @@ ISOLATION = \
 	consent_merge \
 	snapshot_consent \
 	config_during_merge \
-	remove_identifier
+	remove_identifier \
+	acts \
+	pairs \
+	pairs_snapshot \
+	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

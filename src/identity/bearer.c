@@ -47,9 +47,10 @@ static CdpPlan retire_plan = {
 	"INSERT INTO cdp_data.identifier_retired (namespace, key, value, node_id, first_seen, "
 	"  last_seen, born, ended) SELECT i.namespace, i.key, i.value, i.node_id, i.first_seen, "
 	"  i.last_seen, i.born, $4 FROM cdp_data.identifier i "
-	"WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3 FOR UPDATE",
-	4,
-	{TEXTOID, UUIDOID, INT8OID, TIMESTAMPTZOID},
+	"WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3 "
+	"  AND ($5 IS NULL OR i.last_seen = $5 AND coalesce(i.ended, 'infinity') = $6)",
+	6,
+	{TEXTOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan succeed_plan = {
@@ -333,22 +334,31 @@ cdp_bearer_end(CdpGraph *graph)
 }
 
 /*
- * Writes a new bearer of a value that had one; false if another session did.
- * Its node_id is set.  An intermediate bearer of the same batch is the
- * present one until the next is written.
+ * Writes a new bearer of a value that had one; false if the one before is not
+ * as it was found.  Its node_id is set, and whoever has the value is locked.
+ * An intermediate bearer of the same batch is the present one until the next
+ * is written.
  */
 bool
-cdp_bearer_insert(CdpGraph *graph, CdpIdent *ident)
+cdp_bearer_insert(CdpGraph *graph, int index)
 {
-	const CdpIdent *before = &graph->idents[ident->after];
+	const CdpIdent *ident = &graph->idents[index];
+	CdpIdent *before = &graph->idents[ident->after];
+	char nulls[7] = "      ";
 	Datum args[7];
 
 	args[0] = CStringGetTextDatum(ident->ns);
 	args[1] = UUIDPGetDatum((pg_uuid_t *) ident->key);
 	args[2] = Int64GetDatum(before->node_id);
 	args[3] = TimestampTzGetDatum(ident->born);
-	if (cdp_store_run(&retire_plan, args, NULL, false, -1) != 1)
+	args[4] = TimestampTzGetDatum(before->stored_last);
+	args[5] = TimestampTzGetDatum(before->stored_ended);
+	if (before->fresh)
+		nulls[4] = 'n';
+	if (cdp_store_run(&retire_plan, args, nulls, false, -1) != 1)
 		return false;
+	/* what the batch mentions of the one before is noted there */
+	before->former = true;
 	args[3] = Int64GetDatum(ident->node_id);
 	args[4] = TimestampTzGetDatum(ident->first_seen);
 	args[5] = TimestampTzGetDatum(ident->last_seen);

@@ -11,7 +11,7 @@
 extern void cdp_bearer_settle(CdpGraph *graph);
 extern void cdp_bearer_isolate(CdpGraph *graph);
 extern void cdp_bearer_end(CdpGraph *graph);
-extern bool cdp_bearer_insert(CdpGraph *graph, CdpIdent *ident);
+extern bool cdp_bearer_insert(CdpGraph *graph, int index);
 extern void cdp_bearer_extend(const CdpIdent *ident);
 
 #endif /* CDP_IDENTITY_BEARER_H */

@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
@@ -89,15 +90,16 @@ static CdpPlan lock_one_plan = {
 	NULL};
 
 /*
- * The same, unless what was refused to her may have to be decided again: then
- * others are to be locked, too.  $2: cdp_rules()->repeats.
+ * The same without waiting, unless what was refused to her may have to be
+ * decided again: then others are to be locked, too.  $2: by such a message;
+ * $3: cdp_rules()->repeats.
  */
-static CdpPlan lock_calm_plan = {
+static CdpPlan try_one_plan = {
 	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
-	"FROM cdp_data.profile_state s "
-	"WHERE s.profile_id = $1 AND NOT (s.contested AND ($2 OR s.separated)) FOR NO KEY UPDATE",
-	2,
-	{INT8OID, BOOLOID},
+	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 "
+	"  AND NOT ($2 AND s.contested AND ($3 OR s.separated)) FOR NO KEY UPDATE SKIP LOCKED",
+	3,
+	{INT8OID, BOOLOID, BOOLOID},
 	NULL};
 
 /* $3 is null for a former bearer, of whom nothing ends any more. */
@@ -580,22 +582,19 @@ may_reopen(const CdpGraph *graph)
 }
 
 /*
- * The same for the only profile of a simple round.  *done: she is locked and
- * nobody else has to be; otherwise no lock is held.
+ * Locks the only profile of a simple round, if nobody holds it and nobody else
+ * has to be locked with it.
  */
 static bool
-lock_one(CdpGraph *graph, Round *round, bool *done)
+try_one(CdpGraph *graph, Round *round)
 {
-	Datum args[2];
+	Datum args[3];
 
-	*done = true;
-	if (!may_reopen(graph))
-		return lock_round(graph, round);
 	args[0] = Int64GetDatum(round->profiles[0]);
-	args[1] = BoolGetDatum(cdp_rules()->repeats);
-	*done = cdp_store_run(&lock_calm_plan, args, NULL, false, -1) == 1;
-	if (!*done)
-		return true;
+	args[1] = BoolGetDatum(may_reopen(graph));
+	args[2] = BoolGetDatum(cdp_rules()->repeats);
+	if (cdp_store_run(&try_one_plan, args, NULL, false, -1) != 1)
+		return false;
 	graph->nlocked = 1;
 	read_locked(&graph->locked[0], 0);
 	return recheck(graph);
@@ -697,7 +696,7 @@ insert_bearers(CdpGraph *graph, Round *round)
 			order[n++] = round->fresh[i];
 	qsort_arg(order, n, sizeof(int), compare_keys, graph->idents);
 	for (int i = 0; i < n; i++)
-		if (!cdp_bearer_insert(graph, &graph->idents[order[i]]))
+		if (!cdp_bearer_insert(graph, order[i]))
 			return false;
 	return true;
 }
@@ -1235,7 +1234,11 @@ resolve_round(void *arg)
 
 	if (round->nfresh > 0 && !insert_identifiers(graph, round))
 		return false;
-	if (!lock_round(graph, round) || !insert_bearers(graph, round) || !decide(graph, round))
+	if (!lock_round(graph, round) || !insert_bearers(graph, round))
+		return false;
+	if (graph->witness && !graph->witness(graph, graph->witness_arg))
+		return false;
+	if (!decide(graph, round))
 		return false;
 	assign_profiles(graph, round);
 	list_merges(graph, round);
@@ -1260,7 +1263,6 @@ cdp_graph_resolve(CdpGraph *graph)
 	{
 		Round round;
 		Attempt attempt = {graph, &round};
-		bool done;
 
 		CHECK_FOR_INTERRUPTS();
 		give_up(rounds);
@@ -1274,16 +1276,12 @@ cdp_graph_resolve(CdpGraph *graph)
 		lock_bearers(graph, &round);
 
 		/*
-		 * One known person: a single lock cannot be held in the wrong order,
-		 * so there is nothing a subtransaction would have to undo.
+		 * One known person whom nobody holds: there is nothing that a
+		 * subtransaction would have to undo.  Who waits needs one, to let go of
+		 * her if she is the wrong one by then.
 		 */
-		if (round.simple && round.nprofiles == 1)
-		{
-			if (!lock_one(graph, &round, &done))
-				continue;
-			if (done)
-				return;
-		}
+		if (round.simple && round.nprofiles == 1 && try_one(graph, &round))
+			return;
 		if (!cdp_store_attempt(resolve_round, &attempt))
 			continue;
 		if (cdp_rules()->isolates)
@@ -1324,6 +1322,8 @@ reresolve_round(void *arg)
 
 	if (!lock_round(graph, round))
 		return false;
+	if (graph->witness && !graph->witness(graph, graph->witness_arg))
+		return false;
 	c = cdp_component_load(round->profiles, round->nprofiles);
 	if (c->too_large)
 		ereport(ERROR,
@@ -1347,6 +1347,8 @@ reresolve_round(void *arg)
 void
 cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n)
 {
+	/* before any other lock, as cdp_ingest_batch() does */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
 	prepare(graph);
 	for (int rounds = 0;; rounds++)
 	{

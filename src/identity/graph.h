@@ -14,8 +14,9 @@
  *
  * Locking.  The row of cdp_data.profile_state is the lock of a profile; who
  * moves a node holds the locks of the profile it leaves and of the one it
- * joins.  A call takes what it needs in one global order, so that two calls
- * never wait for each other in a circle:
+ * joins; who writes an identifier that is there, or lets another bearer have
+ * its value, that of the profile it belongs to.  A call takes what it needs in
+ * one global order, so that two calls never wait for each other in a circle:
  *
  *		1. new identifiers, by (namespace, key)
  *		2. profiles, by id
@@ -23,10 +24,12 @@
  * (before these, of a whole batch: the table of states, the list of
  * partitions, message ids; after these: refusals; see ingest/ingest.c)
  *
- * Then it looks again whether every node still belongs to a locked profile.
- * If not, or if more people are concerned than are locked, the round is
- * rolled back (a subtransaction, so that no higher lock is held) and starts
- * over.
+ * Then it looks again whether every identifier is as it was found, and its
+ * node belongs to a locked profile.  If not, or if more people are concerned
+ * than are locked, the round is rolled back (a subtransaction, so that no
+ * higher lock is held) and starts over.  Only one profile that nobody holds is
+ * locked without a subtransaction; should it be the wrong one by then, its lock
+ * stays until the end.
  */
 #ifndef CDP_IDENTITY_GRAPH_H
 #define CDP_IDENTITY_GRAPH_H
@@ -157,6 +160,12 @@ typedef struct CdpGraph
 	/* people to lock besides those of the links, ascending */
 	int64 *extra;
 	int nextra;
+	/*
+	 * Called in each round with its people locked, before it is decided who
+	 * they are; what it writes is undone with the round.  False: look again.
+	 */
+	bool (*witness)(struct CdpGraph *graph, void *arg);
+	void *witness_arg;
 	/* written by cdp_graph_write() */
 	CdpMove *moves;
 	int nmoves;

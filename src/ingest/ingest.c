@@ -918,6 +918,11 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	date_mentions(&batch);
 	for (int i = 0; i < n; i++)
 		work |= messages[i].status == CDP_ACCEPTED;
+	if (work && messages[0].rule && strcmp(messages[0].rule, "override") == 0)
+	{
+		batch.graph.witness = cdp_unmerge_revoke;
+		batch.graph.witness_arg = &batch.caller;
+	}
 	if (work)
 		cdp_graph_resolve(&batch.graph);
 	for (int i = 0; i < n; i++)

@@ -20,5 +20,6 @@ extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 extern void cdp_ingest_reshape(CdpGraph *graph);
 extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
 extern bool cdp_apply_rules_step(void);
+extern bool cdp_unmerge_revoke(CdpGraph *graph, void *caller);
 
 #endif /* CDP_INGEST_INGEST_H */

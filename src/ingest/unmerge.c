@@ -17,7 +17,6 @@
 #include "cdp.h"
 #include "compat.h"
 #include "consent/consent.h"
-#include "identity/bearer.h"
 #include "identity/identity.h"
 #include "identity/rules.h"
 #include "ingest/ingest.h"
@@ -46,12 +45,16 @@ static CdpPlan merged_plan = {
 	{INT8OID, TEXTOID, TEXTOID},
 	NULL};
 
-/* Separations that run through what shall be one person. */
+/* Separations that run through what shall be one person; locked in one order. */
 static CdpPlan revoke_plan = {
-	"WITH gone AS (DELETE FROM cdp_data.separation_node s WHERE s.separation_id IN ("
-	"    SELECT x.separation_id FROM cdp_data.separation_node x "
+	"WITH through AS (SELECT x.separation_id FROM cdp_data.separation_node x "
 	"    JOIN cdp_data.node n ON n.node_id = x.node_id WHERE n.profile_id = ANY ($1) "
-	"    GROUP BY x.separation_id HAVING count(DISTINCT x.side) = 2) RETURNING s.separation_id) "
+	"    GROUP BY x.separation_id HAVING count(DISTINCT x.side) = 2), "
+	"held AS (SELECT s.separation_id, s.node_id FROM cdp_data.separation_node s "
+	"    WHERE s.separation_id IN (SELECT t.separation_id FROM through t) "
+	"    ORDER BY s.separation_id, s.node_id FOR UPDATE), "
+	"gone AS (DELETE FROM cdp_data.separation_node s USING held h WHERE s.node_id = h.node_id "
+	"    AND s.separation_id = h.separation_id RETURNING s.separation_id) "
 	"UPDATE cdp_data.identity_separation s SET revoked_at = $2, revoked_by = $3 "
 	"WHERE s.separation_id IN (SELECT separation_id FROM gone)",
 	3,
@@ -186,13 +189,32 @@ refusal_in_words(const char *word)
 	return "The rules do not allow it.";
 }
 
+/*
+ * Revokes, before an override joins people, the separations between them: a
+ * witness of the graph, which has locked them.
+ */
+bool
+cdp_unmerge_revoke(CdpGraph *graph, void *caller)
+{
+	int64 *ids = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	int n = 0;
+	Datum args[3];
+
+	for (int i = 0; i < graph->nidents; i++)
+		if (graph->idents[i].used && !graph->idents[i].fresh)
+			ids[n++] = graph->idents[i].profile_id;
+	args[0] = cdp_array_int64(ids, n);
+	args[1] = TimestampTzGetDatum(cdp_now());
+	args[2] = actor(*(Oid *) caller);
+	cdp_store_run(&revoke_plan, args, NULL, false, -1);
+	return true;
+}
+
 /* Merges the people of these mentions; returns the number of the merge, or 0. */
 static int64
 merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
 {
 	CdpMessage m = {0};
-	int64 *ids;
-	int nids = 0;
 	Datum args[3];
 	bool isnull;
 
@@ -211,37 +233,6 @@ merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
 	m.nmentions = m.mention_room = n;
 	cdp_message_make_id(&m);
 	cdp_message_key(&m);
-	if (override)
-	{
-		CdpGraph graph = {0};
-		CdpLink link = {.ts = m.ts, .rule = m.rule};
-
-		graph.nidents = link.n = n;
-		graph.idents = palloc0(sizeof(CdpIdent) * n);
-		graph.nlinks = 1;
-		graph.links = &link;
-		link.idents = palloc(sizeof(int) * n);
-		ids = palloc(sizeof(int64) * n);
-		for (int i = 0; i < n; i++)
-		{
-			cdp_rules_normalise(&mentions[i]);
-			link.idents[i] = i;
-			graph.idents[i].ns = mentions[i].ns;
-			graph.idents[i].value = mentions[i].value;
-			cdp_graph_key(cdp_store_installation()->seed, mentions[i].ns, mentions[i].value,
-						  graph.idents[i].key);
-		}
-		cdp_graph_find(&graph, false);
-		/* who is called so now; a former bearer stays as she is */
-		cdp_bearer_settle(&graph);
-		for (int i = 0; i < n; i++)
-			if (graph.idents[link.idents[i]].profile_id != 0)
-				ids[nids++] = graph.idents[link.idents[i]].profile_id;
-		args[0] = cdp_array_int64(ids, nids);
-		args[1] = TimestampTzGetDatum(cdp_now());
-		args[2] = actor(store->caller);
-		cdp_store_run(&revoke_plan, args, NULL, false, -1);
-	}
 	cdp_ingest_batch(&m, 1, store->caller, 0);
 	if (m.status == CDP_REJECTED)
 		ereport(ERROR,
@@ -320,11 +311,12 @@ cdp_merge_profiles(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(id);
 }
 
-/* Resolves the people of these nodes again. */
+/* Resolves the people of these nodes again; witness may be NULL (see graph.h). */
 static void
-settle(const int64 *nodes, int n, Oid caller)
+settle(const int64 *nodes, int n, Oid caller,
+	   bool (*witness)(CdpGraph *graph, void *arg), void *arg)
 {
-	CdpGraph graph = {0};
+	CdpGraph graph = {.witness = witness, .witness_arg = arg};
 	Datum args[1] = {cdp_array_int64(nodes, n)};
 	int rows = cdp_store_run(&owners_plan, args, NULL, false, -1);
 	int64 *profiles = palloc(sizeof(int64) * Max(rows, 1));
@@ -377,7 +369,7 @@ cdp_unmerge(PG_FUNCTION_ARGS)
 	args[1] = args[2];
 	args[2] = args[3];
 	cdp_store_run(&undone_plan, args, NULL, false, 1);
-	settle(nodes, n, store.caller);
+	settle(nodes, n, store.caller, NULL, NULL);
 	loser = cdp_graph_canonical(loser, false);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(loser);
@@ -445,9 +437,26 @@ cdp_unlink(PG_FUNCTION_ARGS)
 	cdp_store_run(&unlink_plan, args, nulls, false, 2);
 	args[0] = cdp_array_int64(nodes, 2);
 	parted = cdp_store_run(&owners_plan, args, NULL, false, -1) == 1;
-	settle(nodes, 2, store.caller);
+	settle(nodes, 2, store.caller, NULL, NULL);
 	cdp_store_leave(&store);
 	PG_RETURN_BOOL(parted);
+}
+
+/* An identifier that is to end. */
+typedef struct Removal
+{
+	int64 node;
+	bool ended; /* no other session was first */
+} Removal;
+
+static bool
+end_identifier(CdpGraph *graph pg_attribute_unused(), void *arg)
+{
+	Removal *r = arg;
+	Datum args[2] = {Int64GetDatum(r->node), TimestampTzGetDatum(cdp_now())};
+
+	r->ended = cdp_store_run(&end_plan, args, NULL, false, -1) == 1;
+	return true;
 }
 
 /* cdp.remove_identifier(identifier) */
@@ -455,8 +464,8 @@ Datum
 cdp_remove_identifier(PG_FUNCTION_ARGS)
 {
 	CdpStore store;
-	Datum args[2];
-	int64 node;
+	Datum args[1];
+	Removal r = {0};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -464,16 +473,16 @@ cdp_remove_identifier(PG_FUNCTION_ARGS)
 				 errmsg("an identifier must not be null")));
 	cdp_store_enter(&store);
 	require_steward(store.caller, "remove an identifier");
-	node = node_of(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	/* locks her first, in order: who writes messages has the person before the identifier */
-	settle(&node, 1, store.caller);
-	args[0] = Int64GetDatum(node);
-	args[1] = TimestampTzGetDatum(cdp_now());
-	if (cdp_store_run(&end_plan, args, NULL, false, -1) == 1)
-		settle(&node, 1, store.caller);
-	args[0] = cdp_array_int64(&node, 1);
+	/* under the lock of whoever has it; she may lose it while we wait for her */
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		r.node = node_of(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+		settle(&r.node, 1, store.caller, end_identifier, &r);
+	} while (!r.ended);
+	args[0] = cdp_array_int64(&r.node, 1);
 	cdp_store_run(&owners_plan, args, NULL, false, 1);
-	node = cdp_store_int64(0, 1);
+	r.node = cdp_store_int64(0, 1);
 	cdp_store_leave(&store);
-	PG_RETURN_INT64(node);
+	PG_RETURN_INT64(r.node);
 }
