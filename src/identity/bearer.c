@@ -340,7 +340,7 @@ cdp_bearer_end(CdpGraph *graph)
 bool
 cdp_bearer_insert(CdpGraph *graph, CdpIdent *ident)
 {
-	const CdpIdent *before = &graph->idents[ident->after];
+	CdpIdent *before = &graph->idents[ident->after];
 	Datum args[7];
 
 	args[0] = CStringGetTextDatum(ident->ns);
@@ -349,6 +349,8 @@ cdp_bearer_insert(CdpGraph *graph, CdpIdent *ident)
 	args[3] = TimestampTzGetDatum(ident->born);
 	if (cdp_store_run(&retire_plan, args, NULL, false, -1) != 1)
 		return false;
+	/* what the batch says of her goes where she is now */
+	before->former = true;
 	args[3] = Int64GetDatum(ident->node_id);
 	args[4] = TimestampTzGetDatum(ident->first_seen);
 	args[5] = TimestampTzGetDatum(ident->last_seen);
