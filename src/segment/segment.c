@@ -100,11 +100,12 @@ static CdpPlan save_plan = {
 
 static CdpPlan return_plan = {
 	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
-	"SELECT b.segment_id, s.ord, s.profile_id, b.since FROM unnest($1) u (loser) "
+	"SELECT b.segment_id, s.ord, s.profile_id, min(b.since) FROM unnest($1) u (loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
 	"  WHERE b.loser = u.loser OFFSET 0) b "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
 	"WHERE EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
+	"GROUP BY b.segment_id, s.ord, s.profile_id "
 	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since",
 	1,
 	{INT8ARRAYOID},
