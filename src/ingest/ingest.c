@@ -790,8 +790,8 @@ cdp_ingest_reshape(CdpGraph *graph)
 	cdp_segment_join(graph);
 	cdp_profile_join(graph);
 	cdp_activation_join(graph);
-	cdp_segment_part(graph);
 	cdp_activation_part(graph);
+	cdp_segment_part(graph);
 }
 
 /*
