@@ -91,6 +91,8 @@ REGRESS = \
 	components \
 	normalise \
 	identity \
+	rules \
+	rules_isolate \
 	ingest \
 	attach \
 	profile \

@@ -94,7 +94,7 @@ FROM jsonb_array_elements(:'content'::jsonb->'requests') WITH ORDINALITY q (body
 SELECT type, name, ts, received_at FROM cdp.events WHERE source = 'rudder' ORDER BY ts, message_id COLLATE "C";
 SELECT DISTINCT e.extra - 'groupId' - 'category' AS extra FROM cdp.events e WHERE source = 'rudder';
 SELECT count(DISTINCT profile_id) AS people FROM cdp.events WHERE source = 'rudder';
-SELECT cdp.resolve('anonymous_id:anon-1') = cdp.resolve('email:taro@example.jp') AS one, cdp.resolve('user_id:legacy-9') = cdp.resolve('user_id:u-42') AS aliased,
+SELECT cdp.resolve('anonymous_id:anon-1') = cdp.resolve('email:taro@example.jp') AS one, cdp.resolve('anonymous_id:legacy-9') = cdp.resolve('user_id:u-42') AS aliased,
 	cdp.resolve('user_id:u-1') <> cdp.resolve('user_id:u-42') AS another;
 SET cdp.clock = '2026-06-01 12:00:00+00';
 

@@ -214,7 +214,7 @@ BEGIN
 			m.kind := 'alias';
 			x := format('a%s.%s', floor(random() * people), floor(random() * 3));
 			m.who := ARRAY[format('user_id:u%s', p)];
-			m.idents := m.who || ARRAY['user_id:' || x, 'anonymous_id:' || x];
+			m.idents := m.who || ARRAY['anonymous_id:' || x];
 		ELSIF r < 0.97 THEN
 			m.kind := 'consent';
 			m.purpose := law.pick('analytics', 'marketing');

@@ -207,10 +207,10 @@ BEGIN
 	ELSIF NOT unique_per_profile AND v_limit IS NULL THEN
 		v_limit := 0;
 	END IF;
-	IF v_limit < 0 OR period < '0' OR ttl < '0' THEN
+	IF v_limit < 0 OR period NOT BETWEEN '0' AND '1000 years' OR ttl NOT BETWEEN '0' AND '1000 years' THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = format('namespace %s cannot have a negative limit, period or ttl', quote_ident(v_name)),
-			HINT = '0 means none.';
+			MESSAGE = format('namespace %s cannot have such a limit, period or ttl', quote_ident(v_name)),
+			HINT = 'They are not negative; a time is at most 1000 years; 0 means none.';
 	END IF;
 	IF on_conflict NOT IN ('demote', 'newest_wins', 'reject', 'isolate') THEN
 		RAISE invalid_parameter_value USING

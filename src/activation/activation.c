@@ -74,6 +74,22 @@ static CdpPlan part_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
+/*
+ * Who was in a segment before a merge did not enter it while she was merged,
+ * whatever it looked like.
+ */
+static CdpPlan void_plan = {
+	"UPDATE cdp_data.outbox o SET state = 'suppressed', settled_at = $2, "
+	"  reason = 'the person was in the segment before, and merged with somebody else meanwhile' "
+	"FROM cdp_data.segment_before b WHERE b.loser = ANY ($1) "
+	"  AND o.profile_id = ANY (ARRAY[b.profile_id]) AND o.first_profile = b.profile_id "
+	"  AND o.segment_id = b.segment_id AND o.state IN ('pending', 'merged') "
+	"  AND o.created_at > (SELECT max(m.at) FROM cdp_data.identity_merge m "
+	"    WHERE m.loser = b.loser)",
+	2,
+	{INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
 /* One person, one waiting delivery of an activation: the one handed out, or the earliest. */
 static CdpPlan single_plan = {
 	"UPDATE cdp_data.outbox o SET state = 'merged', settled_at = $2, "
@@ -202,25 +218,35 @@ cdp_activation_join(const CdpGraph *graph)
 	}
 }
 
-/* After people parted: deliveries go back to whom they were for. */
+/*
+ * After people parted: deliveries go back to whom they were for.  Before
+ * cdp_segment_part(), which forgets what they were in.
+ */
 void
 cdp_activation_part(const CdpGraph *graph)
 {
 	int n = 0;
+	int nback = 0;
 	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int64 *back = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	Datum args[2];
 
 	for (int i = 0; i < graph->nlocked; i++)
+	{
 		if (graph->locked[i].rebuild)
 			ids[n++] = graph->locked[i].profile_id;
+		if (graph->locked[i].returns)
+			back[nback++] = graph->locked[i].profile_id;
+	}
 	if (n == 0)
 		return;
 	args[0] = cdp_array_int64(ids, n);
+	args[1] = TimestampTzGetDatum(cdp_now());
 	if (cdp_store_run(&part_plan, args, NULL, false, -1) > 0)
-	{
-		args[1] = TimestampTzGetDatum(cdp_now());
 		cdp_store_run(&single_plan, args, NULL, false, -1);
-	}
+	args[0] = cdp_array_int64(back, nback);
+	if (nback > 0)
+		cdp_store_run(&void_plan, args, NULL, false, -1);
 }
 
 /* Purposes for which this role may carry deliveries. */

@@ -68,7 +68,7 @@ static CdpPlan extend_plan = {
 	NULL};
 
 static CdpPlan end_plan = {
-	"UPDATE cdp_data.identifier i SET ended = $2 WHERE i.node_id = $1 AND i.ended IS NULL",
+	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen) WHERE i.node_id = $1 AND i.ended IS NULL",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
 	NULL};
@@ -304,7 +304,7 @@ cdp_bearer_isolate(CdpGraph *graph)
 				continue;
 			if (!known)
 				ident->ends = link->ts;
-			else if (ident->node_id == 0)
+			else if (ident->node_id == 0 && !link->keeps_all)
 				leave_out(graph, link, k);
 			else
 			{

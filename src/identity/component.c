@@ -667,9 +667,12 @@ is_better(const CdpComponent *c, int a, int b)
 	return p != q ? p < q : c->nodes[a].node_id < c->nodes[b].node_id;
 }
 
-/* The bearer of each profile's id: its most important node. */
+/*
+ * The bearer of each profile's id: its most important node, of those that did
+ * not come with somebody who was merged into it.
+ */
 static int *
-find_anchors(const CdpComponent *c)
+find_anchors(const CdpComponent *c, const bool *foreign)
 {
 	int *anchors = palloc(sizeof(int) * Max(c->nprofiles, 1));
 
@@ -681,7 +684,10 @@ find_anchors(const CdpComponent *c)
 							 compare_int64);
 		int *anchor = hit ? &anchors[hit - c->profiles] : NULL;
 
-		if (anchor && (*anchor < 0 || is_better(c, i, *anchor)))
+		if (anchor == NULL)
+			continue;
+		if (*anchor < 0 || (foreign[*anchor] && !foreign[i]) ||
+			(foreign[*anchor] == foreign[i] && is_better(c, i, *anchor)))
 			*anchor = i;
 	}
 	return anchors;
@@ -689,7 +695,7 @@ find_anchors(const CdpComponent *c)
 
 /* The same for a person who was merged away: of the nodes she brought. */
 static int
-former_anchor(const CdpComponent *c, const char *nodes)
+former_anchor(const CdpComponent *c, const char *nodes, int64 profile_id, bool *foreign)
 {
 	int anchor = -1;
 
@@ -700,6 +706,8 @@ former_anchor(const CdpComponent *c, const char *nodes)
 
 		if (i >= 0 && (anchor < 0 || is_better(c, i, anchor)))
 			anchor = i;
+		if (i >= 0 && c->nodes[i].profile_id == profile_id)
+			foreign[i] = true;
 		p = *end == ',' ? end + 1 : end;
 	}
 	return anchor;
@@ -769,7 +777,8 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 {
 	Bunch *groups = palloc0(sizeof(Bunch) * Max(c->nnodes, 1));
 	int32 *of = c->linkage.group;
-	int *anchors = find_anchors(c);
+	int *anchors;
+	bool *foreign = palloc0(sizeof(bool) * Max(c->nnodes, 1));
 	int rows;
 	int64 *old_id;
 	int32 *old_ord;
@@ -783,11 +792,6 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 	Datum args[1];
 	int cause = -1;
 
-	/* people go on where their most important node is, older people first */
-	for (int p = 0; p < c->nprofiles; p++)
-		if (anchors[p] >= 0 && groups[of[anchors[p]]].profile_id == 0)
-			groups[of[anchors[p]]].profile_id = c->profiles[p];
-
 	args[0] = cdp_array_int64(c->profiles, c->nprofiles);
 	rows = cdp_store_run(&former_plan, args, NULL, false, -1);
 	old_id = palloc(sizeof(int64) * Max(rows, 1));
@@ -799,15 +803,24 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 	returned = palloc0(sizeof(bool) * Max(rows, 1));
 	for (int r = 0; r < rows; r++)
 	{
-		int node;
-
 		old_id[r] = cdp_store_int64(r, 1);
 		old_ord[r] = (int32) cdp_store_int64(r, 2);
 		old_to[r] = cdp_store_int64(r, 3);
-		old_anchor[r] = former_anchor(c, cdp_store_text(r, 4));
+		old_anchor[r] = former_anchor(c, cdp_store_text(r, 4), old_to[r], foreign);
 		old_rev[r] = cdp_store_int64(r, 5);
 		old_at[r] = cdp_store_int64(r, 6);
-		node = old_anchor[r];
+	}
+
+	/* people go on where their most important node is, older people first */
+	anchors = find_anchors(c, foreign);
+	for (int p = 0; p < c->nprofiles; p++)
+		if (anchors[p] >= 0 && groups[of[anchors[p]]].profile_id == 0)
+			groups[of[anchors[p]]].profile_id = c->profiles[p];
+
+	for (int r = 0; r < rows; r++)
+	{
+		int node = old_anchor[r];
+
 		if (node >= 0 && groups[of[node]].profile_id == 0)
 		{
 			CdpLocked *locked = cdp_graph_add_locked(graph, old_id[r]);

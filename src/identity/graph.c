@@ -409,6 +409,21 @@ add_extra(CdpGraph *graph, const int64 *ids, int n)
 	graph->nextra = distinct;
 }
 
+/* Starts anew with those whom the batch names by id, as they are now. */
+static void
+reset_extra(CdpGraph *graph)
+{
+	graph->extra = NULL;
+	graph->nextra = 0;
+	for (int i = 0; i < graph->nabout; i++)
+	{
+		int64 id = cdp_graph_canonical(graph->about[i], false);
+
+		if (id != 0)
+			add_extra(graph, &id, 1);
+	}
+}
+
 /* Who bore a value until now is locked, too. */
 static void
 lock_bearers(CdpGraph *graph, const Round *round)
@@ -542,7 +557,7 @@ lock_round(CdpGraph *graph, Round *round)
 	if (n != nwanted)
 	{
 		/* some are nobody any more: look again who is concerned */
-		graph->nextra = 0;
+		reset_extra(graph);
 		return false;
 	}
 	graph->nlocked = nwanted;
@@ -1193,8 +1208,7 @@ prepare(CdpGraph *graph)
 	graph->room = Max(graph->nidents, 4) * 2;
 	graph->locked = palloc0(sizeof(CdpLocked) * graph->room);
 	graph->merges = palloc0(sizeof(CdpMerge));
-	graph->extra = NULL;
-	graph->nextra = 0;
+	reset_extra(graph);
 	reset(graph);
 }
 

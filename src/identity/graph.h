@@ -76,6 +76,7 @@ typedef struct CdpLink
 	const char *source;
 	const char *message_id;
 	bool *isolated; /* by ident: stays apart; NULL: none does */
+	bool keeps_all; /* says something of each identifier: none is left out */
 	List *left_out; /* identifiers of nobody yet that stay apart: namespace:value */
 	const char *rule; /* message, merge, override, bulk */
 	const char *reason; /* of a deliberate merge, or NULL */
@@ -157,6 +158,9 @@ typedef struct CdpGraph
 	int room; /* entries of locked and merges */
 	CdpMerge *merges; /* losers are not in locked any more */
 	int nmerges;
+	/* people whom the batch names by their ids; locked, too */
+	const int64 *about;
+	int nabout;
 	/* people to lock besides those of the links, ascending */
 	int64 *extra;
 	int nextra;

@@ -117,6 +117,14 @@ static CdpPlan about_plan = {
 	{INT8OID},
 	NULL};
 
+static CdpPlan ended_plan = {
+	"SELECT n.node_id FROM cdp_data.node n LEFT JOIN cdp_data.identifier i "
+	"  ON i.node_id = n.node_id AND i.ended IS NULL "
+	"WHERE n.profile_id = $1 AND i.node_id IS NULL",
+	1,
+	{INT8OID},
+	NULL};
+
 static CdpPlan all_plan = {
 	"SELECT i.namespace, i.value FROM cdp_data.node n "
 	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
@@ -155,6 +163,9 @@ is_event(const CdpMessage *m)
 static void
 resolve_about(Batch *batch)
 {
+	int64 *about = palloc(sizeof(int64) * Max(batch->n, 1));
+	int n = 0;
+
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
@@ -172,7 +183,9 @@ resolve_about(Batch *batch)
 		}
 		args[0] = Int64GetDatum(id);
 		rows = cdp_store_run(is_consent(m) ? &all_plan : &about_plan, args, NULL, false, -1);
-		if (rows == 0)
+		if (is_consent(m))
+			about[n++] = id;
+		else if (rows == 0)
 		{
 			cdp_message_reject(m, "unknown_profile", "the profile has no identifier");
 			continue;
@@ -195,6 +208,8 @@ resolve_about(Batch *batch)
 				m->nmentions++;
 		}
 	}
+	batch->graph.about = about;
+	batch->graph.nabout = n;
 }
 
 /*
@@ -447,6 +462,7 @@ build_graph(Batch *batch)
 		link->rule = m->rule ? m->rule : "message";
 		link->reason = m->merge_reason;
 		link->actor = m->actor;
+		link->keeps_all = is_consent(m);
 		for (int k = 0; k < m->nmentions; k++)
 		{
 			uint8 key[16];
@@ -774,8 +790,26 @@ cdp_ingest_reshape(CdpGraph *graph)
 	cdp_segment_join(graph);
 	cdp_profile_join(graph);
 	cdp_activation_join(graph);
-	cdp_segment_part(graph);
 	cdp_activation_part(graph);
+	cdp_segment_part(graph);
+}
+
+/*
+ * Nodes of a person named by id whose identifiers are no more: what she says
+ * holds for them, too.  Returns how many; nodes may be NULL.
+ */
+static int
+bearers_of(const CdpMessage *m, int64 *nodes)
+{
+	Datum args[1] = {Int64GetDatum(m->profile_id)};
+	int rows;
+
+	if (m->about == 0)
+		return 0;
+	rows = cdp_store_run(&ended_plan, args, NULL, false, -1);
+	for (int r = 0; nodes && r < rows; r++)
+		nodes[r] = cdp_store_int64(r, 1);
+	return rows;
 }
 
 static void
@@ -791,21 +825,28 @@ apply_consent(Batch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 		if (batch->messages[i].status == CDP_ACCEPTED && is_consent(&batch->messages[i]))
-			room += batch->messages[i].nmentions;
+			room += batch->messages[i].nmentions + bearers_of(&batch->messages[i], NULL);
 	records = palloc0(sizeof(CdpConsentRecord) * Max(room, 1));
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
 		CdpLink *link;
+		int64 *nodes;
+		int nnodes;
 
 		if (m->status != CDP_ACCEPTED || !is_consent(m))
 			continue;
 		link = &graph->links[m->link];
+		nnodes = link->n;
+		nodes = palloc(sizeof(int64) * (nnodes + bearers_of(m, NULL) + 1));
 		for (int k = 0; k < link->n; k++)
+			nodes[k] = graph->idents[link->idents[k]].node_id;
+		nnodes += bearers_of(m, nodes + nnodes);
+		for (int k = 0; k < nnodes; k++)
 		{
 			CdpConsentRecord *r = &records[n++];
 
-			r->node_id = graph->idents[link->idents[k]].node_id;
+			r->node_id = nodes[k];
 			r->purpose_id = m->purpose_id;
 			r->state = m->state;
 			r->ts = m->ts;
@@ -817,6 +858,7 @@ apply_consent(Batch *batch)
 		/* of identifiers that are several people's, each has a record now */
 		for (int k = 0; k < link->n; k++)
 			cdp_graph_locked(graph, graph->idents[link->idents[k]].profile_id)->reshaped = true;
+		cdp_graph_locked(graph, m->profile_id)->reshaped = true;
 	}
 	cdp_consent_record(records, n, batch->caller);
 
@@ -896,6 +938,8 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 			m->refusal = batch.graph.links[m->link].refusal;
 			m->profile_id = batch.graph.idents[batch.graph.links[m->link].idents[0]].profile_id;
 		}
+		else if (m->about != 0)
+			m->profile_id = cdp_graph_canonical(m->about, false);
 		if (m->status == CDP_DUPLICATE && m->profile_id != 0)
 			m->profile_id = present_id(&batch, m->profile_id);
 	}

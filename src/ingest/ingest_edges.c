@@ -12,6 +12,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -85,7 +86,8 @@ payload_of(const char *a, const char *b)
 		if (values[i])
 		{
 			key.val.string.val = unconstify(char *, values[i]);
-			key.val.string.len = (int) strlen(values[i]);
+			/* whatever came as an identifier, the refusal stays small */
+			key.val.string.len = pg_mbcliplen(values[i], (int) strlen(values[i]), 1000);
 		}
 		pushJsonbValue(&state, WJB_VALUE, &key);
 	}

@@ -100,23 +100,38 @@ static CdpPlan save_plan = {
 
 static CdpPlan return_plan = {
 	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
-	"SELECT b.segment_id, s.ord, s.profile_id, b.since FROM unnest($1) u (loser) "
+	"SELECT b.segment_id, s.ord, s.profile_id, min(b.since) FROM unnest($1) u (loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
 	"  WHERE b.loser = u.loser OFFSET 0) b "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
 	"WHERE EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
+	"GROUP BY b.segment_id, s.ord, s.profile_id "
 	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since",
 	1,
 	{INT8ARRAYOID},
 	NULL};
 
+/*
+ * What somebody is in only because of who left her.  If she is in it by
+ * herself, evaluating finds that, as of now.
+ */
+static CdpPlan give_back_plan = {
+	"DELETE FROM cdp_data.segment_member m USING cdp_data.segment_before b "
+	"WHERE b.loser = ANY ($1) AND b.profile_id = b.loser AND m.profile_id = ANY ($2) "
+	"  AND m.segment_id = b.segment_id AND m.since = b.since "
+	"  AND NOT EXISTS (SELECT FROM cdp_data.segment_before own WHERE own.loser = b.loser "
+	"    AND own.profile_id = m.profile_id AND own.segment_id = m.segment_id)",
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
+
 static CdpPlan reflect_plan = {
 	"UPDATE cdp_data.profile_state s SET segments = ARRAY(SELECT m.segment_id "
 	"  FROM cdp_data.segment_member m WHERE m.profile_id = s.profile_id ORDER BY 1) "
-	"WHERE s.profile_id = ANY (ARRAY(SELECT b.profile_id FROM cdp_data.segment_before b "
+	"WHERE s.profile_id = ANY ($2 || ARRAY(SELECT b.profile_id FROM cdp_data.segment_before b "
 	"  WHERE b.loser = ANY ($1)))",
-	1,
-	{INT8ARRAYOID},
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
 static CdpPlan forget_plan = {
@@ -515,16 +530,24 @@ void
 cdp_segment_part(const CdpGraph *graph)
 {
 	int n = 0;
+	int nleft = 0;
 	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	Datum args[1];
+	int64 *left = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	Datum args[2];
 
 	for (int i = 0; i < graph->nlocked; i++)
+	{
 		if (graph->locked[i].returns)
 			ids[n++] = graph->locked[i].profile_id;
+		else if (graph->locked[i].rebuild)
+			left[nleft++] = graph->locked[i].profile_id;
+	}
 	if (n == 0)
 		return;
 	args[0] = cdp_array_int64(ids, n);
+	args[1] = cdp_array_int64(left, nleft);
 	cdp_store_run(&return_plan, args, NULL, false, -1);
+	cdp_store_run(&give_back_plan, args, NULL, false, -1);
 	cdp_store_run(&reflect_plan, args, NULL, false, -1);
 	cdp_store_run(&forget_plan, args, NULL, false, -1);
 }

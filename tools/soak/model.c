@@ -644,11 +644,14 @@ settle(Model *m, const Answer *answer)
 			m->former[at] = m->former[at - 1];
 		m->former[at] = (Former){m->merge[k].loser, m->merge[k].winner, m->merge[k].moved};
 	}
-	for (int i = 0; i < m->nnodes; i++)
+	for (int k = 0; k < npeople; k++)
 	{
-		for (int j = 0; j < i; j++)
-			m->splits += m->node[i].person != 0 && m->node[i].person == m->node[j].person &&
-						 m->of[i] != m->of[j] && i == m->of[i];
+		bool parted = false;
+
+		for (int i = 0; i < m->nnodes; i++)
+			parted |= m->node[i].person == people[k] &&
+					  m->of[i] != m->of[anchor_of_person(m, people[k])];
+		m->splits += parted;
 	}
 	for (int i = 0; i < m->nnodes; i++)
 	{
@@ -787,7 +790,8 @@ apply_merge(Model *m, const Op *op, const Answer *answer)
 	}
 	else
 		n = model_mentions(m, msg, who);
-	if (n == 0)
+	/* what is blocked is nobody's to merge */
+	if (op->kind == MERGE && n < msg->n)
 		return expect_error(answer, "22023");
 	model_copy(&before, m);
 	if (op->override)
