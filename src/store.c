@@ -310,47 +310,71 @@ cdp_store_leave(CdpStore *store)
 	SetUserIdAndSecContext(store->caller, store->caller_sec);
 }
 
+/* What the planner may do for the statements of the storage; see store.h. */
+typedef struct Planning
+{
+	bool seqscan;
+	bool hashjoin;
+	bool mergejoin;
+	bool jit;
+} Planning;
+
+static void
+start_planning(Planning *saved)
+{
+	*saved = (Planning){enable_seqscan, enable_hashjoin, enable_mergejoin, jit_enabled};
+	enable_seqscan = false;
+	enable_hashjoin = false;
+	enable_mergejoin = false;
+	/* they touch few rows, whatever was estimated */
+	jit_enabled = false;
+}
+
+static void
+end_planning(const Planning *saved)
+{
+	enable_seqscan = saved->seqscan;
+	enable_hashjoin = saved->hashjoin;
+	enable_mergejoin = saved->mergejoin;
+	jit_enabled = saved->jit;
+}
+
+static void
+prepare(CdpPlan *plan)
+{
+	SPIPlanPtr fresh;
+
+	if (plan->plan != NULL)
+		return;
+	fresh = SPI_prepare_cursor(plan->sql, plan->nargs, plan->argtypes,
+							   CURSOR_OPT_GENERIC_PLAN);
+	if (fresh == NULL)
+		elog(ERROR, "cdp: could not prepare \"%s\": %s", plan->sql,
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(fresh);
+	plan->plan = fresh;
+}
+
 /*
- * Prepares (once a backend) and runs a statement of the storage.  Never
- * compiled: it touches few rows, whatever was estimated.  Returns the
+ * Prepares (once a backend) and runs a statement of the storage.  Returns the
  * number of rows; they are in SPI_tuptable until the next statement.
  * expected >= 0 raises unless just so many rows came.
  */
 int
 cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, int expected)
 {
-	bool save_seqscan = enable_seqscan;
-	bool save_hashjoin = enable_hashjoin;
-	bool save_mergejoin = enable_mergejoin;
-	bool save_jit = jit_enabled;
+	Planning saved;
 	int rc = 0;
 
+	start_planning(&saved);
 	PG_TRY();
 	{
-		enable_seqscan = false;
-		enable_hashjoin = false;
-		enable_mergejoin = false;
-		jit_enabled = false;
-		if (plan->plan == NULL)
-		{
-			SPIPlanPtr fresh;
-
-			fresh = SPI_prepare_cursor(plan->sql, plan->nargs, plan->argtypes,
-									   CURSOR_OPT_GENERIC_PLAN);
-			if (fresh == NULL)
-				elog(ERROR, "cdp: could not prepare \"%s\": %s", plan->sql,
-					 SPI_result_code_string(SPI_result));
-			SPI_keepplan(fresh);
-			plan->plan = fresh;
-		}
+		prepare(plan);
 		rc = SPI_execute_plan(plan->plan, values, nulls, read_only, 0);
 	}
 	PG_FINALLY();
 	{
-		enable_seqscan = save_seqscan;
-		enable_hashjoin = save_hashjoin;
-		enable_mergejoin = save_mergejoin;
-		jit_enabled = save_jit;
+		end_planning(&saved);
 	}
 	PG_END_TRY();
 	if (rc < 0)
@@ -360,6 +384,27 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 		elog(ERROR, "cdp: \"%s\" touched " UINT64_FORMAT " rows, not %d",
 			 plan->sql, (uint64) SPI_processed, expected);
 	return (int) SPI_processed;
+}
+
+/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
+Portal
+cdp_store_open(CdpPlan *plan, Datum *values)
+{
+	Planning saved;
+	Portal portal = NULL;
+
+	start_planning(&saved);
+	PG_TRY();
+	{
+		prepare(plan);
+		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, false);
+	}
+	PG_FINALLY();
+	{
+		end_planning(&saved);
+	}
+	PG_END_TRY();
+	return portal;
 }
 
 /* Runs a statement composed at run time (names quoted by the caller). */

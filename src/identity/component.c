@@ -27,14 +27,21 @@
 #include "store.h"
 
 static CdpPlan people_plan = {
-	"SELECT n.node_id, n.profile_id, i.namespace, i.value, i.last_seen, i.ended "
-	"FROM unnest($1) p (profile_id) "
-	"CROSS JOIN LATERAL (SELECT n.node_id, n.profile_id FROM cdp_data.node n "
+	"SELECT n.node_id, n.profile_id, n.since, n.change, i.namespace, i.value, i.first_seen, "
+	"  i.last_seen, i.ended IS NOT NULL FROM unnest($1) p (profile_id) "
+	"CROSS JOIN LATERAL (SELECT n.* FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT i.namespace, i.value, i.last_seen, i.ended IS NOT NULL AS ended "
-	"  FROM cdp_data.identifier i WHERE i.node_id = n.node_id "
-	"  UNION ALL SELECT r.namespace, r.value, r.last_seen, true "
-	"  FROM cdp_data.identifier_retired r WHERE r.node_id = n.node_id OFFSET 0) i",
+	"LEFT JOIN LATERAL (SELECT i.* FROM cdp_data.identifier i "
+	"  WHERE i.node_id = n.node_id OFFSET 0) i ON true",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+/* Nodes whose value has another bearer now. */
+static CdpPlan retired_plan = {
+	"SELECT u.i, r.namespace, r.value, r.first_seen, r.last_seen "
+	"FROM unnest($1) WITH ORDINALITY u (node_id, i) "
+	"JOIN cdp_data.identifier_retired r ON r.node_id = ANY (ARRAY[u.node_id])",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -48,16 +55,20 @@ static CdpPlan rows_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* The other ends of evidence, and whom they belong to. */
-static CdpPlan ends_plan = {
-	"SELECT DISTINCT n.profile_id FROM (SELECT e.a FROM unnest($1) x (node_id) "
-	"    CROSS JOIN LATERAL (SELECT e.a FROM cdp_data.identity_edge e "
-	"      WHERE e.b = x.node_id OFFSET 0) e "
-	"  UNION SELECT unnest($2)) o (node_id) "
+/* The lower ends of evidence of which these are the upper ones. */
+static CdpPlan lower_plan = {
+	"SELECT e.a FROM unnest($1) x (node_id) CROSS JOIN LATERAL ("
+	"  SELECT e.a FROM cdp_data.identity_edge e WHERE e.b = x.node_id OFFSET 0) e",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+static CdpPlan owners_plan = {
+	"SELECT DISTINCT n.profile_id FROM unnest($1) x (node_id) "
 	"CROSS JOIN LATERAL (SELECT n.profile_id FROM cdp_data.node n "
-	"  WHERE n.node_id = o.node_id OFFSET 0) n",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID},
+	"  WHERE n.node_id = x.node_id OFFSET 0) n",
+	1,
+	{INT8ARRAYOID},
 	NULL};
 
 static CdpPlan separation_plan = {
@@ -105,12 +116,37 @@ read_pos(uint64 row, int col, CdpCorePos *pos)
 	memcpy(pos->key, DatumGetUUIDP(cdp_store_value(row, col + 1, &isnull)), UUID_LEN);
 }
 
+/* Names the nodes that were not found by an identifier: they had one once. */
+static void
+load_retired(CdpComponent *c, const int *which, int n)
+{
+	int64 *ids = palloc(sizeof(int64) * n);
+	Datum args[1];
+
+	for (int i = 0; i < n; i++)
+		ids[i] = c->nodes[which[i]].node_id;
+	args[0] = cdp_array_int64(ids, n);
+	cdp_store_run(&retired_plan, args, NULL, false, n);
+	for (int r = 0; r < n; r++)
+	{
+		CdpComponentNode *node = &c->nodes[which[cdp_store_int64(r, 1) - 1]];
+
+		node->ns = cdp_store_text(r, 2);
+		node->value = cdp_store_text(r, 3);
+		node->first_seen = cdp_store_int64(r, 4);
+		node->last_seen = cdp_store_int64(r, 5);
+		node->ended = true;
+	}
+}
+
 /* Appends the nodes of these people; returns how many came. */
 static int
 load_people(CdpComponent *c, const int64 *profiles, int n, int *room)
 {
 	Datum args[1] = {cdp_array_int64(profiles, n)};
 	int rows = cdp_store_run(&people_plan, args, NULL, false, -1);
+	int *nameless = palloc(sizeof(int) * Max(rows, 1));
+	int nnameless = 0;
 
 	while (c->nnodes + rows > *room)
 	{
@@ -120,18 +156,27 @@ load_people(CdpComponent *c, const int64 *profiles, int n, int *room)
 	for (int r = 0; r < rows; r++)
 	{
 		CdpComponentNode *node = &c->nodes[c->nnodes++];
-
 		bool isnull;
 
 		memset(node, 0, sizeof(*node));
 		node->node_id = cdp_store_int64(r, 1);
 		node->profile_id = cdp_store_int64(r, 2);
-		node->ns = cdp_store_text(r, 3);
-		node->value = cdp_store_text(r, 4);
-		node->last_seen = cdp_store_int64(r, 5);
-		node->ended = DatumGetBool(cdp_store_value(r, 6, &isnull));
+		node->since = cdp_store_int64(r, 3);
+		node->change = cdp_store_int64(r, 4);
 		node->ident = -1;
+		node->ns = cdp_store_text(r, 5);
+		if (node->ns == NULL)
+		{
+			nameless[nnameless++] = c->nnodes - 1;
+			continue;
+		}
+		node->value = cdp_store_text(r, 6);
+		node->first_seen = cdp_store_int64(r, 7);
+		node->last_seen = cdp_store_int64(r, 8);
+		node->ended = DatumGetBool(cdp_store_value(r, 9, &isnull));
 	}
+	if (nnameless > 0)
+		load_retired(c, nameless, nnameless);
 	return rows;
 }
 
@@ -341,6 +386,43 @@ load_separations(CdpComponent *c, const int64 *nodes, int n)
 }
 
 /*
+ * Profiles that are tied to the nodes that came last and are not in the
+ * component yet; known has all its nodes, ascending.
+ */
+static int64 *
+next_people(CdpComponent *c, const int64 *ids, int came, int row_start, const int64 *known,
+			int *n)
+{
+	Datum args[1] = {cdp_array_int64(ids, came)};
+	int rows = cdp_store_run(&lower_plan, args, NULL, false, -1);
+	int64 *ends = palloc(sizeof(int64) * (rows + c->nrows - row_start + 1));
+	int64 *people;
+	int nends = 0;
+
+	for (int r = 0; r < rows + c->nrows - row_start; r++)
+	{
+		int64 id = r < rows ? cdp_store_int64(r, 1) : c->rows[row_start + r - rows].b;
+
+		if (bsearch(&id, known, c->nnodes, sizeof(int64), compare_int64) == NULL)
+			ends[nends++] = id;
+	}
+	*n = 0;
+	if (nends == 0)
+		return NULL;
+	args[0] = cdp_array_int64(ends, nends);
+	rows = cdp_store_run(&owners_plan, args, NULL, false, -1);
+	people = palloc(sizeof(int64) * Max(rows, 1));
+	for (int r = 0; r < rows; r++)
+	{
+		int64 id = cdp_store_int64(r, 1);
+
+		if (bsearch(&id, c->profiles, c->nprofiles, sizeof(int64), compare_int64) == NULL)
+			people[(*n)++] = id;
+	}
+	return people;
+}
+
+/*
  * Loads the component of these people.  What is not locked may change at any
  * time: the caller locks c->profiles and loads again.  too_large: it has more
  * identifiers than may be resolved at once, and is not complete.
@@ -355,6 +437,7 @@ cdp_component_load(const int64 *profiles, int n)
 	int64 *frontier = palloc(sizeof(int64) * Max(n, 1));
 	int nfrontier = n;
 	int max = cdp_rules()->max_component;
+	int64 *known = NULL;
 
 	c->nodes = palloc(sizeof(CdpComponentNode) * node_room);
 	c->rows = palloc(sizeof(CdpEvidenceRow) * row_room);
@@ -367,11 +450,6 @@ cdp_component_load(const int64 *profiles, int n)
 		int row_start = c->nrows;
 		int came;
 		int64 *ids;
-		int64 *ends;
-		int nends = 0;
-		int rows;
-		int fresh = 0;
-		Datum args[2];
 
 		CHECK_FOR_INTERRUPTS();
 		while (c->nprofiles + nfrontier > profile_room)
@@ -389,37 +467,20 @@ cdp_component_load(const int64 *profiles, int n)
 			break;
 		}
 		ids = palloc(sizeof(int64) * Max(came, 1));
-		for (int i = 0; i < came; i++)
-			ids[i] = c->nodes[start + i].node_id;
+		known = palloc(sizeof(int64) * Max(c->nnodes, 1));
+		for (int i = 0; i < c->nnodes; i++)
+			known[i] = c->nodes[i].node_id;
+		memcpy(ids, known + start, sizeof(int64) * came);
+		qsort(known, c->nnodes, sizeof(int64), compare_int64);
 		load_rows(c, ids, came, &row_room);
-		ends = palloc(sizeof(int64) * Max(c->nrows - row_start, 1));
-		for (int r = row_start; r < c->nrows; r++)
-			ends[nends++] = c->rows[r].b;
-		args[0] = cdp_array_int64(ids, came);
-		args[1] = cdp_array_int64(ends, nends);
-		rows = cdp_store_run(&ends_plan, args, NULL, false, -1);
-		frontier = palloc(sizeof(int64) * Max(rows, 1));
-		for (int r = 0; r < rows; r++)
-		{
-			int64 id = cdp_store_int64(r, 1);
-
-			if (bsearch(&id, c->profiles, c->nprofiles, sizeof(int64), compare_int64) == NULL)
-				frontier[fresh++] = id;
-		}
-		nfrontier = fresh;
+		frontier = next_people(c, ids, came, row_start, known, &nfrontier);
 	}
 	qsort(c->nodes, c->nnodes, sizeof(CdpComponentNode), compare_nodes);
 	c->nstored = c->nnodes;
 	if (c->too_large)
 		return c;
 	gather_evidence(c);
-	{
-		int64 *ids = palloc(sizeof(int64) * Max(c->nnodes, 1));
-
-		for (int i = 0; i < c->nnodes; i++)
-			ids[i] = c->nodes[i].node_id;
-		load_separations(c, ids, c->nnodes);
-	}
+	load_separations(c, known, c->nnodes);
 	return c;
 }
 
@@ -437,6 +498,7 @@ node_of_ident(CdpComponent *c, const CdpGraph *graph, int ident)
 		if (index >= 0)
 		{
 			c->nodes[index].ident = ident;
+			c->nodes[index].first_seen = Min(c->nodes[index].first_seen, x->first_seen);
 			c->nodes[index].last_seen = Max(c->nodes[index].last_seen, x->last_seen);
 		}
 		return index;
@@ -450,6 +512,7 @@ node_of_ident(CdpComponent *c, const CdpGraph *graph, int ident)
 	node->ident = ident;
 	node->ns = x->ns;
 	node->value = x->value;
+	node->first_seen = x->first_seen;
 	node->last_seen = x->last_seen;
 	return c->nnodes++;
 }
@@ -803,7 +866,8 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 		cdp_graph_locked(graph, g->profile_id)->reshaped = true;
 		if (i >= c->nstored)
 			continue;
-		graph->moves[graph->nmoves++] = (CdpMove){node->node_id, node->profile_id, g->profile_id};
+		graph->moves[graph->nmoves++] =
+			(CdpMove){node->node_id, node->profile_id, g->profile_id, node->since, node->change};
 		cdp_graph_locked(graph, g->profile_id)->rebuild = true;
 		cdp_graph_locked(graph, node->profile_id)->reshaped = true;
 		cdp_graph_locked(graph, node->profile_id)->rebuild = true;
@@ -817,6 +881,8 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 		locked->newest = c->linkage.newest[of[i]];
 		locked->contested = c->linkage.contested[of[i]];
 		locked->separated = false;
+		locked->seen_from = Min(locked->seen_from, c->nodes[i].first_seen);
+		locked->seen_to = Max(locked->seen_to, c->nodes[i].last_seen);
 	}
 	for (int s = 0; s < c->nseparations; s++)
 		for (int side = 0; side < 2; side++)

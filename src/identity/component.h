@@ -16,7 +16,10 @@ typedef struct CdpComponentNode
 	const char *ns;
 	const char *value;
 	bool ended;
+	TimestampTz first_seen;
 	TimestampTz last_seen;
+	TimestampTz since; /* and by which change the profile has it */
+	int64 change;
 } CdpComponentNode;
 
 /* One piece of evidence: a row, or the rows of one set. */

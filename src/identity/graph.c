@@ -469,6 +469,8 @@ read_locked(CdpLocked *locked, uint64 row)
 	locked->profile_id = cdp_store_int64(row, 1);
 	locked->ord = (int32) cdp_store_int64(row, 2);
 	locked->newest.ts = DT_NOBEGIN;
+	locked->seen_from = DT_NOEND;
+	locked->seen_to = DT_NOBEGIN;
 	(void) cdp_store_value(row, 3, &isnull);
 	if (!isnull)
 	{
@@ -1062,6 +1064,8 @@ cdp_graph_add_locked(CdpGraph *graph, int64 profile_id)
 	memset(&graph->locked[at], 0, sizeof(CdpLocked));
 	graph->locked[at].profile_id = profile_id;
 	graph->locked[at].newest.ts = DT_NOBEGIN;
+	graph->locked[at].seen_from = DT_NOEND;
+	graph->locked[at].seen_to = DT_NOBEGIN;
 	return &graph->locked[at];
 }
 

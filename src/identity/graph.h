@@ -110,6 +110,8 @@ typedef struct CdpLocked
 	TimestampTz created_at; /* of one that returns */
 	bool reshaped; /* got new nodes, lost some, or was merged into */
 	bool rebuild; /* lost nodes: its state follows from events only */
+	TimestampTz seen_from; /* rebuild: between these her identifiers were seen */
+	TimestampTz seen_to;
 	bool contested; /* a link of hers was not taken whole */
 	bool separated; /* somebody separated her from others */
 	CdpCorePos newest; /* place of the newest link that made her */
@@ -121,6 +123,8 @@ typedef struct CdpMove
 	int64 node_id;
 	int64 from;
 	int64 to;
+	TimestampTz since; /* and by which change she was hers who loses it */
+	int64 change;
 } CdpMove;
 
 /* A merged id whose person is another one now. */

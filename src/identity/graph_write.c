@@ -57,11 +57,10 @@ static CdpPlan relabel_plan = {
 /* The same for nodes one by one. */
 static CdpPlan leave_one_plan = {
 	"INSERT INTO cdp_data.node_history (node_id, profile_id, since, change, until, until_change) "
-	"SELECT n.node_id, n.profile_id, n.since, n.change, GREATEST($3, n.since), u.change "
-	"FROM unnest($1, $2) u (node_id, change) "
-	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[u.node_id])",
-	3,
-	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
+	"SELECT u.node_id, u.profile_id, u.since, u.change, GREATEST($6, u.since), u.until "
+	"FROM unnest($1, $2, $3, $4, $5) u (node_id, profile_id, since, change, until)",
+	6,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan move_plan = {
@@ -321,9 +320,12 @@ write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 {
 	int n = graph->nmoves;
 	int64 *node = palloc(sizeof(int64) * n);
+	int64 *from = palloc(sizeof(int64) * n);
 	int64 *to = palloc(sizeof(int64) * n);
-	int64 *changes = palloc(sizeof(int64) * n);
-	Datum args[4];
+	TimestampTz *since = palloc(sizeof(TimestampTz) * n);
+	int64 *by = palloc(sizeof(int64) * n);
+	int64 *until = palloc(sizeof(int64) * n);
+	Datum args[6];
 
 	for (int i = 0; i < n; i++)
 	{
@@ -332,16 +334,22 @@ write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 							  compare_loser);
 
 		node[i] = graph->moves[i].node_id;
+		from[i] = graph->moves[i].from;
 		to[i] = graph->moves[i].to;
-		changes[i] = m && m->winner == to[i] ? m->merge_id : change;
+		since[i] = graph->moves[i].since;
+		by[i] = graph->moves[i].change;
+		until[i] = m && m->winner == to[i] ? m->merge_id : change;
 	}
 	args[0] = cdp_array_int64(node, n);
-	args[1] = cdp_array_int64(changes, n);
-	args[2] = TimestampTzGetDatum(now);
+	args[1] = cdp_array_int64(from, n);
+	args[2] = cdp_array_timestamptz(since, n);
+	args[3] = cdp_array_int64(by, n);
+	args[4] = cdp_array_int64(until, n);
+	args[5] = TimestampTzGetDatum(now);
 	cdp_store_run(&leave_one_plan, args, NULL, false, n);
 	args[1] = cdp_array_int64(to, n);
-	args[2] = cdp_array_int64(changes, n);
-	args[3] = TimestampTzGetDatum(now);
+	args[2] = args[4];
+	args[3] = args[5];
 	cdp_store_run(&move_plan, args, NULL, false, n);
 }
 

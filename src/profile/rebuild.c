@@ -20,41 +20,54 @@
 #include "profile/trait.h"
 #include "store.h"
 
-/* Bounds of what these people did: partitions outside are not looked at. */
-static CdpPlan bounds_plan = {
-	"SELECT min(i.first_seen), max(i.last_seen) FROM unnest($1) p (profile_id) "
+/* Events in one fetch. */
+#define FETCH 10000
+
+/*
+ * What these people did, between the times that their identifiers were seen:
+ * partitions outside are not looked at.  Of identify messages the traits.
+ */
+static CdpPlan events_plan = {
+	"SELECT p.profile_id, e.ts, e.traits, e.message_key, e.source FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT i.first_seen, i.last_seen FROM cdp_data.identifier i "
-	"  WHERE i.node_id = n.node_id UNION ALL SELECT r.first_seen, r.last_seen "
-	"  FROM cdp_data.identifier_retired r WHERE r.node_id = n.node_id OFFSET 0) i",
-	1,
-	{INT8ARRAYOID},
+	"CROSS JOIN LATERAL (SELECT e.ts, CASE WHEN e.type = 'identify' THEN e.traits END AS traits, "
+	"    e.message_key, e.source FROM cdp_data.event e "
+	"  WHERE e.node_id = n.node_id AND e.ts BETWEEN $2 AND $3 OFFSET 0) e",
+	3,
+	{INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan state_plan = {
-	"WITH total AS (SELECT p.profile_id, count(e.ts) AS events, min(e.ts) AS f, max(e.ts) AS l "
-	"  FROM unnest($1) p (profile_id) "
-	"  CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
-	"    WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"  LEFT JOIN LATERAL (SELECT e.ts FROM cdp_data.event e WHERE e.node_id = n.node_id "
-	"    AND e.ts BETWEEN $2 AND $3 OFFSET 0) e ON true GROUP BY p.profile_id) "
-	"UPDATE cdp_data.profile_state s SET events = t.events, first_seen = t.f, last_seen = t.l "
-	"FROM total t WHERE s.profile_id = ANY (ARRAY[t.profile_id])",
-	3,
-	{INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	"UPDATE cdp_data.profile_state s SET events = u.events, first_seen = u.f, last_seen = u.l "
+	"FROM unnest($1, $2, $3, $4) u (profile_id, events, f, l) "
+	"WHERE s.profile_id = ANY (ARRAY[u.profile_id])",
+	4,
+	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
-static CdpPlan traits_plan = {
-	"SELECT p.profile_id, e.ts, e.message_key, e.source, e.traits FROM unnest($1) p (profile_id) "
-	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
-	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT e.ts, e.message_key, e.source, e.traits FROM cdp_data.event e "
-	"  WHERE e.node_id = n.node_id AND e.ts BETWEEN $2 AND $3 AND e.type = 'identify' "
-	"  AND e.traits IS NOT NULL OFFSET 0) e",
-	3,
-	{INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-	NULL};
+/* People and what is found of them; all arrays by person, ascending. */
+typedef struct Past
+{
+	int n;
+	int64 *ids;
+	int64 *events;
+	Datum *first;
+	Datum *last;
+	bool *none;
+	CdpTraitChange *changes; /* of all */
+	int nchanges;
+	int room;
+} Past;
+
+static int
+compare_int64(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
 
 /* Empties the trait columns; their names come from configuration, quoted. */
 static void
@@ -74,50 +87,73 @@ clear_traits(const int64 *ids, int n)
 		elog(ERROR, "cdp: traits could not be cleared");
 }
 
+/* Lists the values of a message; they point into the copy of its traits. */
 static void
-fold_events(Datum *args)
+add_traits(Past *past, int64 id, TimestampTz ts, uint64 row)
 {
-	int rows = cdp_store_run(&traits_plan, args, NULL, false, -1);
-	int room = 0;
-	int n = 0;
-	CdpTraitChange *changes;
-	int *refused;
-	Jsonb **traits = palloc(sizeof(Jsonb *) * Max(rows, 1));
 	bool isnull;
+	Jsonb *traits = DatumGetJsonbPCopy(cdp_store_value(row, 3, &isnull));
+	CdpTraitChange common = {.profile_id = id, .ts = ts};
+	JsonbIterator *it;
+	JsonbValue key;
 
-	for (int r = 0; r < rows; r++)
+	if (!JB_ROOT_IS_OBJECT(traits))
+		return;
+	while (past->nchanges + (int) JB_ROOT_COUNT(traits) > past->room)
 	{
-		traits[r] = DatumGetJsonbPCopy(cdp_store_value(r, 5, &isnull));
-		room += JB_ROOT_IS_OBJECT(traits[r]) ? JB_ROOT_COUNT(traits[r]) : 0;
+		past->room = Max(64, past->room * 2);
+		past->changes = past->changes ?
+							repalloc_huge(past->changes, sizeof(CdpTraitChange) * past->room) :
+							palloc(sizeof(CdpTraitChange) * past->room);
 	}
-	changes = MemoryContextAllocHuge(CurrentMemoryContext,
-									 sizeof(CdpTraitChange) * Max(room, 1));
-	for (int r = 0; r < rows; r++)
+	memcpy(common.message_key, DatumGetUUIDP(cdp_store_value(row, 4, &isnull)), 16);
+	common.source = cdp_store_text(row, 5);
+	it = JsonbIteratorInit(&traits->root);
+	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
-		CdpTraitChange common = {0};
-		JsonbIterator *it;
-		JsonbValue key;
+		CdpTraitChange *c = &past->changes[past->nchanges++];
 
-		if (!JB_ROOT_IS_OBJECT(traits[r]))
-			continue;
-		common.profile_id = cdp_store_int64(r, 1);
-		common.ts = cdp_store_int64(r, 2);
-		memcpy(common.message_key, DatumGetUUIDP(cdp_store_value(r, 3, &isnull)), 16);
-		common.source = cdp_store_text(r, 4);
-		it = JsonbIteratorInit(&traits[r]->root);
-		(void) JsonbIteratorNext(&it, &key, true);
-		while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+		*c = common;
+		(void) JsonbIteratorNext(&it, &c->value, true);
+		c->name = pnstrdup(key.val.string.val, key.val.string.len);
+	}
+}
+
+/* Reads all their events, so many at a time. */
+static void
+read_events(Past *past, TimestampTz from, TimestampTz to)
+{
+	Datum args[3] = {cdp_array_int64(past->ids, past->n), TimestampTzGetDatum(from),
+					 TimestampTzGetDatum(to)};
+	Portal portal = cdp_store_open(&events_plan, args);
+
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH);
+		if (SPI_processed == 0)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		for (uint64 r = 0; r < SPI_processed; r++)
 		{
-			CdpTraitChange *c = &changes[n++];
+			int64 id = cdp_store_int64(r, 1);
+			TimestampTz ts = cdp_store_int64(r, 2);
+			int64 *hit = bsearch(&id, past->ids, past->n, sizeof(int64), compare_int64);
+			int p = (int) (hit - past->ids);
+			bool isnull;
 
-			*c = common;
-			(void) JsonbIteratorNext(&it, &c->value, true);
-			c->name = pnstrdup(key.val.string.val, key.val.string.len);
+			if (past->events[p]++ == 0 || ts < DatumGetTimestampTz(past->first[p]))
+				past->first[p] = TimestampTzGetDatum(ts);
+			if (past->none[p] || ts > DatumGetTimestampTz(past->last[p]))
+				past->last[p] = TimestampTzGetDatum(ts);
+			past->none[p] = false;
+			(void) cdp_store_value(r, 3, &isnull);
+			if (!isnull)
+				add_traits(past, id, ts, r);
 		}
+		SPI_freetuptable(SPI_tuptable);
 	}
-	/* what does not fit its trait was refused when it came */
-	refused = palloc(sizeof(int) * Max(n, 1));
-	(void) cdp_profile_fold(changes, n, refused);
+	SPI_cursor_close(portal);
 }
 
 /*
@@ -127,24 +163,38 @@ fold_events(Datum *args)
 void
 cdp_profile_rebuild(CdpGraph *graph)
 {
-	int n = 0;
-	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	Datum args[3];
-	bool isnull;
+	int room = Max(graph->nlocked, 1);
+	TimestampTz from = DT_NOEND;
+	TimestampTz to = DT_NOBEGIN;
+	Past past = {.ids = palloc(sizeof(int64) * room),
+				 .events = palloc0(sizeof(int64) * room),
+				 .first = palloc0(sizeof(Datum) * room),
+				 .last = palloc0(sizeof(Datum) * room),
+				 .none = palloc(sizeof(bool) * room)};
+	int *refused;
+	Datum args[4];
 
 	for (int i = 0; i < graph->nlocked; i++)
-		if (graph->locked[i].rebuild)
-			ids[n++] = graph->locked[i].profile_id;
-	if (n == 0)
+	{
+		const CdpLocked *locked = &graph->locked[i];
+
+		if (!locked->rebuild)
+			continue;
+		past.none[past.n] = true;
+		past.ids[past.n++] = locked->profile_id;
+		from = Min(from, locked->seen_from);
+		to = Max(to, locked->seen_to);
+	}
+	if (past.n == 0)
 		return;
-	clear_traits(ids, n);
-	args[0] = cdp_array_int64(ids, n);
-	if (cdp_store_run(&bounds_plan, args, NULL, false, 1) != 1)
-		return;
-	args[1] = cdp_store_value(0, 1, &isnull);
-	if (isnull)
-		return;
-	args[2] = cdp_store_value(0, 2, &isnull);
-	cdp_store_run(&state_plan, args, NULL, false, -1);
-	fold_events(args);
+	clear_traits(past.ids, past.n);
+	read_events(&past, from, to);
+	args[0] = cdp_array_int64(past.ids, past.n);
+	args[1] = cdp_array_int64(past.events, past.n);
+	args[2] = cdp_array_datums(past.first, past.none, past.n, TIMESTAMPTZOID);
+	args[3] = cdp_array_datums(past.last, past.none, past.n, TIMESTAMPTZOID);
+	cdp_store_run(&state_plan, args, NULL, false, past.n);
+	/* what does not fit its trait was refused when it came */
+	refused = palloc(sizeof(int) * Max(past.nchanges, 1));
+	(void) cdp_profile_fold(past.changes, past.nchanges, refused);
 }
