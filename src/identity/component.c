@@ -27,13 +27,13 @@
 #include "store.h"
 
 static CdpPlan people_plan = {
-	"SELECT n.node_id, n.profile_id, i.namespace, i.value, i.last_seen, i.ended "
+	"SELECT n.node_id, n.profile_id, i.namespace, i.value, i.last_seen, i.uncounted "
 	"FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id, n.profile_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT i.namespace, i.value, i.last_seen, i.ended IS NOT NULL AS ended "
+	"CROSS JOIN LATERAL (SELECT i.namespace, i.value, i.last_seen, i.uncounted "
 	"  FROM cdp_data.identifier i WHERE i.node_id = n.node_id "
-	"  UNION ALL SELECT r.namespace, r.value, r.last_seen, true "
+	"  UNION ALL SELECT r.namespace, r.value, r.last_seen, r.uncounted "
 	"  FROM cdp_data.identifier_retired r WHERE r.node_id = n.node_id OFFSET 0) i",
 	1,
 	{INT8ARRAYOID},
@@ -129,7 +129,7 @@ load_people(CdpComponent *c, const int64 *profiles, int n, int *room)
 		node->ns = cdp_store_text(r, 3);
 		node->value = cdp_store_text(r, 4);
 		node->last_seen = cdp_store_int64(r, 5);
-		node->ended = DatumGetBool(cdp_store_value(r, 6, &isnull));
+		node->uncounted = DatumGetBool(cdp_store_value(r, 6, &isnull));
 		node->ident = -1;
 	}
 	return rows;
@@ -545,7 +545,7 @@ cdp_component_run(CdpComponent *c)
 	for (int i = 0; i < c->nnodes; i++)
 	{
 		nodes[i].rule = rule_index(c, rules, c->nodes[i].ns);
-		nodes[i].uncounted = c->nodes[i].ended;
+		nodes[i].uncounted = c->nodes[i].uncounted;
 		nodes[i].barred = cdp_rules_blocked(c->nodes[i].ns, c->nodes[i].value);
 		nodes[i].last_seen = c->nodes[i].last_seen;
 	}

@@ -15,7 +15,7 @@ typedef struct CdpComponentNode
 	int ident; /* index of the batch's identifier, or -1 */
 	const char *ns;
 	const char *value;
-	bool ended;
+	bool uncounted;
 	TimestampTz last_seen;
 } CdpComponentNode;
 

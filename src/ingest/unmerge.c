@@ -113,7 +113,7 @@ static CdpPlan unlink_plan = {
 	NULL};
 
 static CdpPlan end_plan = {
-	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen) "
+	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen), uncounted = true "
 	"WHERE i.node_id = $1 AND i.ended IS NULL",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
