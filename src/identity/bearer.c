@@ -214,6 +214,8 @@ cdp_bearer_settle(CdpGraph *graph)
 	Use *uses;
 	bool any = false;
 
+	if (graph->by_id)
+		return;
 	for (int l = 0; l < graph->nlinks; l++)
 		if (graph->links[l].named)
 		{
