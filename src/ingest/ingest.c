@@ -175,6 +175,7 @@ resolve_about(Batch *batch)
 
 		if (m->about == 0 || m->status != CDP_ACCEPTED)
 			continue;
+		m->by_id = true;
 		id = cdp_graph_canonical(m->about, false);
 		if (id == 0)
 		{
@@ -210,6 +211,8 @@ resolve_about(Batch *batch)
 	}
 	batch->graph.about = about;
 	batch->graph.nabout = n;
+	/* such a message comes alone */
+	batch->graph.by_id = batch->n == 1 && batch->messages[0].by_id;
 }
 
 /*
