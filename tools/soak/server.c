@@ -533,9 +533,8 @@ compare_edge(const Model *m, PGresult *res, int r)
 			if (link->first != INT64(res, r, 4))
 				return complain("edges: %s and %s are linked since %s, not %s",
 								ident_text(&m->rules, m->node[x].ident),
-								ident_text(&m->rules, m->node[y].ident), time_text(INT64(res, r, 4)),
-
-								time_text(link->first));
+								ident_text(&m->rules, m->node[y].ident),
+								time_text(INT64(res, r, 4)), time_text(link->first));
 			/* why a link once was refused does not matter when others have joined its ends */
 			if (compare_words && m->node[x].person != m->node[y].person &&
 				strcmp(refusal_word(m, link, i), PQgetvalue(res, r, 5)) != 0)
