@@ -498,8 +498,8 @@ build_graph(Batch *batch)
 				break;
 			}
 			/* spelt in two ways, it may be named twice */
-			for (int i = 0; i < link->n && !twice; i++)
-				twice = link->idents[i] == entry->index;
+			for (int j = 0; j < link->n && !twice; j++)
+				twice = link->idents[j] == entry->index;
 			if (!twice)
 				link->idents[link->n++] = entry->index;
 		}
