@@ -48,7 +48,9 @@ static CdpPlan identifiers_plan = {
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"CROSS JOIN LATERAL (SELECT i.namespace, i.value FROM cdp_data.identifier i "
-	"  WHERE i.node_id = n.node_id AND i.ended IS NULL OFFSET 0) i ORDER BY 1, 2",
+	"  WHERE i.node_id = n.node_id AND NOT i.uncounted "
+	"  UNION ALL SELECT r.namespace, r.value FROM cdp_data.identifier_retired r "
+	"  WHERE r.node_id = n.node_id AND NOT r.uncounted OFFSET 0) i ORDER BY 1, 2",
 	1,
 	{INT8ARRAYOID},
 	NULL};
