@@ -830,7 +830,7 @@ apply_change(Model *m, const Op *op, const Answer *answer)
 {
 	if (!expect_success(answer))
 		return false;
-	rules_invent(&m->rules, op->seed, NULL, op->ttls);
+	rules_change(&m->rules, op->seed, op->ttls);
 	m->changed = true;
 	resolve(m);
 	return settle(m, answer);

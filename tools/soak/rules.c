@@ -289,3 +289,18 @@ rules_invent(Rules *rules, uint64_t seed, const char *only, bool ttls)
 			break;
 	}
 }
+
+/*
+ * Other rules of a seed with the same ranks.  Other ranks would change between
+ * whom a set's evidence is written, and so whether its latest time is known.
+ */
+void
+rules_change(Rules *rules, uint64_t seed, bool ttls)
+{
+	Rules old = *rules;
+
+	rules_invent(rules, seed, NULL, ttls);
+	rules->common.rank = old.common.rank;
+	for (int ns = 0; ns < rules->n; ns++)
+		rules->rule[ns].rank = old.rule[ns].rank;
+}

@@ -219,7 +219,7 @@ exchange(const World *w, const char *text, int skip)
 }
 
 #define WHAT_CHANGED "EXECUTE moved_nodes(%ld); EXECUTE new_merges(%ld); " \
-					 "SELECT last_value FROM cdp_data.merge_id_seq"
+					 "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM cdp_data.merge_id_seq"
 
 /* Carries out a statement at a time; says what it returned and which nodes moved. */
 const Answer *

@@ -154,6 +154,7 @@ extern void add(Text *t, const char *format, ...) __attribute__((format(printf, 
 
 extern const char *rules_sql(const Rules *rules);
 extern void rules_invent(Rules *rules, uint64_t seed, const char *only, bool ttls);
+extern void rules_change(Rules *rules, uint64_t seed, bool ttls);
 
 /* -- world.c -- */
 struct Model;

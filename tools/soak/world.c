@@ -391,7 +391,8 @@ op_sql(const World *w, const Model *m, const Op *op)
 			add(&t, "$q$)");
 			break;
 		case CHANGE:
-			rules_invent(&rules, op->seed, NULL, op->ttls);
+			rules = m->rules;
+			rules_change(&rules, op->seed, op->ttls);
 			add(&t, "%sSELECT cdp.apply_rules();\nCALL cdp.maintain()", rules_sql(&rules));
 			break;
 		case MERGE:
