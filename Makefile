@@ -93,6 +93,7 @@ REGRESS = \
 	identity \
 	rules \
 	rules_isolate \
+	identity_time \
 	ingest \
 	attach \
 	profile \

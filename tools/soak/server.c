@@ -218,8 +218,10 @@ exchange(const World *w, const char *text, int skip)
 	}
 }
 
-#define WHAT_CHANGED "EXECUTE moved_nodes(%ld); EXECUTE new_merges(%ld); " \
-					 "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM cdp_data.merge_id_seq"
+/* What an operation did, by the numbers of changes. */
+static const char *const what_changed =
+	"EXECUTE moved_nodes(%ld); EXECUTE new_merges(%ld); "
+	"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM cdp_data.merge_id_seq";
 
 /* Carries out a statement at a time; says what it returned and which nodes moved. */
 const Answer *
@@ -228,13 +230,14 @@ server_do(const World *w, Time now, const char *sql)
 	static char *text;
 	static size_t room;
 	size_t size = strlen(sql) + 400;
+	int n;
 
 	if (size > room)
 		text = realloc(text, room = size * 2);
 	if (text == NULL)
 		die("out of memory");
-	snprintf(text, room, "SET cdp.clock = '%s'; %s; " WHAT_CHANGED, time_text(now), sql,
-			 (long) last_change, (long) last_change);
+	n = snprintf(text, room, "SET cdp.clock = '%s'; %s; ", time_text(now), sql);
+	snprintf(text + n, room - n, what_changed, (long) last_change, (long) last_change);
 	memset(&answer, 0, sizeof(answer));
 	exchange(w, text, 0);
 	return &answer;
@@ -272,7 +275,7 @@ server_change(const World *w, Time now, const char *sql)
 		PQclear(res);
 	}
 	free(copy_of);
-	snprintf(text, sizeof(text), WHAT_CHANGED, (long) last_change, (long) last_change);
+	snprintf(text, sizeof(text), what_changed, (long) last_change, (long) last_change);
 	exchange(w, text, 1);
 	return &answer;
 }

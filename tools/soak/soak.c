@@ -26,10 +26,15 @@ typedef struct Options
 	bool changes;
 	int failures; /* gives up after so many */
 	bool keep; /* does not shrink */
-	const char *dump;
+	int patience; /* seconds that may be spent on shrinking one */
 } Options;
 
-static Options options = {.world = -1, .every = 40, .failures = 1, .operations = 1000};
+static Options options = {
+	.operations = 1000,
+	.world = -1,
+	.every = 40,
+	.failures = 1,
+	.patience = 300};
 static Model model;
 
 static char last_sql[8192];
@@ -113,6 +118,8 @@ replay(const World *w, const Op *ops, int n)
 
 /* -- shrinking -- */
 
+static double deadline;
+
 static int
 without(const Op *ops, int n, int from, int count, Op *out)
 {
@@ -133,6 +140,8 @@ drop_operations(const World *w, Op *ops, int n, Op *work)
 
 			if (from + size > n)
 				continue;
+			if (seconds() > deadline)
+				return n;
 			m = without(ops, n, from, size, work);
 			good = replay(w, work, m);
 			if (good == m)
@@ -190,6 +199,8 @@ simplify_operations(const World *w, Op *ops, int n, Op *work)
 
 				if (o >= n || !smaller(&ops[o], k, i, &op))
 					continue;
+				if (seconds() > deadline)
+					return n;
 				memcpy(work, ops, sizeof(Op) * (size_t) n);
 				work[o] = op;
 				good = replay(w, work, n);
@@ -248,6 +259,7 @@ report(World *w, bool known)
 		int before;
 
 		n = good + 1;
+		deadline = seconds() + options.patience;
 		do
 		{
 			before = n;
@@ -310,7 +322,7 @@ read_options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "d:i:s:n:w:r:e:f:bckx")) != -1)
+	while ((c = getopt(argc, argv, "d:i:s:n:w:r:e:f:t:bckx")) != -1)
 		switch (c)
 		{
 			case 'd':
@@ -340,6 +352,9 @@ read_options(int argc, char **argv)
 			case 'b':
 				options.bearers = true;
 				break;
+			case 't':
+				options.patience = (int) number(optarg);
+				break;
 			case 'c':
 				options.changes = true;
 				break;
@@ -351,7 +366,7 @@ read_options(int argc, char **argv)
 				break;
 			default:
 				die("usage: soak -d CONNINFO -i INVARIANTS [-s SEED] [-n OPERATIONS] [-w WORLD] "
-					"[-r RULES] [-e EVERY] [-f FAILURES] [-b] [-c] [-k] [-x]");
+					"[-r RULES] [-e EVERY] [-f FAILURES] [-t SECONDS] [-b] [-c] [-k] [-x]");
 		}
 	if (options.conninfo == NULL || options.invariants == NULL || options.every < 1)
 		die("-d and -i are needed, and -e is at least 1");
