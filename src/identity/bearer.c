@@ -68,7 +68,8 @@ static CdpPlan extend_plan = {
 	NULL};
 
 static CdpPlan end_plan = {
-	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen) WHERE i.node_id = $1 AND i.ended IS NULL",
+	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen) "
+	"WHERE i.node_id = $1 AND i.ended IS NULL",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
 	NULL};

@@ -3,7 +3,7 @@
  *		cdp.resolve(who): which profile is it?
  *
  * That a person exists is personal data: whoever may not see her gets the
- * answer for somebody unknown.  Roles of kind ingest and app are told: they
+ * answer for somebody unknown.  Roles of kind ingest are told: they
  * write her data and get the id from track() anyway.
  */
 #include "postgres.h"
@@ -88,7 +88,7 @@ is_told(Oid caller, int64 profile_id)
 
 	return cdp_store_run(&ord_plan, args, NULL, true, -1) == 1 &&
 		   (cdp_consent_sees(caller, (int32) cdp_store_int64(0, 1)) ||
-			cdp_consent_has_kind(caller, "ingest") || cdp_consent_has_kind(caller, "app"));
+			cdp_consent_has_kind(caller, "ingest"));
 }
 
 CDP_WHO_OVERLOADS(cdp_resolve)

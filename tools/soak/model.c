@@ -366,14 +366,36 @@ is_better(const Model *m, int a, int b)
 	return p != q ? p < q : m->node[a].id < m->node[b].id;
 }
 
+/* Did somebody who was merged into this person bring the node? */
+static bool
+is_foreign(const Model *m, int node, int64_t person)
+{
+	for (int f = 0; f < m->nformers; f++)
+		if (m->former[f].person == person && bits_has(&m->former[f].brought, node))
+			return true;
+	return false;
+}
+
 static int
 anchor_of_person(const Model *m, int64_t person)
 {
 	int best = -1;
+	bool best_foreign = false;
 
 	for (int i = 0; i < m->nnodes; i++)
-		if (m->node[i].person == person && (best < 0 || is_better(m, i, best)))
+	{
+		bool foreign;
+
+		if (m->node[i].person != person)
+			continue;
+		foreign = is_foreign(m, i, person);
+		if (best < 0 || (best_foreign && !foreign) ||
+			(best_foreign == foreign && is_better(m, i, best)))
+		{
 			best = i;
+			best_foreign = foreign;
+		}
+	}
 	return best;
 }
 
@@ -550,6 +572,7 @@ settle(Model *m, const Answer *answer)
 	static int64_t owner[MAX_NODES];
 	int64_t theirs[MAX_NODES];
 	int64_t people[MAX_NODES];
+	int anchors[MAX_NODES];
 	int npeople = 0;
 	int nmerges = 0;
 	int kept = 0;
@@ -576,7 +599,10 @@ settle(Model *m, const Answer *answer)
 	qsort(people, npeople, sizeof(int64_t), compare_ids);
 	for (int k = 0; k < npeople; k++)
 	{
-		int64_t *o = &owner[m->of[anchor_of_person(m, people[k])]];
+		int64_t *o;
+
+		anchors[k] = anchor_of_person(m, people[k]);
+		o = &owner[m->of[anchors[k]]];
 
 		if (*o == 0)
 			*o = people[k];
@@ -610,7 +636,7 @@ settle(Model *m, const Answer *answer)
 	qsort(answer->merge, answer->nmerges, sizeof(MergeRow), compare_merges);
 	for (int k = 0; k < npeople; k++)
 	{
-		int64_t winner = owner[m->of[anchor_of_person(m, people[k])]];
+		int64_t winner = owner[m->of[anchors[k]]];
 		Bits moved = {{0}};
 
 		if (winner == people[k])
@@ -650,7 +676,7 @@ settle(Model *m, const Answer *answer)
 
 		for (int i = 0; i < m->nnodes; i++)
 			parted |= m->node[i].person == people[k] &&
-					  m->of[i] != m->of[anchor_of_person(m, people[k])];
+					  m->of[i] != m->of[anchors[k]];
 		m->splits += parted;
 	}
 	for (int i = 0; i < m->nnodes; i++)
