@@ -33,6 +33,8 @@ BEGIN
 	-- installation seed, namespace and value; value is compared after a hit.
 	-- A message of after "ended" means somebody else by the same value; one
 	-- of "born" or before means a former bearer: identifier_retired.
+	-- uncounted: it was taken from its bearer, and is not one of her values to
+	-- the limits; what merely expired was hers as long as it lived.
 	CREATE TABLE cdp_data.identifier (
 		namespace	text COLLATE "C" NOT NULL,
 		key			uuid NOT NULL,
@@ -42,6 +44,7 @@ BEGIN
 		last_seen	timestamptz NOT NULL,
 		born		timestamptz,
 		ended		timestamptz,
+		uncounted	boolean NOT NULL DEFAULT false,
 		PRIMARY KEY (namespace, key)
 	) WITH (fillfactor = 85);
 	CREATE UNIQUE INDEX identifier_node ON cdp_data.identifier (node_id);
@@ -56,6 +59,7 @@ BEGIN
 		last_seen	timestamptz NOT NULL,
 		born		timestamptz,
 		ended		timestamptz NOT NULL,
+		uncounted	boolean NOT NULL DEFAULT false,
 		PRIMARY KEY (namespace, key, ended)
 	);
 

@@ -95,15 +95,19 @@ BEGIN
 		SELECT i.namespace || ':' || i.value AS x, true AS mine FROM cdp.identifiers i WHERE i.profile_id = id
 		UNION SELECT v.x, v.p = id FROM cdp.identity_edges d, LATERAL (VALUES (d.identifier, d.profile_id), (d.other, d.other_profile_id)) v (x, p)
 			WHERE (d.profile_id = id OR d.other_profile_id = id) AND v.x IS NOT NULL) n;
+	IF nodes IS NULL THEN
+		RETURN NULL;
+	END IF;
 	result := CASE format WHEN 'mermaid' THEN E'graph LR\n' ELSE E'graph person {\n' END;
-	FOR i IN 1..coalesce(cardinality(nodes), 0) LOOP
+	FOR i IN 1..cardinality(nodes) LOOP
 		result := result || CASE format
 			WHEN 'mermaid' THEN pg_catalog.format(E'  n%s["%s"]\n', i, replace(replace(replace(replace(nodes[i], '&', '&amp;'), '"', '&quot;'), '<', '&lt;'), '>', '&gt;'))
 			ELSE pg_catalog.format(E'  n%s [label="%s"];\n', i, replace(replace(nodes[i], '\', '\\'), '"', '\"')) END;
 	END LOOP;
-	FOR e IN SELECT array_position(nodes, d.identifier) AS a, array_position(nodes, d.other) AS b, d.refused, d.source
+	-- several messages that say the same are one line
+	FOR e IN SELECT array_position(nodes, d.identifier) AS a, array_position(nodes, d.other) AS b, d.refused
 			FROM cdp.identity_edges d WHERE (d.profile_id = id OR d.other_profile_id = id) AND d.identifier IS NOT NULL AND d.other IS NOT NULL
-			ORDER BY d.ts, d.message_id, 1, 2 LOOP
+			GROUP BY 1, 2, 3 ORDER BY min(d.ts), 1, 2, 3 LOOP
 		result := result || CASE format
 			WHEN 'mermaid' THEN CASE WHEN e.refused IS NULL THEN pg_catalog.format(E'  n%s --- n%s\n', e.a, e.b)
 				ELSE pg_catalog.format(E'  n%s -. "%s" .- n%s\n', e.a, replace(e.refused, '"', '&quot;'), e.b) END

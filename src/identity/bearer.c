@@ -45,8 +45,8 @@ static CdpPlan former_plan = {
 
 static CdpPlan retire_plan = {
 	"INSERT INTO cdp_data.identifier_retired (namespace, key, value, node_id, first_seen, "
-	"  last_seen, born, ended) SELECT i.namespace, i.key, i.value, i.node_id, i.first_seen, "
-	"  i.last_seen, i.born, $4 FROM cdp_data.identifier i "
+	"  last_seen, born, ended, uncounted) SELECT i.namespace, i.key, i.value, i.node_id, "
+	"  i.first_seen, i.last_seen, i.born, $4, i.uncounted FROM cdp_data.identifier i "
 	"WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3 "
 	"  AND ($5 IS NULL OR i.last_seen = $5 AND coalesce(i.ended, 'infinity') = $6)",
 	6,
@@ -55,7 +55,7 @@ static CdpPlan retire_plan = {
 
 static CdpPlan succeed_plan = {
 	"UPDATE cdp_data.identifier i SET node_id = $4, first_seen = $5, last_seen = $6, born = $7, "
-	"  ended = NULL WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3",
+	"  ended = NULL, uncounted = false WHERE i.namespace = $1 AND i.key = $2 AND i.node_id = $3",
 	7,
 	{TEXTOID, UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	NULL};
@@ -68,7 +68,7 @@ static CdpPlan extend_plan = {
 	NULL};
 
 static CdpPlan end_plan = {
-	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen) "
+	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen), uncounted = true "
 	"WHERE i.node_id = $1 AND i.ended IS NULL",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
@@ -184,9 +184,12 @@ split(CdpGraph *graph, int present, Use *uses, int n)
 		if (!uses[u].link->dead && (stored || current != present || u > 0) &&
 			(ts > ident->ended || (ttl > 0 && last != DT_NOBEGIN && ts - ttl > last)))
 		{
-			TimestampTz end = ident->ended != DT_NOEND ? ident->ended : last + ttl;
+			TimestampTz end = ident->ended;
 			int next = add_bearer(graph, present);
 
+			/* also of one who was removed after she had expired */
+			if (ttl > 0 && last != DT_NOBEGIN)
+				end = Min(end, last + ttl);
 			graph->idents[current].ended = end;
 			graph->idents[next].anew = true;
 			graph->idents[next].after = current;
@@ -211,6 +214,8 @@ cdp_bearer_settle(CdpGraph *graph)
 	Use *uses;
 	bool any = false;
 
+	if (graph->by_id)
+		return;
 	for (int l = 0; l < graph->nlinks; l++)
 		if (graph->links[l].named)
 		{

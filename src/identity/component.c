@@ -28,7 +28,7 @@
 
 static CdpPlan people_plan = {
 	"SELECT n.node_id, n.profile_id, n.since, n.change, i.namespace, i.value, i.first_seen, "
-	"  i.last_seen, i.ended IS NOT NULL FROM unnest($1) p (profile_id) "
+	"  i.last_seen, coalesce(i.uncounted, false) FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.* FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"LEFT JOIN LATERAL (SELECT i.* FROM cdp_data.identifier i "
@@ -39,7 +39,7 @@ static CdpPlan people_plan = {
 
 /* Nodes whose value has another bearer now. */
 static CdpPlan retired_plan = {
-	"SELECT u.i, r.namespace, r.value, r.first_seen, r.last_seen "
+	"SELECT u.i, r.namespace, r.value, r.first_seen, r.last_seen, r.uncounted "
 	"FROM unnest($1) WITH ORDINALITY u (node_id, i) "
 	"JOIN cdp_data.identifier_retired r ON r.node_id = ANY (ARRAY[u.node_id])",
 	1,
@@ -133,12 +133,13 @@ load_retired(CdpComponent *c, const int *which, int n)
 	for (int r = 0; r < n; r++)
 	{
 		CdpComponentNode *node = &c->nodes[which[cdp_store_int64(r, 1) - 1]];
+		bool isnull;
 
 		node->ns = cdp_store_text(r, 2);
 		node->value = cdp_store_text(r, 3);
 		node->first_seen = cdp_store_int64(r, 4);
 		node->last_seen = cdp_store_int64(r, 5);
-		node->ended = true;
+		node->uncounted = DatumGetBool(cdp_store_value(r, 6, &isnull));
 	}
 }
 
@@ -176,7 +177,7 @@ load_people(CdpComponent *c, const int64 *profiles, int n, int *room)
 		node->value = cdp_store_text(r, 6);
 		node->first_seen = cdp_store_int64(r, 7);
 		node->last_seen = cdp_store_int64(r, 8);
-		node->ended = DatumGetBool(cdp_store_value(r, 9, &isnull));
+		node->uncounted = DatumGetBool(cdp_store_value(r, 9, &isnull));
 	}
 	if (nnameless > 0)
 		load_retired(c, nameless, nnameless);
@@ -619,7 +620,7 @@ cdp_component_run(CdpComponent *c)
 	for (int i = 0; i < c->nnodes; i++)
 	{
 		nodes[i].rule = rule_index(c, rules, c->nodes[i].ns);
-		nodes[i].uncounted = c->nodes[i].ended;
+		nodes[i].uncounted = c->nodes[i].uncounted;
 		nodes[i].barred = cdp_rules_blocked(c->nodes[i].ns, c->nodes[i].value);
 		nodes[i].last_seen = c->nodes[i].last_seen;
 	}

@@ -15,7 +15,7 @@ typedef struct CdpComponentNode
 	int ident; /* index of the batch's identifier, or -1 */
 	const char *ns;
 	const char *value;
-	bool ended;
+	bool uncounted; /* was taken from its bearer */
 	TimestampTz first_seen;
 	TimestampTz last_seen;
 	TimestampTz since; /* and by which change the profile has it */

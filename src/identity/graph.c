@@ -131,13 +131,18 @@ static CdpPlan lock_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* Identifiers of people by namespace; those that are no more without one. */
+/*
+ * Identifiers of people by namespace; those that do not count without one.
+ * What expired counts: seeds cannot tell when, and have it decided again.
+ */
 static CdpPlan counts_plan = {
 	"SELECT p.profile_id, i.namespace, count(*) FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"LEFT JOIN LATERAL (SELECT i.namespace FROM cdp_data.identifier i "
-	"  WHERE i.node_id = n.node_id AND i.ended IS NULL OFFSET 0) i ON true "
+	"  WHERE i.node_id = n.node_id AND NOT i.uncounted "
+	"  UNION ALL SELECT r.namespace FROM cdp_data.identifier_retired r "
+	"  WHERE r.node_id = n.node_id AND NOT r.uncounted OFFSET 0) i ON true "
 	"GROUP BY p.profile_id, i.namespace",
 	1,
 	{INT8ARRAYOID},

@@ -158,6 +158,8 @@ typedef struct CdpGraph
 	int room; /* entries of locked and merges */
 	CdpMerge *merges; /* losers are not in locked any more */
 	int nmerges;
+	/* the identifiers stand for people named by id: whoever bears them, at whatever time */
+	bool by_id;
 	/* people whom the batch names by their ids; locked, too */
 	const int64 *about;
 	int nabout;

@@ -175,6 +175,7 @@ resolve_about(Batch *batch)
 
 		if (m->about == 0 || m->status != CDP_ACCEPTED)
 			continue;
+		m->by_id = true;
 		id = cdp_graph_canonical(m->about, false);
 		if (id == 0)
 		{
@@ -210,6 +211,8 @@ resolve_about(Batch *batch)
 	}
 	batch->graph.about = about;
 	batch->graph.nabout = n;
+	/* such a message comes alone */
+	batch->graph.by_id = batch->n == 1 && batch->messages[0].by_id;
 }
 
 /*
@@ -495,8 +498,8 @@ build_graph(Batch *batch)
 				break;
 			}
 			/* spelt in two ways, it may be named twice */
-			for (int i = 0; i < link->n && !twice; i++)
-				twice = link->idents[i] == entry->index;
+			for (int j = 0; j < link->n && !twice; j++)
+				twice = link->idents[j] == entry->index;
 			if (!twice)
 				link->idents[link->n++] = entry->index;
 		}

@@ -47,6 +47,7 @@ typedef struct CdpMessage
 	int mention_room; /* entries allocated */
 	char space; /* of its id: see cdp_message_key() */
 	int64 about; /* profile id instead of mentions, or 0 */
+	bool by_id; /* the mentions are those of profile ids: their present bearers are meant */
 	List *blocked; /* identifiers left out: namespace:value */
 	const char *rule; /* of the link: NULL is message */
 	const char *merge_reason; /* of a deliberate merge */

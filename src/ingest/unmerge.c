@@ -114,7 +114,7 @@ static CdpPlan unlink_plan = {
 	NULL};
 
 static CdpPlan end_plan = {
-	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen) "
+	"UPDATE cdp_data.identifier i SET ended = GREATEST($2, i.last_seen), uncounted = true "
 	"WHERE i.node_id = $1 AND i.ended IS NULL",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
@@ -213,7 +213,7 @@ cdp_unmerge_revoke(CdpGraph *graph, void *caller)
 
 /* Merges the people of these mentions; returns the number of the merge, or 0. */
 static int64
-merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
+merge(CdpMention *mentions, int n, bool by_id, char *reason, bool override, CdpStore *store)
 {
 	CdpMessage m = {0};
 	Datum args[3];
@@ -232,6 +232,7 @@ merge(CdpMention *mentions, int n, char *reason, bool override, CdpStore *store)
 	m.actor = GetUserNameFromId(store->caller, false);
 	m.mentions = mentions;
 	m.nmentions = m.mention_room = n;
+	m.by_id = by_id;
 	cdp_message_make_id(&m);
 	cdp_message_key(&m);
 	cdp_ingest_batch(&m, 1, store->caller, 0);
@@ -282,7 +283,7 @@ CDP_WHO_OVERLOADS(cdp_merge)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a merge names at most %d identifiers", CDP_MAX_MENTIONS)));
 	cdp_store_enter(&store);
-	id = merge(who.mentions, who.n, reason, PG_GETARG_BOOL(2), &store);
+	id = merge(who.mentions, who.n, false, reason, PG_GETARG_BOOL(2), &store);
 	cdp_store_leave(&store);
 	if (id == 0)
 		PG_RETURN_NULL();
@@ -305,7 +306,7 @@ cdp_merge_profiles(PG_FUNCTION_ARGS)
 	cdp_store_enter(&store);
 	for (int i = 0; i < 2; i++)
 		mentions[i] = name_of(PG_GETARG_INT64(i));
-	id = merge(mentions, 2, reason, PG_GETARG_BOOL(3), &store);
+	id = merge(mentions, 2, true, reason, PG_GETARG_BOOL(3), &store);
 	cdp_store_leave(&store);
 	if (id == 0)
 		PG_RETURN_NULL();

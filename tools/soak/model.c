@@ -44,7 +44,7 @@ void
 model_init(Model *m, const World *w)
 {
 	memset(m, 0, sizeof(Model));
-	m->world = w;
+	m->rules = w->rules;
 }
 
 /* Copies what is in use. */
@@ -109,7 +109,7 @@ static int
 bearer_at(const Model *m, Ident x, Time at)
 {
 	int i = model_present(m, x);
-	Time ttl = m->world->rule[ident_ns(x)].ttl;
+	Time ttl = m->rules.rule[ident_ns(x)].ttl;
 	int former;
 
 	if (i < 0)
@@ -120,21 +120,27 @@ bearer_at(const Model *m, Ident x, Time at)
 	return former >= 0 ? former : i;
 }
 
-/* The same; makes her if she is new, and notes when she was mentioned. */
+/*
+ * The same; makes her if she is new, and notes when she was mentioned.  by_id:
+ * her person was named by id, and so she is the present bearer.
+ */
 static int
-mention(Model *m, Ident x, Time at)
+mention(Model *m, Ident x, Time at, bool by_id)
 {
-	int i = bearer_at(m, x, at);
+	int i = by_id ? model_present(m, x) : bearer_at(m, x, at);
 	int before = model_present(m, x);
 	Node *node;
 
 	if (i < 0)
 	{
+		Time ttl = m->rules.rule[ident_ns(x)].ttl;
+
 		if (before < 0)
 			return add_node(m, x, at, ALWAYS);
+		/* also of one who was removed after she had expired */
 		node = &m->node[before];
-		if (node->ended == NEVER)
-			node->ended = node->last + m->world->rule[ident_ns(x)].ttl;
+		if (ttl > 0 && node->last + ttl < node->ended)
+			node->ended = node->last + ttl;
 		return add_node(m, x, at, node->ended);
 	}
 	node = &m->node[i];
@@ -178,8 +184,8 @@ model_name_of(const Model *m, int64_t id)
 	for (int i = 0; i < m->nnodes; i++)
 	{
 		const Node *x = &m->node[i];
-		const Rule *a = &m->world->rule[ident_ns(x->ident)];
-		const Rule *b = best < 0 ? NULL : &m->world->rule[ident_ns(m->node[best].ident)];
+		const Rule *a = &m->rules.rule[ident_ns(x->ident)];
+		const Rule *b = best < 0 ? NULL : &m->rules.rule[ident_ns(m->node[best].ident)];
 		int cmp;
 
 		if (x->person != id || x->ended != NEVER)
@@ -264,7 +270,7 @@ model_mentions(const Model *m, const Message *msg, Ident *who)
 
 /* -- adding what was said -- */
 
-static void
+void
 sort_nodes(const Model *m, int *nodes, int n)
 {
 	for (int i = 1; i < n; i++)
@@ -289,10 +295,11 @@ add_link(Model *m, const int *nodes, int n, Manner manner, Time at)
 		if (link->manner != manner || link->n != n ||
 			memcmp(link->node, nodes, sizeof(int) * n) != 0)
 			continue;
+		if (repeats(m) && (!link->has_last || at > link->last))
+			link->last = link->has_last || at > link->first ? at : link->first;
+		link->has_last |= repeats(m);
 		if (at < link->first)
 			link->first = at;
-		if (at > link->last)
-			link->last = at;
 		return k;
 	}
 	if (m->nlinks == MAX_LINKS)
@@ -303,12 +310,14 @@ add_link(Model *m, const int *nodes, int n, Manner manner, Time at)
 	memcpy(link->node, nodes, sizeof(int) * n);
 	link->manner = manner;
 	link->first = link->last = at;
+	link->has_last = repeats(m);
 	return m->nlinks++;
 }
 
 /* Takes the identifiers of a message: nodes, most important first; returns their link or -1. */
 static int
-add_mentions(Model *m, const Ident *who, int n, Manner manner, Time at, int *nodes, int *count)
+add_mentions(Model *m, const Ident *who, int n, Manner manner, Time at, bool by_id, int *nodes,
+			 int *count)
 {
 	int distinct = 0;
 
@@ -319,7 +328,7 @@ add_mentions(Model *m, const Ident *who, int n, Manner manner, Time at, int *nod
 		for (int j = 0; j < k; j++)
 			known |= who[j] == who[k];
 		if (!known)
-			nodes[distinct++] = mention(m, who[k], at);
+			nodes[distinct++] = mention(m, who[k], at, by_id);
 	}
 	sort_nodes(m, nodes, distinct);
 	*count = distinct;
@@ -331,7 +340,7 @@ add_message(Model *m, const Message *msg, const Ident *who, int n)
 {
 	int nodes[MAX_NAMED];
 
-	add_mentions(m, who, n, BY_MESSAGE, msg->at, nodes, &n);
+	add_mentions(m, who, n, BY_MESSAGE, msg->at, msg->about, nodes, &n);
 	if (msg->kind == CONSENT)
 	{
 		for (int k = 0; k < n; k++)
@@ -360,40 +369,31 @@ add_message(Model *m, const Message *msg, const Ident *who, int n)
 static bool
 is_better(const Model *m, int a, int b)
 {
-	int p = m->world->rule[ident_ns(m->node[a].ident)].rank;
-	int q = m->world->rule[ident_ns(m->node[b].ident)].rank;
+	int p = m->rules.rule[ident_ns(m->node[a].ident)].rank;
+	int q = m->rules.rule[ident_ns(m->node[b].ident)].rank;
 
 	return p != q ? p < q : m->node[a].id < m->node[b].id;
-}
-
-/* Did somebody who was merged into this person bring the node? */
-static bool
-is_foreign(const Model *m, int node, int64_t person)
-{
-	for (int f = 0; f < m->nformers; f++)
-		if (m->former[f].person == person && bits_has(&m->former[f].brought, node))
-			return true;
-	return false;
 }
 
 static int
 anchor_of_person(const Model *m, int64_t person)
 {
 	int best = -1;
-	bool best_foreign = false;
+	bool best_came = false;
 
 	for (int i = 0; i < m->nnodes; i++)
 	{
-		bool foreign;
+		bool came = false;
 
 		if (m->node[i].person != person)
 			continue;
-		foreign = is_foreign(m, i, person);
-		if (best < 0 || (best_foreign && !foreign) ||
-			(best_foreign == foreign && is_better(m, i, best)))
+		/* what came with somebody who was merged into her bears the id only if nothing else is */
+		for (int f = 0; f < m->nformers; f++)
+			came |= m->former[f].person == person && bits_has(&m->former[f].brought, i);
+		if (best < 0 || (best_came && !came) || (best_came == came && is_better(m, i, best)))
 		{
 			best = i;
-			best_foreign = foreign;
+			best_came = came;
 		}
 	}
 	return best;
@@ -437,13 +437,13 @@ learn_nodes(Model *m, const Answer *answer)
 			return complain("nodes: the server made node %ld for %s, which nobody named or which "
 							"has a bearer",
 							(long) answer->node[r].id,
-							ident_text(m->world, answer->node[r].ident));
+							ident_text(&m->rules, answer->node[r].ident));
 		m->node[oldest].id = answer->node[r].id;
 	}
 	for (int i = 0; i < m->nnodes; i++)
 		if (m->node[i].id == 0)
 			return complain("nodes: the server has no node for %s",
-							ident_text(m->world, m->node[i].ident));
+							ident_text(&m->rules, m->node[i].ident));
 	return true;
 }
 
@@ -470,7 +470,7 @@ list_people(const Model *m, const int64_t *person, const int64_t *other, char *o
 		for (int j = i; j < m->nnodes && len < size; j++)
 			if (person[j] == person[i])
 				len += snprintf(out + len, size - len, "%s%s", j > i ? " " : "",
-								ident_text(m->world, m->node[j].ident));
+								ident_text(&m->rules, m->node[j].ident));
 		if (len < size)
 			len += snprintf(out + len, size - len, "}\n");
 		if (len >= size)
@@ -496,8 +496,8 @@ check_partition(const Model *m, const int64_t *theirs)
 					label[i] = m->of[i];
 				list_people(m, label, theirs, mine, sizeof(mine));
 				list_people(m, theirs, label, yours, sizeof(yours));
-				snprintf(x, sizeof(x), "%s", ident_text(m->world, m->node[a].ident));
-				snprintf(y, sizeof(y), "%s", ident_text(m->world, m->node[b].ident));
+				snprintf(x, sizeof(x), "%s", ident_text(&m->rules, m->node[a].ident));
+				snprintf(y, sizeof(y), "%s", ident_text(&m->rules, m->node[b].ident));
 				return complain("partition: %s and %s are %s by the evidence and %s by the server\n"
 								"by the evidence:\n%sby the server:\n%s",
 								x, y, m->of[a] == m->of[b] ? "one" : "two",
@@ -572,7 +572,7 @@ settle(Model *m, const Answer *answer)
 	static int64_t owner[MAX_NODES];
 	int64_t theirs[MAX_NODES];
 	int64_t people[MAX_NODES];
-	int anchors[MAX_NODES];
+	int anchor[MAX_NODES];
 	int npeople = 0;
 	int nmerges = 0;
 	int kept = 0;
@@ -601,8 +601,8 @@ settle(Model *m, const Answer *answer)
 	{
 		int64_t *o;
 
-		anchors[k] = anchor_of_person(m, people[k]);
-		o = &owner[m->of[anchors[k]]];
+		anchor[k] = anchor_of_person(m, people[k]);
+		o = &owner[m->of[anchor[k]]];
 
 		if (*o == 0)
 			*o = people[k];
@@ -623,20 +623,20 @@ settle(Model *m, const Answer *answer)
 		{
 			if (theirs[i] <= m->newest_person)
 				return complain("ids: %s must be somebody new, and is profile %ld",
-								ident_text(m->world, m->node[i].ident), (long) theirs[i]);
+								ident_text(&m->rules, m->node[i].ident), (long) theirs[i]);
 			owner[m->of[i]] = theirs[i];
 		}
 	for (int i = 0; i < m->nnodes; i++)
 		if (owner[m->of[i]] != theirs[i])
 			return complain("ids: %s must be profile %ld, and is %ld",
-							ident_text(m->world, m->node[i].ident), (long) owner[m->of[i]],
+							ident_text(&m->rules, m->node[i].ident), (long) owner[m->of[i]],
 							(long) theirs[i]);
 
 	/* those whose most important node went to somebody else are merged */
 	qsort(answer->merge, answer->nmerges, sizeof(MergeRow), compare_merges);
 	for (int k = 0; k < npeople; k++)
 	{
-		int64_t winner = owner[m->of[anchors[k]]];
+		int64_t winner = owner[m->of[anchor[k]]];
 		Bits moved = {{0}};
 
 		if (winner == people[k])
@@ -676,7 +676,7 @@ settle(Model *m, const Answer *answer)
 
 		for (int i = 0; i < m->nnodes; i++)
 			parted |= m->node[i].person == people[k] &&
-					  m->of[i] != m->of[anchors[k]];
+					  m->of[i] != m->of[anchor[k]];
 		m->splits += parted;
 	}
 	for (int i = 0; i < m->nnodes; i++)
@@ -718,9 +718,41 @@ expect_value(const Answer *answer, int i, int64_t value)
 					i < answer->nvalues ? (long) answer->value[i].value : 0);
 }
 
+/* In the order of time. */
+static void
+sort_messages(const Op *op, int *order)
+{
+	for (int k = 0; k < op->n; k++)
+	{
+		order[k] = k;
+		for (int i = k; i > 0 && op->message[order[i - 1]].at > op->message[k].at; i--)
+		{
+			order[i] = order[i - 1];
+			order[i - 1] = k;
+		}
+	}
+}
+
+/* A consent about an id holds for what its person was called before, too. */
+static void
+consent_by_id(Model *m, const Message *msg, int64_t id)
+{
+	for (int i = 0; i < m->nnodes; i++)
+	{
+		Node *node = &m->node[i];
+
+		if (node->person != id || node->ended == NEVER ||
+			(node->consent != 0 && node->consent_at > msg->at))
+			continue;
+		node->consent = msg->granted ? 1 : 2;
+		node->consent_at = msg->at;
+	}
+}
+
 static bool
 apply_messages(Model *m, const Op *op, const Answer *answer)
 {
+	int64_t about = 0;
 	int order[MAX_BATCH];
 	int top[MAX_BATCH];
 	const char *status[MAX_BATCH];
@@ -733,27 +765,32 @@ apply_messages(Model *m, const Op *op, const Answer *answer)
 
 		top[k] = -1;
 		n[k] = model_mentions(m, msg, who[k]);
-		status[k] = n[k] == 0 ? "rejected" : m->seen[msg->id] ? "duplicate" :
-																"accepted";
-		if (n[k] > 0)
+		if (msg->about && msg->kind == CONSENT)
+			about = model_canonical(m, model_id_of(m, msg->who[0], msg->id));
+		status[k] = m->seen[msg->id] ? "duplicate" : "accepted";
+		if (n[k] == 0 && about == 0)
+			status[k] = "rejected";
+		else
 			m->seen[msg->id] = true;
-		order[k] = k;
-		for (int i = k; i > 0 && op->message[order[i - 1]].at > op->message[order[i]].at; i--)
-		{
-			order[i] = order[i - 1];
-			order[i - 1] = k;
-		}
 	}
+	sort_messages(op, order);
 	if (op->kind == SAY && strcmp(status[0], "rejected") == 0)
 		return expect_error(answer, op->message[0].about ? "P0002" : "22023");
 	if (!expect_success(answer))
 		return false;
 	for (int k = 0; k < op->n; k++)
-		if (strcmp(status[order[k]], "accepted") == 0)
+		if (strcmp(status[order[k]], "accepted") == 0 && n[order[k]] > 0)
 			top[order[k]] = add_message(m, &op->message[order[k]], who[order[k]], n[order[k]]);
 	resolve(m);
 	if (!settle(m, answer))
 		return false;
+	if (about != 0 && strcmp(status[0], "accepted") == 0)
+	{
+		about = top[0] >= 0 ? m->node[top[0]].person : about;
+		consent_by_id(m, &op->message[0], about);
+		if (!expect_value(answer, 0, about))
+			return false;
+	}
 	for (int k = 0; k < op->n; k++)
 	{
 		if (op->kind == BATCH &&
@@ -765,7 +802,41 @@ apply_messages(Model *m, const Op *op, const Answer *answer)
 	return true;
 }
 
-/* An override takes back what keeps these people apart. */
+static bool
+apply_bulk(Model *m, const Op *op, const Answer *answer)
+{
+	int order[MAX_BATCH];
+
+	if (!expect_success(answer))
+		return false;
+	sort_messages(op, order);
+	for (int k = 0; k < op->n; k++)
+	{
+		const Message *msg = &op->message[order[k]];
+		int nodes[MAX_NAMED];
+		Ident who[MAX_NAMED];
+		int n = model_mentions(m, msg, who);
+
+		if (n > 0)
+			add_mentions(m, who, n, BY_BULK, msg->at, false, nodes, &n);
+	}
+	resolve(m);
+	return settle(m, answer) && expect_value(answer, 0, op->n);
+}
+
+/* Other rules, for all that was ever said. */
+static bool
+apply_change(Model *m, const Op *op, const Answer *answer)
+{
+	if (!expect_success(answer))
+		return false;
+	rules_invent(&m->rules, op->seed, NULL, op->ttls);
+	m->changed = true;
+	resolve(m);
+	return settle(m, answer);
+}
+
+/* An override takes back what keeps these people apart; NEVER: they are named by id. */
 static void
 revoke(Model *m, const Ident *who, int n, Time now)
 {
@@ -773,7 +844,7 @@ revoke(Model *m, const Ident *who, int n, Time now)
 
 	for (int k = 0; k < n; k++)
 	{
-		int x = bearer_at(m, who[k], now);
+		int x = now == NEVER ? model_present(m, who[k]) : bearer_at(m, who[k], now);
 
 		for (int i = 0; i < m->nnodes && x >= 0; i++)
 			if (m->node[i].person == m->node[x].person)
@@ -821,8 +892,9 @@ apply_merge(Model *m, const Op *op, const Answer *answer)
 		return expect_error(answer, "22023");
 	model_copy(&before, m);
 	if (op->override)
-		revoke(m, who, n, op->now);
-	link = add_mentions(m, who, n, op->override ? BY_OVERRIDE : BY_MERGE, op->now, nodes, &n);
+		revoke(m, who, n, op->kind == MERGE_IDS ? NEVER : op->now);
+	link = add_mentions(m, who, n, op->override ? BY_OVERRIDE : BY_MERGE, op->now,
+						op->kind == MERGE_IDS, nodes, &n);
 	resolve(m);
 	for (int i = 1; link >= 0 && i < m->link[link].n; i++)
 		if (m->link[link].verdict[i] != JOINED)
@@ -899,6 +971,7 @@ apply_remove(Model *m, const Op *op, const Answer *answer)
 		return expect_error(answer, "P0002");
 	if (!expect_success(answer))
 		return false;
+	m->node[a].removed = true;
 	m->node[a].ended = op->now > m->node[a].last ? op->now : m->node[a].last;
 	resolve(m);
 	return settle(m, answer) && expect_value(answer, 0, m->node[a].person);
@@ -913,6 +986,10 @@ model_apply(Model *m, const Op *op, const Answer *answer)
 		case SAY:
 		case BATCH:
 			return apply_messages(m, op, answer);
+		case BULK:
+			return apply_bulk(m, op, answer);
+		case CHANGE:
+			return apply_change(m, op, answer);
 		case MERGE:
 		case MERGE_IDS:
 			return apply_merge(m, op, answer);

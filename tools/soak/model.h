@@ -28,6 +28,7 @@ typedef struct Node
 	Time last;
 	Time born; /* ALWAYS: the first bearer */
 	Time ended; /* NEVER: still called so */
+	bool removed; /* counts for no limit; what expired does as long as it lived */
 	Time consent_at;
 	int consent; /* 0: none, 1: granted, 2: refused */
 } Node;
@@ -35,6 +36,7 @@ typedef struct Node
 typedef enum Manner
 {
 	BY_MESSAGE,
+	BY_BULK,
 	BY_MERGE,
 	BY_OVERRIDE
 } Manner;
@@ -54,7 +56,8 @@ typedef struct Link
 	int node[MAX_NAMED]; /* most important first */
 	Manner manner;
 	Time first;
-	Time last;
+	Time last; /* if it was noted: some rule asked for it */
+	bool has_last;
 	/* outcome */
 	Verdict verdict[MAX_NAMED];
 	int ns; /* whose limit, or -1 */
@@ -95,7 +98,8 @@ typedef struct Event
 
 typedef struct Model
 {
-	const World *world;
+	Rules rules;
+	bool changed; /* the rules were others once */
 	int nnodes;
 	Node node[MAX_NODES];
 	int nlinks;
@@ -168,6 +172,7 @@ extern int64_t model_id_of(const Model *m, Ident x, int pick);
 extern int model_name_of(const Model *m, int64_t id);
 extern int64_t model_canonical(const Model *m, int64_t id);
 extern int model_mentions(const Model *m, const Message *msg, Ident *who);
+extern void sort_nodes(const Model *m, int *nodes, int n);
 extern bool bits_has(const Bits *b, int i);
 extern int node_by_id(const Model *m, int64_t id);
 

@@ -22,7 +22,7 @@ static const Objection none = {JOINED, -1};
 static const Rule *
 rule_of(const Model *m, int node)
 {
-	return &m->world->rule[ident_ns(m->node[node].ident)];
+	return &m->rules.rule[ident_ns(m->node[node].ident)];
 }
 
 /* Orders namespaces by importance. */
@@ -41,19 +41,19 @@ compare_importance(const Model *m, int a, int b)
 
 	if (cmp != 0)
 		return cmp;
-	return strcmp(ident_text(m->world, m->node[a].ident), ident_text(m->world, m->node[b].ident));
+	return strcmp(ident_text(&m->rules, m->node[a].ident), ident_text(&m->rules, m->node[b].ident));
 }
 
 /* Values of a namespace that one person has and that count at this time. */
 static int
 count_values(const Model *m, int person, int ns, Time now)
 {
-	const Rule *rule = &m->world->rule[ns];
+	const Rule *rule = &m->rules.rule[ns];
 	int n = 0;
 
 	for (int x = 0; x < m->nnodes; x++)
 	{
-		if (m->of[x] != person || ident_ns(m->node[x].ident) != ns || m->node[x].ended != NEVER)
+		if (m->of[x] != person || ident_ns(m->node[x].ident) != ns || m->node[x].removed)
 			continue;
 		if (rule->period > 0 && m->since[x] != NEVER && m->since[x] <= now - rule->period)
 			continue;
@@ -126,7 +126,7 @@ is_beyond(int limit, const int *counts, int n)
 static Objection
 object_to(const Model *m, const int *people, int n, Time now)
 {
-	const World *w = m->world;
+	const Rules *rules = &m->rules;
 	int counts[MAX_NAMED];
 	int worst = -1;
 
@@ -134,21 +134,21 @@ object_to(const Model *m, const int *people, int n, Time now)
 		return none;
 	if (are_separated(m, people, n))
 		return (Objection){SEPARATED, -1};
-	for (int ns = 0; ns < w->nrules; ns++)
+	for (int ns = 0; ns < rules->n; ns++)
 	{
-		if (w->rule[ns].limit == 0)
+		if (rules->rule[ns].limit == 0)
 			continue;
 		for (int i = 0; i < n; i++)
 			counts[i] = count_values(m, people[i], ns, now);
-		if (is_beyond(w->rule[ns].limit, counts, n) &&
-			(worst < 0 || compare_rules(&w->rule[ns], &w->rule[worst]) < 0))
+		if (is_beyond(rules->rule[ns].limit, counts, n) &&
+			(worst < 0 || compare_rules(&rules->rule[ns], &rules->rule[worst]) < 0))
 			worst = ns;
 	}
 	if (worst >= 0)
 		return (Objection){LIMIT, worst};
 	for (int i = 0; i < n; i++)
 		counts[i] = count_all(m, people[i]);
-	if (is_beyond(w->max_nodes, counts, n))
+	if (is_beyond(rules->max_nodes, counts, n))
 		return (Objection){TOO_MANY, -1};
 	return none;
 }
@@ -322,9 +322,9 @@ take(Model *m, Link *link, Time now)
 		for (int i = 1; i < link->n; i++)
 			join(m, link->node[0], link->node[i], now);
 	}
-	else if (o.verdict == LIMIT && m->world->rule[o.ns].policy == REJECT)
+	else if (o.verdict == LIMIT && m->rules.rule[o.ns].policy == REJECT)
 		take_none(m, link, o.ns);
-	else if (o.verdict == LIMIT && m->world->rule[o.ns].policy == NEWEST_WINS)
+	else if (o.verdict == LIMIT && m->rules.rule[o.ns].policy == NEWEST_WINS)
 		take_and_evict(m, link, people, n);
 	else
 		take_by_importance(m, link);
@@ -355,15 +355,24 @@ is_timely(const Rule *rule)
 	return rule->limit > 0 && (rule->policy != DEMOTE || rule->period > 0 || rule->ttl > 0);
 }
 
+/* Does it matter when a link came last, by the rules of now? */
+bool
+repeats(const Model *m)
+{
+	bool any = is_timely(&m->rules.common);
+
+	for (int ns = 0; ns < m->rules.n; ns++)
+		any |= is_timely(&m->rules.rule[ns]);
+	return any;
+}
+
 void
 resolve(Model *m)
 {
 	static Turn turns[MAX_LINKS * 2];
 	int n = 0;
-	bool repeats = is_timely(&m->world->common);
+	bool again = repeats(m);
 
-	for (int ns = 0; ns < m->world->nrules; ns++)
-		repeats |= is_timely(&m->world->rule[ns]);
 	for (int x = 0; x < m->nnodes; x++)
 	{
 		m->of[x] = x;
@@ -371,12 +380,15 @@ resolve(Model *m)
 	}
 	for (int k = 0; k < m->nlinks; k++)
 	{
-		bool first = m->link[k].manner == BY_OVERRIDE;
+		Link *link = &m->link[k];
+		bool first = link->manner == BY_OVERRIDE;
 
-		m->link[k].taken = false;
-		turns[n++] = (Turn){m->link[k].first, k, first};
-		if (repeats && m->link[k].last > m->link[k].first)
-			turns[n++] = (Turn){m->link[k].last, k, first};
+		/* importance may be another since the link was added */
+		sort_nodes(m, link->node, link->n);
+		link->taken = false;
+		turns[n++] = (Turn){link->first, k, first};
+		if (again && link->has_last && link->last > link->first)
+			turns[n++] = (Turn){link->last, k, first};
 	}
 	qsort(turns, n, sizeof(Turn), compare_turns);
 	for (int t = 0; t < n; t++)

@@ -10,6 +10,9 @@
 /* Sets of[] of every node and the verdicts of every link. */
 extern void resolve(Model *m);
 
+/* Does it matter when a link came last, by the rules of now? */
+extern bool repeats(const Model *m);
+
 /* Orders nodes by namespace's rank and name, then value. */
 extern int compare_importance(const Model *m, int a, int b);
 

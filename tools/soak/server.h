@@ -14,6 +14,7 @@ extern void server_open(const char *conninfo, const char *invariants);
 extern void server_reset(const World *w);
 extern bool server_alive(void);
 extern const Answer *server_do(const World *w, Time now, const char *sql);
+extern const Answer *server_change(const World *w, Time now, const char *sql);
 extern bool server_compare(const Model *m);
 extern bool server_check_invariants(void);
 

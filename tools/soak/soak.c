@@ -23,6 +23,7 @@ typedef struct Options
 	const char *rules;
 	int every; /* the complete state is compared after so many operations */
 	bool bearers;
+	bool changes;
 	int failures; /* gives up after so many */
 	bool keep; /* does not shrink */
 	const char *dump;
@@ -32,7 +33,7 @@ static Options options = {.world = -1, .every = 40, .failures = 1, .operations =
 static Model model;
 
 static char last_sql[8192];
-static long done[REMOVE + 1];
+static long done[OP_KINDS];
 static long messages;
 static long failed; /* operations that were to fail, and did */
 static long splits, returns, merges, refusals;
@@ -69,11 +70,11 @@ step(const World *w, const Op *op, bool complete, bool count)
 	if (sql == NULL)
 		return true;
 	snprintf(last_sql, sizeof(last_sql), "%s", sql);
-	answer = server_do(w, op->now, sql);
+	answer = op->kind == CHANGE ? server_change(w, op->now, sql) : server_do(w, op->now, sql);
 	if (count)
 	{
 		done[op->kind]++;
-		messages += op->kind == SAY || op->kind == BATCH ? op->n : 0;
+		messages += op->kind <= BULK ? op->n : 0;
 		failed += answer->sqlstate[0] != '\0';
 	}
 	if (!server_alive())
@@ -157,20 +158,20 @@ smaller(const Op *op, int k, int i, Op *out)
 			return false;
 		memmove(msg, msg + 1, sizeof(Message) * (size_t) (op->n - k - 1));
 		out->n--;
-		if (out->n == 1)
+		if (out->n == 1 && out->kind == BATCH)
 			out->kind = SAY;
 		return true;
 	}
 	if (i == -1)
 	{
-		if (op->kind > BATCH || msg->kind == TRACK || msg->about)
+		if (op->kind > BULK || msg->kind == TRACK || msg->about)
 			return false;
 		msg->kind = TRACK;
 		memset(msg->trait, 0, sizeof(msg->trait));
 		return true;
 	}
 	if (i >= msg->n || msg->n < 2 || msg->about ||
-		(op->kind > BATCH && (op->kind != MERGE || msg->n < 3)))
+		(op->kind > BULK && (op->kind != MERGE || msg->n < 3)))
 		return false;
 	memmove(&msg->who[i], &msg->who[i + 1], sizeof(Ident) * (size_t) (msg->n - i - 1));
 	msg->n--;
@@ -208,7 +209,7 @@ simplify_operations(const World *w, Op *ops, int n, Op *work)
 static void
 print_history(const World *w, const Op *ops, int n)
 {
-	printf("-- rules\n%s-- operations\n", world_sql(w));
+	printf("-- rules\n%s-- operations\n", rules_sql(&w->rules));
 	server_reset(w);
 	model_init(&model, w);
 	for (int i = 0; i < n; i++)
@@ -233,7 +234,7 @@ report(World *w, bool known)
 	if (ops == NULL || work == NULL)
 		die("out of memory");
 	printf("DIFFERENCE in world %lu of seed %lu (rules: %s), operation %d: %s\n",
-		   (unsigned long) w->number, (unsigned long) w->seed, w->name, w->nops, complaint);
+		   (unsigned long) w->number, (unsigned long) w->seed, w->rules.name, w->nops, complaint);
 	printf("%s\n", last_sql);
 	fflush(stdout);
 	snprintf(kind, sizeof(kind), "%.*s", (int) strcspn(complaint, " "), complaint);
@@ -279,7 +280,7 @@ play(World *w, long *left)
 
 		world_next(w, &model, &r, op);
 		w->nops++;
-		*left -= op->kind == BATCH ? op->n : 1;
+		*left -= op->kind == BATCH || op->kind == BULK ? op->n : 1;
 		good = step(w, op, w->nops % options.every == 0 || w->nops == w->length, true);
 	}
 	good = good && server_check_invariants();
@@ -309,7 +310,7 @@ read_options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "d:i:s:n:w:r:e:f:bkx")) != -1)
+	while ((c = getopt(argc, argv, "d:i:s:n:w:r:e:f:bckx")) != -1)
 		switch (c)
 		{
 			case 'd':
@@ -339,6 +340,9 @@ read_options(int argc, char **argv)
 			case 'b':
 				options.bearers = true;
 				break;
+			case 'c':
+				options.changes = true;
+				break;
 			case 'x':
 				compare_words = true;
 				break;
@@ -347,7 +351,7 @@ read_options(int argc, char **argv)
 				break;
 			default:
 				die("usage: soak -d CONNINFO -i INVARIANTS [-s SEED] [-n OPERATIONS] [-w WORLD] "
-					"[-r RULES] [-e EVERY] [-f FAILURES] [-b] [-k] [-x]");
+					"[-r RULES] [-e EVERY] [-f FAILURES] [-b] [-c] [-k] [-x]");
 		}
 	if (options.conninfo == NULL || options.invariants == NULL || options.every < 1)
 		die("-d and -i are needed, and -e is at least 1");
@@ -373,7 +377,7 @@ main(int argc, char **argv)
 	began = seconds();
 	for (uint64_t i = options.world >= 0 ? (uint64_t) options.world : 0; left > 0; i++)
 	{
-		world_invent(&w, options.seed, i, options.rules, options.bearers);
+		world_invent(&w, options.seed, i, options.rules, options.bearers, options.changes);
 		worlds++;
 		if (!play(&w, &left))
 		{
@@ -386,17 +390,15 @@ main(int argc, char **argv)
 			break;
 	}
 	took = seconds() - began;
-	for (int k = 0; k <= REMOVE; k++)
+	for (int k = 0; k < OP_KINDS; k++)
 		calls += done[k];
-	calls += messages - done[SAY] - done[BATCH];
-	printf("seed %lu: %ld operations in %ld histories, %.0f s, %.0f a second: %ld messages (%ld in "
-		   "%ld batches), %ld merges by name, %ld by id, %ld unmerges, %ld unlinks, %ld removals; "
-		   "%ld refused calls; %ld people merged, %ld parted, %ld ids came back, %ld refused "
-		   "links; "
-		   "%d differences\n",
+	calls += messages - done[SAY] - done[BATCH] - done[BULK];
+	printf("seed %lu: %ld operations in %ld histories, %.0f s, %.0f a second: %ld messages (in %ld "
+		   "batches, %ld bulk loads), %ld merges by name, %ld by id, %ld unmerges, %ld unlinks, "
+		   "%ld removals, %ld changes of rules; %ld refused calls; %ld people merged, %ld parted, "
+		   "%ld ids came back, %ld refused links; %d differences\n",
 		   (unsigned long) options.seed, calls, worlds, took, (double) calls / took, messages,
-		   messages - done[SAY], done[BATCH], done[MERGE], done[MERGE_IDS], done[UNMERGE],
-		   done[UNLINK],
-		   done[REMOVE], failed, merges, splits, returns, refusals, failures);
+		   done[BATCH], done[BULK], done[MERGE], done[MERGE_IDS], done[UNMERGE], done[UNLINK],
+		   done[REMOVE], done[CHANGE], failed, merges, splits, returns, refusals, failures);
 	return failures > 0;
 }

@@ -45,6 +45,15 @@ typedef struct Rule
 	Time ttl;
 } Rule;
 
+typedef struct Rules
+{
+	const char *name;
+	int n;
+	Rule rule[MAX_RULES];
+	Rule common; /* '*' */
+	int max_nodes; /* identifiers of one person; 0: any number */
+} Rules;
+
 /* An identifier: namespace * MAX_VALUES + number of the value. */
 typedef int Ident;
 
@@ -71,12 +80,15 @@ typedef enum OpKind
 {
 	SAY, /* one message by its function */
 	BATCH, /* several by cdp.ingest() */
+	BULK, /* pairs by cdp.ingest_edges() */
 	MERGE,
 	MERGE_IDS,
 	UNMERGE,
 	UNLINK,
-	REMOVE
+	REMOVE,
+	CHANGE /* of the rules, and cdp.apply_rules() */
 } OpKind;
+#define OP_KINDS (CHANGE + 1)
 
 /*
  * An operation says whom it is about by identifiers, so that it still means
@@ -89,6 +101,8 @@ typedef struct Op
 	int n;
 	Message message[MAX_BATCH];
 	bool override;
+	uint64_t seed; /* CHANGE: of the new rules */
+	bool ttls; /* CHANGE: some may expire */
 	int pick; /* UNMERGE: which of the merges that moved message[0].who[0]; ids: which one */
 } Op;
 
@@ -96,18 +110,14 @@ typedef struct World
 {
 	uint64_t seed;
 	uint64_t number;
-	const char *name;
-	int nrules;
-	Rule rule[MAX_RULES];
-	Rule common; /* '*' */
-	int max_nodes; /* identifiers of one person; 0: any number */
+	Rules rules; /* at the beginning */
 	/* what the generator does */
 	int people;
 	int values; /* of a namespace and person */
 	int strangers; /* per mille: an identifier is somebody else's */
 	int late;
 	int early;
-	int weight[REMOVE + 1];
+	int weight[OP_KINDS];
 	int length;
 	Time step;
 	bool bearers; /* removed and expired values are named again */
@@ -115,7 +125,7 @@ typedef struct World
 	Op *op;
 } World;
 
-/* -- random.c -- */
+/* -- rules.c -- */
 typedef struct Random
 {
 	uint64_t state;
@@ -125,15 +135,30 @@ extern uint64_t random_next(Random *r);
 extern int random_below(Random *r, int n);
 extern bool random_chance(Random *r, int per_mille);
 
+extern int ident_ns(Ident x);
+extern const char *ident_text(const Rules *rules, Ident x);
+extern Ident ident_read(const Rules *rules, const char *text);
+extern const char *time_text(Time t);
+extern const char *const trait_names[TRAITS];
+extern const char *trait_value(int trait, int value);
+
+/* Text that grows. */
+typedef struct Text
+{
+	char *data;
+	size_t len;
+	size_t room;
+} Text;
+
+extern void add(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+extern const char *rules_sql(const Rules *rules);
+extern void rules_invent(Rules *rules, uint64_t seed, const char *only, bool ttls);
+
 /* -- world.c -- */
 struct Model;
-extern int ident_ns(Ident x);
-extern const char *ident_text(const World *w, Ident x);
-extern Ident ident_read(const World *w, const char *text);
-extern const char *time_text(Time t);
-extern const char *trait_value(int trait, int value);
-extern const char *world_sql(const World *w);
-extern void world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool bearers);
+extern void world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool bearers,
+						 bool changes);
 extern void world_next(World *w, const struct Model *m, Random *r, Op *op);
 extern const char *op_sql(const World *w, const struct Model *m, const Op *op);
 

@@ -1,310 +1,27 @@
 /*
  * tools/soak/world.c
- *		Rules and operations: made at random, and as SQL.
+ *		Histories: operations at random, and as SQL.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "model.h"
 
-#define HOUR (INT64_C(3600) * 1000000)
-#define DAY (24 * HOUR)
 #define START INT64_C(1451606400000000) /* 2016-01-01: all in the partition of old events */
-
-/* -- random numbers: splitmix64 -- */
-
-uint64_t
-random_next(Random *r)
-{
-	uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-int
-random_below(Random *r, int n)
-{
-	return (int) (random_next(r) % (uint64_t) n);
-}
-
-bool
-random_chance(Random *r, int per_mille)
-{
-	return random_below(r, 1000) < per_mille;
-}
-
-/* -- names -- */
-
-int
-ident_ns(Ident x)
-{
-	return x / MAX_VALUES;
-}
-
-/* namespace:value; good for a few calls. */
-const char *
-ident_text(const World *w, Ident x)
-{
-	static char texts[16][64];
-	static int next = 0;
-	char *text = texts[next++ % 16];
-	const char *ns = w->rule[ident_ns(x)].ns;
-	int value = x % MAX_VALUES;
-
-	if (value == BLOCKED_VALUE)
-		snprintf(text, 64, "%s:null", ns);
-	else if (strcmp(ns, "email") == 0)
-		snprintf(text, 64, "%s:e%02d@example.com", ns, value);
-	else if (strcmp(ns, "phone") == 0)
-		snprintf(text, 64, "%s:+8190000000%02d", ns, value);
-	else
-		snprintf(text, 64, "%s:%c%02d", ns, ns[0], value);
-	return text;
-}
-
-Ident
-ident_read(const World *w, const char *text)
-{
-	for (int ns = 0; ns < w->nrules; ns++)
-	{
-		size_t len = strlen(w->rule[ns].ns);
-		const char *end;
-
-		if (strncmp(text, w->rule[ns].ns, len) != 0 || text[len] != ':')
-			continue;
-		if (strcmp(text + len, ":null") == 0)
-			return ns * MAX_VALUES + BLOCKED_VALUE;
-		end = strchr(text, '@');
-		if (end == NULL)
-			end = text + strlen(text);
-		return ns * MAX_VALUES + (end[-2] - '0') * 10 + (end[-1] - '0');
-	}
-	die("the server has an identifier %s", text);
-}
-
-const char *
-time_text(Time t)
-{
-	static char texts[4][40];
-	static int next = 0;
-	char *text = texts[next++ % 4];
-	time_t seconds = (time_t) (t / 1000000);
-	struct tm tm;
-
-	gmtime_r(&seconds, &tm);
-	snprintf(text, 40, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (t % 1000000));
-	return text;
-}
-
-const char *
-trait_value(int trait, int value)
-{
-	static const char *const values[TRAITS][4] = {
-		{NULL, NULL, "Kyoto", "Nara"}, {NULL, NULL, "Gion", "Umeda"}, {NULL, NULL, "neko", "inu"}};
-
-	return values[trait][value];
-}
-
-static const char *const trait_names[TRAITS] = {"city", "first_store", "nick"};
-
-/* -- text that grows -- */
-
-typedef struct Text
-{
-	char *data;
-	size_t len;
-	size_t room;
-} Text;
-
-static void add(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void
-add(Text *t, const char *format, ...)
-{
-	va_list args;
-	int n;
-
-	for (;;)
-	{
-		va_start(args, format);
-		n = vsnprintf(t->data ? t->data + t->len : NULL, t->room - t->len, format, args);
-		va_end(args);
-		if (n >= 0 && t->len + (size_t) n < t->room)
-			break;
-		t->room = (t->room + (size_t) n) * 2 + 256;
-		t->data = realloc(t->data, t->room);
-		if (t->data == NULL)
-			die("out of memory");
-	}
-	t->len += (size_t) n;
-}
-
-/* -- rules -- */
-
-static const char *const policy_names[] = {"demote", "newest_wins", "reject"};
-
-/* Statements that set the rules. */
-const char *
-world_sql(const World *w)
-{
-	static Text t;
-
-	t.len = 0;
-	add(&t, "DELETE FROM cdp_data.namespace;\n"
-			"INSERT INTO cdp_data.namespace (name, rank, max_per_profile, on_conflict, period, "
-			"ttl, "
-			"blocked) VALUES\n");
-	for (int ns = -1; ns < w->nrules; ns++)
-	{
-		const Rule *r = ns < 0 ? &w->common : &w->rule[ns];
-
-		if (!r->own)
-			continue;
-		add(&t, "%s\t('%s', %d, %d, '%s', ", ns < 0 ? "" : ",\n", ns < 0 ? "*" : r->ns, r->rank,
-			r->limit, policy_names[r->policy]);
-		/* 0 is none; what is null would be that of '*' */
-		add(&t, "'%ld hours', '%ld hours', ", (long) (r->period / HOUR), (long) (r->ttl / HOUR));
-		add(&t, "%s)", ns < 0 ? "ARRAY['null']" : "NULL");
-	}
-	add(&t, ";\nUPDATE cdp_data.identity_setting SET max_identifiers = %d;\n",
-		w->max_nodes > 0 ? w->max_nodes : 100000);
-	return t.data;
-}
-
-static void
-set_rule(World *w, const char *ns, int rank, int limit, Policy policy)
-{
-	Rule rule = {.ns = ns, .own = true, .rank = rank, .limit = limit, .policy = policy};
-
-	w->rule[w->nrules++] = rule;
-}
-
-/* The namespaces of every world; those without a row of their own come last. */
-static void
-default_rules(World *w)
-{
-	w->nrules = 0;
-	w->common = (Rule){.ns = "*", .own = true, .rank = 100, .limit = 5, .policy = DEMOTE};
-	set_rule(w, "user_id", 1, 1, DEMOTE);
-	set_rule(w, "email", 2, 5, DEMOTE);
-	set_rule(w, "phone", 3, 5, DEMOTE);
-	set_rule(w, "device_id", 110, 5, DEMOTE);
-	set_rule(w, "anonymous_id", 120, 5, DEMOTE);
-	set_rule(w, "cookie", 100, 5, DEMOTE);
-	set_rule(w, "crm", 100, 5, DEMOTE);
-	w->rule[5].own = w->rule[6].own = false;
-}
-
-static void
-all_rules(World *w, int limit, Policy policy)
-{
-	w->common.limit = limit;
-	w->common.policy = policy;
-	for (int ns = 0; ns < w->nrules; ns++)
-	{
-		w->rule[ns].limit = limit;
-		w->rule[ns].policy = policy;
-	}
-}
-
-/* Limits, policies, ranks at random; some are alike. */
-static void
-random_rules(World *w, Random *r, bool periods, bool ttls)
-{
-	static const int limits[] = {0, 1, 1, 1, 2, 2, 3, 5};
-	static const int ranks[] = {1, 2, 2, 3, 50, 100, 100, 120};
-
-	for (int ns = -1; ns < w->nrules; ns++)
-	{
-		Rule *rule = ns < 0 ? &w->common : &w->rule[ns];
-
-		if (ns >= 0 && !rule->own)
-		{
-			const char *name = rule->ns;
-
-			*rule = w->common;
-			rule->ns = name;
-			rule->own = false;
-			continue;
-		}
-		rule->limit = limits[random_below(r, 8)];
-		rule->rank = ranks[random_below(r, 8)];
-		rule->policy = (Policy) random_below(r, 3);
-		if (periods && random_chance(r, 500))
-			rule->period = (1 + random_below(r, 10)) * 12 * HOUR;
-		if (ttls && random_chance(r, 500))
-			rule->ttl = (1 + random_below(r, 10)) * 12 * HOUR;
-	}
-}
-
-static const char *const kinds[] = {
-	"none", "defaults", "unique", "newest", "reject", "mix", "periods", "newest_mix", "small",
-	"ttl"};
-#define KINDS ((int) (sizeof(kinds) / sizeof(kinds[0])))
 
 /* A world of this seed and number; only: the kind of its rules, or NULL for any. */
 void
-world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool bearers)
+world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool bearers,
+			 bool changes)
 {
 	Random r = {seed * UINT64_C(1000003) + number};
-	int kind = random_below(&r, bearers ? KINDS : KINDS - 1);
 
 	w->seed = seed;
 	w->number = number;
 	w->bearers = bearers;
 	w->nops = 0;
-	w->max_nodes = 0;
-	for (int k = 0; only != NULL && k < KINDS; k++)
-		if (strcmp(kinds[k], only) == 0)
-			kind = k;
-	w->name = kinds[kind];
-	if (only != NULL && strcmp(w->name, only) != 0)
-		die("there are no rules called %s", only);
-	default_rules(w);
-	switch (kind)
-	{
-		case 0:
-			all_rules(w, 0, DEMOTE);
-			break;
-		case 1:
-			break;
-		case 2:
-			all_rules(w, 1, DEMOTE);
-			break;
-		case 3:
-			all_rules(w, 2, NEWEST_WINS);
-			w->rule[0].limit = w->rule[1].limit = 1;
-			break;
-		case 4:
-			all_rules(w, 2, REJECT);
-			w->rule[0].limit = w->rule[2].limit = 1;
-			break;
-		case 5:
-			random_rules(w, &r, false, false);
-			break;
-		case 6:
-			random_rules(w, &r, true, false);
-			break;
-		case 7:
-			random_rules(w, &r, true, false);
-			w->rule[0].policy = w->rule[1].policy = w->common.policy = NEWEST_WINS;
-			w->rule[5].policy = w->rule[6].policy = NEWEST_WINS;
-			w->rule[0].limit = 1;
-			break;
-		case 8:
-			w->max_nodes = 2 + random_below(&r, 8);
-			break;
-		case 9:
-			random_rules(w, &r, random_chance(&r, 300), true);
-			break;
-	}
-
+	rules_invent(&w->rules, random_next(&r), only, bearers);
 	w->people = 2 + random_below(&r, 16);
 	w->values = 1 + random_below(&r, 4);
 	w->strangers = 10 + random_below(&r, 250);
@@ -314,8 +31,9 @@ world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool be
 	w->length = 20 + random_below(&r, random_chance(&r, 500) ? 80 : 500);
 	w->weight[SAY] = 50;
 	w->weight[BATCH] = 12;
-	for (int k = MERGE; k <= REMOVE; k++)
+	for (int k = BULK; k <= REMOVE; k++)
 		w->weight[k] = random_chance(&r, 350) ? 0 : 1 + random_below(&r, 12);
+	w->weight[CHANGE] = changes ? random_below(&r, 4) : 0;
 }
 
 /* -- operations -- */
@@ -323,7 +41,7 @@ world_invent(World *w, uint64_t seed, uint64_t number, const char *only, bool be
 static Ident
 random_ident(const World *w, Random *r, int person)
 {
-	int ns = random_below(r, w->nrules);
+	int ns = random_below(r, w->rules.n);
 
 	if (random_chance(r, 5))
 		return ns * MAX_VALUES + BLOCKED_VALUE;
@@ -431,6 +149,24 @@ sent_before(const World *w, Random *r, bool in_batch)
 }
 
 static void
+random_pairs(const World *w, const Model *m, Random *r, Op *op)
+{
+	int n = 1 + random_below(r, MAX_BATCH);
+
+	while (op->n < n)
+	{
+		Message *msg = &op->message[op->n];
+
+		random_message(w, m, r, op, msg, true);
+		msg->kind = TRACK;
+		memset(msg->trait, 0, sizeof(msg->trait));
+		if (msg->n > 2)
+			msg->n = 2;
+		op->n++;
+	}
+}
+
+static void
 random_messages(const World *w, const Model *m, Random *r, Op *op)
 {
 	int n = op->kind == SAY ? 1 : 2 + random_below(r, MAX_BATCH - 1);
@@ -458,10 +194,10 @@ world_next(World *w, const Model *m, Random *r, Op *op)
 	memset(op, 0, sizeof(Op));
 	op->now = w->nops > 0 ? w->op[w->nops - 1].now : START;
 	op->now += 60000000 * (1 + (Time) random_below(r, (int) (w->step / 60000000)));
-	for (int k = SAY; k <= REMOVE; k++)
+	for (int k = SAY; k < OP_KINDS; k++)
 		total += w->weight[k];
 	which = random_below(r, total);
-	for (int k = SAY; k <= REMOVE; k++)
+	for (int k = SAY; k < OP_KINDS; k++)
 	{
 		if (which >= 0 && which < w->weight[k])
 			op->kind = (OpKind) k;
@@ -473,6 +209,13 @@ world_next(World *w, const Model *m, Random *r, Op *op)
 		case SAY:
 		case BATCH:
 			random_messages(w, m, r, op);
+			break;
+		case BULK:
+			random_pairs(w, m, r, op);
+			break;
+		case CHANGE:
+			op->seed = random_next(r);
+			op->ttls = w->bearers;
 			break;
 		case MERGE:
 			op->override = random_chance(r, 400);
@@ -535,7 +278,7 @@ add_who(Text *t, const World *w, const Message *msg)
 {
 	add(t, "ARRAY[");
 	for (int k = 0; k < msg->n; k++)
-		add(t, "%s'%s'", k > 0 ? ", " : "", ident_text(w, msg->who[k]));
+		add(t, "%s'%s'", k > 0 ? ", " : "", ident_text(&w->rules, msg->who[k]));
 	add(t, "]");
 }
 
@@ -575,7 +318,7 @@ add_document(Text *t, const World *w, const Message *msg)
 	add(t, "\"context\": {\"externalIds\": [");
 	for (int k = 0; k < msg->n; k++)
 	{
-		const char *text = ident_text(w, msg->who[k]);
+		const char *text = ident_text(&w->rules, msg->who[k]);
 		const char *colon = strchr(text, ':');
 
 		add(t, "%s{\"type\": \"%.*s\", \"id\": \"%s\"}", k > 0 ? ", " : "", (int) (colon - text),
@@ -585,6 +328,15 @@ add_document(Text *t, const World *w, const Message *msg)
 	add(t, "]}}");
 }
 
+/* One identifier alone is a pair with itself. */
+static void
+add_pair(Text *t, const Model *m, const Message *msg, bool first)
+{
+	add(t, "%s\n  ('%s', '%s', '%s'::timestamptz)", first ? "" : ",",
+		ident_text(&m->rules, msg->who[0]), ident_text(&m->rules, msg->who[msg->n - 1]),
+		time_text(msg->at));
+}
+
 /* As a statement, or NULL: nothing that it is about is there (any more). */
 const char *
 op_sql(const World *w, const Model *m, const Op *op)
@@ -592,6 +344,7 @@ op_sql(const World *w, const Model *m, const Op *op)
 	static Text t;
 	const Message *msg = &op->message[0];
 	Ident who[MAX_NAMED];
+	Rules rules;
 	int64_t a;
 	int64_t b;
 	int k;
@@ -631,6 +384,16 @@ op_sql(const World *w, const Model *m, const Op *op)
 			}
 			add(&t, "]')");
 			break;
+		case BULK:
+			add(&t, "SELECT pairs FROM cdp.ingest_edges($q$VALUES ");
+			for (k = 0; k < op->n; k++)
+				add_pair(&t, m, &op->message[k], k == 0);
+			add(&t, "$q$)");
+			break;
+		case CHANGE:
+			rules_invent(&rules, op->seed, NULL, op->ttls);
+			add(&t, "%sSELECT cdp.apply_rules();\nCALL cdp.maintain()", rules_sql(&rules));
+			break;
 		case MERGE:
 			/* the same identifier twice is one, and that is refused */
 			for (k = 1; k < msg->n; k++)
@@ -655,11 +418,11 @@ op_sql(const World *w, const Model *m, const Op *op)
 			add(&t, "SELECT cdp.unmerge(%ld)", (long) m->merge[k].id);
 			break;
 		case UNLINK:
-			add(&t, "SELECT cdp.unlink('%s', '%s')::int", ident_text(w, msg->who[0]),
-				ident_text(w, msg->who[1]));
+			add(&t, "SELECT cdp.unlink('%s', '%s')::int", ident_text(&w->rules, msg->who[0]),
+				ident_text(&w->rules, msg->who[1]));
 			break;
 		case REMOVE:
-			add(&t, "SELECT cdp.remove_identifier('%s')", ident_text(w, msg->who[0]));
+			add(&t, "SELECT cdp.remove_identifier('%s')", ident_text(&w->rules, msg->who[0]));
 			break;
 	}
 	return t.data;
