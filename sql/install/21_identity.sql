@@ -121,14 +121,13 @@ BEGIN
 		revoked_at	timestamptz,
 		revoked_by	name
 	);
-	-- The sides of separations in force, by node.
+	-- Finds the separations in force: the nodes of each one's smaller side.
+	-- Where both sides meet, one of those is there.
 	CREATE TABLE cdp_data.separation_node (
 		node_id		bigint NOT NULL,
 		separation_id bigint NOT NULL,
-		side		int NOT NULL,
 		PRIMARY KEY (node_id, separation_id)
 	);
-	CREATE INDEX separation_node_separation ON cdp_data.separation_node (separation_id);
 
 	CREATE TABLE cdp_data.identity_merge (
 		merge_id	bigint PRIMARY KEY,

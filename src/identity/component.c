@@ -71,10 +71,13 @@ static CdpPlan owners_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
+/* Separations by the nodes of their smaller sides. */
 static CdpPlan separation_plan = {
-	"SELECT s.separation_id, s.side::bigint, s.node_id FROM unnest($1) x (node_id) "
-	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.separation_node s "
-	"  WHERE s.node_id = x.node_id OFFSET 0) s ORDER BY 1, 2",
+	"SELECT s.side_a, s.side_b FROM (SELECT DISTINCT x.separation_id FROM unnest($1) u (node_id) "
+	"  CROSS JOIN LATERAL (SELECT x.separation_id FROM cdp_data.separation_node x "
+	"    WHERE x.node_id = u.node_id OFFSET 0) x) f "
+	"CROSS JOIN LATERAL (SELECT s.side_a, s.side_b FROM cdp_data.identity_separation s "
+	"  WHERE s.separation_id = f.separation_id OFFSET 0) s",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -354,36 +357,44 @@ gather_evidence(CdpComponent *c)
 	}
 }
 
+/* Indexes of an array's nodes; those outside the component are left out. */
+static int32 *
+nodes_of_array(const CdpComponent *c, Datum array, int32 *n)
+{
+	Datum *elems;
+	int nelems;
+	int32 *nodes;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &elems, NULL, &nelems);
+	nodes = palloc(sizeof(int32) * Max(nelems, 1));
+	*n = 0;
+	for (int i = 0; i < nelems; i++)
+	{
+		int index = find_node(c, DatumGetInt64(elems[i]));
+
+		if (index >= 0)
+			nodes[(*n)++] = index;
+	}
+	return nodes;
+}
+
 static void
 load_separations(CdpComponent *c, const int64 *nodes, int n)
 {
 	Datum args[1] = {cdp_array_int64(nodes, n)};
 	int rows = cdp_store_run(&separation_plan, args, NULL, false, -1);
-	int64 last = 0;
-	int32 **side;
 
 	c->separations = palloc0(sizeof(CdpCoreSeparation) * (rows + 1));
-	side = palloc0(sizeof(int32 *) * 2 * (rows + 1));
+	c->nseparations = rows;
 	for (int r = 0; r < rows; r++)
-	{
-		int64 id = cdp_store_int64(r, 1);
-		int s = (int) cdp_store_int64(r, 2);
-		int index = find_node(c, cdp_store_int64(r, 3));
-		CdpCoreSeparation *separation;
-
-		if (id != last)
+		for (int side = 0; side < 2; side++)
 		{
-			side[2 * c->nseparations] = palloc(sizeof(int32) * (rows - r));
-			side[2 * c->nseparations + 1] = palloc(sizeof(int32) * (rows - r));
-			c->nseparations++;
-			last = id;
+			CdpCoreSeparation *s = &c->separations[r];
+			bool isnull;
+
+			s->nodes[side] = nodes_of_array(c, cdp_store_value(r, side + 1, &isnull), &s->n[side]);
 		}
-		separation = &c->separations[c->nseparations - 1];
-		side[2 * (c->nseparations - 1) + s][separation->n[s]++] = index;
-	}
-	for (int k = 0; k < c->nseparations; k++)
-		for (int s = 0; s < 2; s++)
-			c->separations[k].nodes[s] = side[2 * k + s];
 }
 
 /*

@@ -47,16 +47,18 @@ static CdpPlan merged_plan = {
 
 /* Separations that run through what shall be one person; locked in one order. */
 static CdpPlan revoke_plan = {
-	"WITH through AS (SELECT x.separation_id FROM cdp_data.separation_node x "
-	"    JOIN cdp_data.node n ON n.node_id = x.node_id WHERE n.profile_id = ANY ($1) "
-	"    GROUP BY x.separation_id HAVING count(DISTINCT x.side) = 2), "
-	"held AS (SELECT s.separation_id, s.node_id FROM cdp_data.separation_node s "
-	"    WHERE s.separation_id IN (SELECT t.separation_id FROM through t) "
-	"    ORDER BY s.separation_id, s.node_id FOR UPDATE), "
-	"gone AS (DELETE FROM cdp_data.separation_node s USING held h WHERE s.node_id = h.node_id "
-	"    AND s.separation_id = h.separation_id RETURNING s.separation_id) "
+	"WITH found AS (SELECT DISTINCT x.separation_id FROM cdp_data.node n "
+	"    JOIN cdp_data.separation_node x ON x.node_id = n.node_id WHERE n.profile_id = ANY ($1)), "
+	"held AS (SELECT s.separation_id, s.side_a || s.side_b AS nodes FROM found f "
+	"    JOIN cdp_data.identity_separation s ON s.separation_id = f.separation_id "
+	"    WHERE EXISTS (SELECT FROM unnest(s.side_a) a JOIN cdp_data.node n ON n.node_id = a "
+	"        WHERE n.profile_id = ANY ($1)) "
+	"      AND EXISTS (SELECT FROM unnest(s.side_b) b JOIN cdp_data.node n ON n.node_id = b "
+	"        WHERE n.profile_id = ANY ($1)) ORDER BY s.separation_id FOR UPDATE OF s), "
+	"gone AS (DELETE FROM cdp_data.separation_node x USING held h, unnest(h.nodes) u "
+	"    WHERE x.node_id = u AND x.separation_id = h.separation_id) "
 	"UPDATE cdp_data.identity_separation s SET revoked_at = $2, revoked_by = $3 "
-	"WHERE s.separation_id IN (SELECT separation_id FROM gone)",
+	"FROM held h WHERE s.separation_id = h.separation_id",
 	3,
 	{INT8ARRAYOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
@@ -80,13 +82,12 @@ static CdpPlan separate_plan = {
 	"  UNION SELECT h.node_id FROM m JOIN cdp_data.node_history h ON h.profile_id = m.winner "
 	"    WHERE h.change < m.merge_id AND h.until_change > m.merge_id), "
 	"s AS (INSERT INTO cdp_data.identity_separation (kind, side_a, side_b, merge_id, reason, at, "
-	"    actor) SELECT 'unmerge', ARRAY(SELECT node_id FROM had WHERE node_id <> ALL "
-	"      (m.moved_nodes) ORDER BY 1), m.moved_nodes, m.merge_id, $2, $3, $4 FROM m "
+	"    actor) SELECT 'unmerge', ARRAY(SELECT node_id FROM had EXCEPT SELECT unnest(m.moved_nodes) "
+	"      ORDER BY 1), m.moved_nodes, m.merge_id, $2, $3, $4 FROM m "
 	"  RETURNING separation_id, side_a, side_b) "
-	"INSERT INTO cdp_data.separation_node (node_id, separation_id, side) "
-	"SELECT a, s.separation_id, 0 FROM s, unnest(s.side_a) a "
-	"UNION ALL SELECT b, s.separation_id, 1 FROM s, unnest(s.side_b) b "
-	"RETURNING node_id",
+	"INSERT INTO cdp_data.separation_node (node_id, separation_id) "
+	"SELECT unnest(CASE WHEN cardinality(s.side_a) < cardinality(s.side_b) THEN s.side_a "
+	"  ELSE s.side_b END), s.separation_id FROM s",
 	4,
 	{INT8OID, TEXTOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
@@ -106,8 +107,8 @@ static CdpPlan undone_plan = {
 static CdpPlan unlink_plan = {
 	"WITH s AS (INSERT INTO cdp_data.identity_separation (kind, side_a, side_b, reason, at, actor) "
 	"  VALUES ('unlink', ARRAY[$1], ARRAY[$2], $3, $4, $5) RETURNING separation_id) "
-	"INSERT INTO cdp_data.separation_node (node_id, separation_id, side) "
-	"SELECT $1, separation_id, 0 FROM s UNION ALL SELECT $2, separation_id, 1 FROM s",
+	"INSERT INTO cdp_data.separation_node (node_id, separation_id) "
+	"SELECT $1, separation_id FROM s",
 	5,
 	{INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
@@ -312,20 +313,29 @@ cdp_merge_profiles(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(id);
 }
 
-/* Resolves the people of these nodes again; witness may be NULL (see graph.h). */
+/* Resolves people again, with all that is linked to them; witness: see graph.h, or NULL. */
 static void
-settle(const int64 *nodes, int n, Oid caller,
+settle(const int64 *profiles, int n, Oid caller,
 	   bool (*witness)(CdpGraph *graph, void *arg), void *arg)
 {
 	CdpGraph graph = {.witness = witness, .witness_arg = arg};
+
+	cdp_graph_reresolve(&graph, profiles, n);
+	cdp_ingest_settle(&graph, caller);
+}
+
+/* The same for the people of these nodes. */
+static void
+settle_nodes(const int64 *nodes, int n, Oid caller,
+			 bool (*witness)(CdpGraph *graph, void *arg), void *arg)
+{
 	Datum args[1] = {cdp_array_int64(nodes, n)};
 	int rows = cdp_store_run(&owners_plan, args, NULL, false, -1);
 	int64 *profiles = palloc(sizeof(int64) * Max(rows, 1));
 
 	for (int r = 0; r < rows; r++)
 		profiles[r] = cdp_store_int64(r, 1);
-	cdp_graph_reresolve(&graph, profiles, rows);
-	cdp_ingest_settle(&graph, caller);
+	settle(profiles, rows, caller, witness, arg);
 }
 
 /* cdp.unmerge(merge_id, reason) */
@@ -335,9 +345,8 @@ cdp_unmerge(PG_FUNCTION_ARGS)
 	CdpStore store;
 	Datum args[4];
 	char nulls[5] = "    ";
+	int64 sides[2];
 	int64 loser;
-	int64 *nodes;
-	int n;
 	bool isnull;
 
 	if (PG_ARGISNULL(0))
@@ -355,7 +364,8 @@ cdp_unmerge(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("merge " INT64_FORMAT " is undone already", PG_GETARG_INT64(0))));
-	loser = cdp_store_int64(0, 2);
+	sides[0] = cdp_store_int64(0, 1);
+	sides[1] = cdp_store_int64(0, 2);
 	args[1] = (Datum) 0;
 	if (PG_ARGISNULL(1))
 		nulls[1] = 'n';
@@ -363,15 +373,13 @@ cdp_unmerge(PG_FUNCTION_ARGS)
 		args[1] = CStringGetTextDatum(reason_argument(fcinfo, 1, false));
 	args[2] = TimestampTzGetDatum(cdp_now());
 	args[3] = actor(store.caller);
-	n = cdp_store_run(&separate_plan, args, nulls, false, -1);
-	nodes = palloc(sizeof(int64) * Max(n, 1));
-	for (int r = 0; r < n; r++)
-		nodes[r] = cdp_store_int64(r, 1);
+	cdp_store_run(&separate_plan, args, nulls, false, -1);
 	args[1] = args[2];
 	args[2] = args[3];
 	cdp_store_run(&undone_plan, args, NULL, false, 1);
-	settle(nodes, n, store.caller, NULL, NULL);
-	loser = cdp_graph_canonical(loser, false);
+	/* what either side had is tied to one of them by the evidence, whoever has it now */
+	settle(sides, 2, store.caller, NULL, NULL);
+	loser = cdp_graph_canonical(sides[1], false);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(loser);
 }
@@ -435,10 +443,10 @@ cdp_unlink(PG_FUNCTION_ARGS)
 		args[2] = CStringGetTextDatum(reason_argument(fcinfo, 2, false));
 	args[3] = TimestampTzGetDatum(cdp_now());
 	args[4] = actor(store.caller);
-	cdp_store_run(&unlink_plan, args, nulls, false, 2);
+	cdp_store_run(&unlink_plan, args, nulls, false, 1);
 	args[0] = cdp_array_int64(nodes, 2);
 	parted = cdp_store_run(&owners_plan, args, NULL, false, -1) == 1;
-	settle(nodes, 2, store.caller, NULL, NULL);
+	settle_nodes(nodes, 2, store.caller, NULL, NULL);
 	cdp_store_leave(&store);
 	PG_RETURN_BOOL(parted);
 }
@@ -479,7 +487,7 @@ cdp_remove_identifier(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		r.node = node_of(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-		settle(&r.node, 1, store.caller, end_identifier, &r);
+		settle_nodes(&r.node, 1, store.caller, end_identifier, &r);
 	} while (!r.ended);
 	args[0] = cdp_array_int64(&r.node, 1);
 	cdp_store_run(&owners_plan, args, NULL, false, 1);
