@@ -4,7 +4,9 @@
  *
  * People are lists of nodes with a label each; of two the smaller is
  * relabelled.  Counts by namespace are kept per person and added, for people
- * have no node in common.
+ * have no node in common; the sides of separations are kept as a list per
+ * person.  So a link costs as much as the people whom it brings together at
+ * most, and mostly as much as the smaller one.
  */
 #include "core/linkage.h"
 
@@ -111,6 +113,35 @@ isolate(CdpLinkage *l, int32_t x)
 		if (!node->uncounted && !node->barred)
 			counts[node->rule] = 1;
 	}
+	l->apart[x] = node->separated;
+	l->tag_head[x] = -1;
+	for (int32_t t = l->tag_start[x]; t < l->tag_start[x + 1]; t++)
+	{
+		l->tag_next[t] = l->tag_head[x];
+		l->tag_head[x] = t;
+	}
+}
+
+/* Gives the winner the sides of the loser that she has not yet. */
+static void
+join_tags(CdpLinkage *l, int32_t winner, int32_t loser)
+{
+	int32_t next;
+
+	if (l->tag_head[loser] < 0)
+		return;
+	l->stamp++;
+	for (int32_t t = l->tag_head[winner]; t >= 0; t = l->tag_next[t])
+		l->mark[l->tags[t]] = l->stamp;
+	for (int32_t t = l->tag_head[loser]; t >= 0; t = next)
+	{
+		next = l->tag_next[t];
+		if (l->mark[l->tags[t]] == l->stamp)
+			continue;
+		l->mark[l->tags[t]] = l->stamp;
+		l->tag_next[t] = l->tag_head[winner];
+		l->tag_head[winner] = t;
+	}
 }
 
 /* Joins the people of two nodes. */
@@ -145,6 +176,9 @@ join(CdpLinkage *l, int32_t a, int32_t b)
 	if (cdp_core_pos_compare(&l->newest[loser], &l->newest[winner]) > 0)
 		l->newest[winner] = l->newest[loser];
 	l->contested[winner] |= l->contested[loser];
+	l->apart[winner] |= l->apart[loser];
+	l->again[winner] |= l->again[loser];
+	join_tags(l, winner, loser);
 }
 
 /* Values of a namespace that count at this time, over all these people. */
@@ -184,26 +218,22 @@ count_in_window(const CdpLinkage *l, const int32_t *groups, int n, int32_t rule,
 static bool
 separated(CdpLinkage *l, const int32_t *groups, int n)
 {
-	bool found = false;
-
 	/* a seed does not say from whom she was separated: rather nobody than the wrong one */
 	for (int i = 0; l->as_it_comes && i < n; i++)
-		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			if (l->nodes[x].separated)
-				return true;
+		if (l->apart[groups[i]])
+			return true;
 	if (l->nseparations == 0)
 		return false;
 	/* mark the sides that are present, then look for the opposite ones */
 	l->stamp++;
 	for (int i = 0; i < n; i++)
-		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			for (int32_t t = l->tag_start[x]; t < l->tag_start[x + 1]; t++)
-			{
-				l->mark[l->tags[t]] = l->stamp;
-				if (l->mark[l->tags[t] ^ 1] == l->stamp)
-					found = true;
-			}
-	return found;
+		for (int32_t t = l->tag_head[groups[i]]; t >= 0; t = l->tag_next[t])
+		{
+			l->mark[l->tags[t]] = l->stamp;
+			if (l->mark[l->tags[t] ^ 1] == l->stamp)
+				return true;
+		}
+	return false;
 }
 
 /* May these people, at this time, be one? */
@@ -329,6 +359,39 @@ compare_ties(const void *a, const void *b)
 	return x->member - y->member;
 }
 
+/* Lists the ties of the people that a link touches; the link's own are fresh. */
+static int
+collect_ties(CdpLinkage *l, int32_t taken, const int32_t *nodes, int32_t nnodes)
+{
+	int n = 0;
+
+	for (int32_t i = 0; i < nnodes; i++)
+		for (int32_t h = l->hub_start[nodes[i]]; h < l->hub_start[nodes[i] + 1]; h++)
+		{
+			int32_t k = l->hub_links[h];
+			const CdpCoreLink *link = &l->links[k];
+
+			/* now is not set before a link's turn */
+			if (link->now.ts == NOT_YET)
+				continue;
+			if (n + link->n > l->tie_room)
+			{
+				Tie *more;
+
+				l->tie_room = (n + link->n) * 2;
+				more = l->alloc(sizeof(Tie) * l->tie_room);
+				if (n > 0)
+					memcpy(more, l->ties, sizeof(Tie) * n);
+				l->ties = more;
+			}
+			for (int32_t j = link->hub + 1; j < link->n; j++)
+				if (!l->nodes[link->nodes[j]].barred &&
+					(k == taken || link->verdict[j] == CDP_JOINED))
+					((Tie *) l->ties)[n++] = (Tie){l, k, j, k == taken};
+		}
+	return n;
+}
+
 /*
  * Takes a link whatever it breaks: the people it touches come apart and are
  * built anew, this link first.  What does not fit any more is dropped.
@@ -337,41 +400,27 @@ static void
 evict(CdpLinkage *l, int32_t taken, const int32_t *groups, int n)
 {
 	Tie *ties;
-	int nties = 0;
-	int room = 0;
+	int nties;
+	int32_t nnodes = 0;
 	const CdpCorePos *pos = &l->links[taken].now;
 
-	l->stamp++;
 	for (int i = 0; i < n; i++)
 		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			l->mark[2 * l->nseparations + x] = l->stamp;
-	for (int32_t k = 0; k < l->nlinks; k++)
-		room += l->links[k].n;
-	ties = l->alloc(sizeof(Tie) * (room + 1));
-	for (int32_t k = 0; k < l->nlinks; k++)
+			l->scratch[nnodes++] = x;
+	nties = collect_ties(l, taken, l->scratch, nnodes);
+	ties = l->ties;
+	if (nties > 1)
+		qsort(ties, nties, sizeof(Tie), compare_ties);
+	for (int32_t i = 0; i < nnodes; i++)
 	{
-		const CdpCoreLink *link = &l->links[k];
+		int32_t x = l->scratch[i];
+		CdpCorePos newest = l->newest[l->group[x]];
 
-		/* now is not set before a link's turn */
-		if (link->now.ts == NOT_YET || link->hub < 0 ||
-			l->mark[2 * l->nseparations + link->nodes[link->hub]] != l->stamp)
-			continue;
-		for (int32_t j = link->hub + 1; j < link->n; j++)
-			if (!l->nodes[link->nodes[j]].barred &&
-				(k == taken || link->verdict[j] == CDP_JOINED))
-				ties[nties++] = (Tie){l, k, j, k == taken};
+		isolate(l, x);
+		reach(&newest, pos);
+		l->newest[x] = newest;
+		l->contested[x] = true;
 	}
-	qsort(ties, nties, sizeof(Tie), compare_ties);
-	for (int32_t x = 0; x < l->nnodes; x++)
-		if (l->mark[2 * l->nseparations + x] == l->stamp)
-		{
-			CdpCorePos newest = l->newest[l->group[x]];
-
-			isolate(l, x);
-			reach(&newest, pos);
-			l->newest[x] = newest;
-			l->contested[x] = true;
-		}
 	for (int i = 0; i < nties; i++)
 	{
 		CdpCoreLink *link = &l->links[ties[i].link];
@@ -463,8 +512,7 @@ needs_replay(const CdpLinkage *l, const CdpCoreLink *link, const int32_t *groups
 	{
 		late |= cdp_core_pos_compare(pos, &l->newest[groups[i]]) <= 0;
 		contested |= l->contested[groups[i]];
-		for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-			separated |= l->nodes[x].separated;
+		separated |= l->apart[groups[i]];
 	}
 	if (n > 1 && separated)
 		return true;
@@ -496,8 +544,7 @@ take(CdpLinkage *l, int32_t index, const CdpCorePos *pos, int32_t *groups)
 		o = object(l, groups, n, pos->ts);
 	if (l->seeded && needs_replay(l, link, groups, n, &o, pos))
 		for (int i = 0; i < n; i++)
-			for (int32_t x = groups[i]; x >= 0; x = l->next[x])
-				l->nodes[x].replay = true;
+			l->again[groups[i]] = true;
 	if (n > 1)
 		link->decided = true;
 
@@ -561,6 +608,24 @@ prepare_tags(CdpLinkage *l)
 		for (int side = 0; side < 2; side++)
 			for (int32_t i = 0; i < l->separations[s].n[side]; i++)
 				l->tags[l->tag_start[l->separations[s].nodes[side][i] + 1]++] = 2 * s + side;
+	l->tag_next = alloc_zero(l, total, sizeof(int32_t));
+	l->tag_head = alloc_zero(l, l->nnodes, sizeof(int32_t));
+}
+
+/* Lists, per node, the links whose hub it is. */
+static void
+prepare_hubs(CdpLinkage *l)
+{
+	l->hub_start = alloc_zero(l, (size_t) l->nnodes + 2, sizeof(int32_t));
+	l->hub_links = alloc_zero(l, l->nlinks, sizeof(int32_t));
+	for (int32_t k = 0; k < l->nlinks; k++)
+		if (l->links[k].hub >= 0)
+			l->hub_start[l->links[k].nodes[l->links[k].hub] + 2]++;
+	for (int32_t x = 0; x < l->nnodes; x++)
+		l->hub_start[x + 2] += l->hub_start[x + 1];
+	for (int32_t k = 0; k < l->nlinks; k++)
+		if (l->links[k].hub >= 0)
+			l->hub_links[l->hub_start[l->links[k].nodes[l->links[k].hub] + 1]++] = k;
 }
 
 /*
@@ -585,8 +650,14 @@ cdp_core_linkage_run(CdpLinkage *l)
 	l->newest = alloc_zero(l, l->nnodes, sizeof(CdpCorePos));
 	l->contested = alloc_zero(l, l->nnodes, sizeof(bool));
 	l->counts = alloc_zero(l, (size_t) l->nnodes * l->nrules, sizeof(int32_t));
-	l->mark = alloc_zero(l, 2 * (size_t) l->nseparations + l->nnodes, sizeof(int32_t));
+	l->mark = alloc_zero(l, 2 * (size_t) l->nseparations, sizeof(int32_t));
 	l->stamp = 0;
+	l->apart = alloc_zero(l, l->nnodes, sizeof(bool));
+	l->again = alloc_zero(l, l->nnodes, sizeof(bool));
+	l->scratch = alloc_zero(l, l->nnodes, sizeof(int32_t));
+	l->ties = NULL;
+	l->tie_room = 0;
+	prepare_tags(l);
 	for (int32_t x = 0; x < l->nnodes; x++)
 	{
 		isolate(l, x);
@@ -599,7 +670,6 @@ cdp_core_linkage_run(CdpLinkage *l)
 		}
 		l->nodes[x].replay = false;
 	}
-	prepare_tags(l);
 
 	turns = l->alloc(sizeof(Turn) * (2 * (size_t) l->nlinks + 1));
 	for (int32_t k = 0; k < l->nlinks; k++)
@@ -621,6 +691,7 @@ cdp_core_linkage_run(CdpLinkage *l)
 		if (l->repeats && cdp_core_pos_compare(&link->last, &link->first) > 0)
 			turns[nturns++] = (Turn){l, k, true};
 	}
+	prepare_hubs(l);
 	qsort(turns, nturns, sizeof(Turn), compare_turns);
 	groups = l->alloc(sizeof(int32_t) * widest);
 	for (int32_t t = 0; t < nturns; t++)
@@ -630,6 +701,9 @@ cdp_core_linkage_run(CdpLinkage *l)
 		take(l, turns[t].link, turn_pos(&turns[t]), groups);
 	}
 	for (int32_t x = 0; x < l->nnodes; x++)
+	{
+		l->nodes[x].replay = l->again[l->group[x]];
 		replay |= l->nodes[x].replay;
+	}
 	return replay && !l->as_it_comes ? CDP_LINKAGE_REPLAY : CDP_LINKAGE_DONE;
 }

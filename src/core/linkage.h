@@ -160,10 +160,19 @@ typedef struct CdpLinkage
 	int32_t *size;
 	int32_t *counts;
 	int64_t *joined;
-	int32_t *tag_start;
+	int32_t *tag_start; /* sides of separations by node */
 	int32_t *tags;
-	int32_t *mark;
+	int32_t *tag_next; /* per representative, through those of her nodes: each side once */
+	int32_t *tag_head;
+	int32_t *mark; /* by side */
 	int32_t stamp;
+	bool *apart; /* of seeds, per representative: separations touch her */
+	bool *again; /* of seeds, per representative: to be replayed */
+	int32_t *hub_start; /* links by hub */
+	int32_t *hub_links;
+	int32_t *scratch; /* as many as nodes */
+	void *ties;
+	int32_t tie_room;
 } CdpLinkage;
 
 extern bool cdp_core_rule_repeats(const CdpCoreRule *rule);

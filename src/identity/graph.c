@@ -484,6 +484,9 @@ read_locked(CdpLocked *locked, uint64 row)
 	}
 	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
 	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
+	locked->stored_contested = locked->contested;
+	locked->stored_separated = locked->separated;
+	locked->stored_newest = locked->newest;
 }
 
 /*
@@ -991,6 +994,8 @@ replay(CdpGraph *graph, Round *round, Question *q)
 			if (again[cdp_core_uf_find(round->parent, n + p)])
 				ids[nids++] = round->profiles[p];
 		c = cdp_component_load(ids, nids);
+		elog(DEBUG1, "cdp: %d identifiers of %d people are resolved again%s", c->nnodes,
+			 c->nprofiles, c->too_large ? ", too many: as they come" : "");
 		/* whom the component has comes with all that the batch brings her together with */
 		more = false;
 		for (int p = 0; p < round->nprofiles && !c->too_large; p++)

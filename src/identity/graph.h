@@ -115,7 +115,20 @@ typedef struct CdpLocked
 	bool contested; /* a link of hers was not taken whole */
 	bool separated; /* somebody separated her from others */
 	CdpCorePos newest; /* place of the newest link that made her */
+	bool named; /* by a message of the batch */
+	bool stored_contested; /* as stored */
+	bool stored_separated;
+	CdpCorePos stored_newest;
 } CdpLocked;
+
+/* Has she anything to be written?  Many are locked only to be looked at. */
+static inline bool
+cdp_locked_changes(const CdpLocked *p)
+{
+	return p->named || p->created || p->reshaped || p->rebuild ||
+		   p->contested != p->stored_contested || p->separated != p->stored_separated ||
+		   cdp_core_pos_compare(&p->newest, &p->stored_newest) != 0;
+}
 
 /* A node that changes its person other than by a merge of both. */
 typedef struct CdpMove

@@ -753,27 +753,33 @@ fold_traits(Batch *batch)
 }
 
 /*
- * The locked profiles with their activity; those of consent alone have none,
- * and those that were rebuilt have it already.
+ * Who changes, with the activity; those of consent alone have none, and those
+ * that were rebuilt have it already.
  */
 static int
 collect_activity(Batch *batch, CdpActivity **activity)
 {
 	CdpGraph *graph = &batch->graph;
 	CdpActivity *all = palloc0(sizeof(CdpActivity) * Max(graph->nlocked, 1));
+	int n = 0;
 
 	for (int i = 0; i < graph->nlocked; i++)
 		all[i].locked = &graph->locked[i];
+	for (int l = 0; l < graph->nlinks; l++)
+		for (int k = 0; !graph->links[l].dead && k < graph->links[l].n; k++)
+			cdp_graph_locked(graph, graph->idents[graph->links[l].idents[k]].profile_id)->named =
+				true;
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
 		CdpLocked *locked;
 		CdpActivity *a;
 
-		if (m->status != CDP_ACCEPTED || !is_event(m))
+		if (m->status != CDP_ACCEPTED)
 			continue;
 		locked = cdp_graph_locked(graph, m->profile_id);
-		if (locked->rebuild)
+		locked->named = true;
+		if (!is_event(m) || locked->rebuild)
 			continue;
 		a = &all[locked - graph->locked];
 		if (a->events++ == 0)
@@ -781,8 +787,11 @@ collect_activity(Batch *batch, CdpActivity **activity)
 		a->first_seen = Min(a->first_seen, m->ts);
 		a->last_seen = Max(a->last_seen, m->ts);
 	}
+	for (int i = 0; i < graph->nlocked; i++)
+		if (cdp_locked_changes(all[i].locked))
+			all[n++] = all[i];
 	*activity = all;
-	return graph->nlocked;
+	return n;
 }
 
 /* People whom the graph made, joined or parted: their rows follow. */
@@ -877,16 +886,14 @@ apply_consent(Batch *batch)
 }
 
 static void
-evaluate_segments(Batch *batch)
+evaluate_segments(const CdpActivity *activity, int n)
 {
-	CdpGraph *graph = &batch->graph;
-	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	CdpEntry *entries;
-	int n;
 
-	for (int i = 0; i < graph->nlocked; i++)
-		ids[i] = graph->locked[i].profile_id;
-	n = cdp_segment_evaluate(ids, graph->nlocked, &entries);
+	for (int i = 0; i < n; i++)
+		ids[i] = activity[i].locked->profile_id;
+	n = cdp_segment_evaluate(ids, n, &entries);
 	cdp_activation_enqueue(entries, n);
 }
 
@@ -956,7 +963,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		nactivity = collect_activity(&batch, &activity);
 		cdp_profile_count(activity, nactivity);
 		apply_consent(&batch);
-		evaluate_segments(&batch);
+		evaluate_segments(activity, nactivity);
 	}
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
@@ -1018,5 +1025,5 @@ cdp_ingest_settle(CdpGraph *graph, Oid caller)
 	n = collect_activity(&batch, &activity);
 	cdp_profile_count(activity, n);
 	apply_consent(&batch);
-	evaluate_segments(&batch);
+	evaluate_segments(activity, n);
 }

@@ -104,11 +104,12 @@ static CdpPlan return_plan = {
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
 	"  WHERE b.loser = u.loser OFFSET 0) b "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
-	"WHERE EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
+	"WHERE b.profile_id = ANY ($1 || $2) "
+	"  AND EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
 	"GROUP BY b.segment_id, s.ord, s.profile_id "
 	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since",
-	1,
-	{INT8ARRAYOID},
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
 /*
@@ -128,8 +129,7 @@ static CdpPlan give_back_plan = {
 static CdpPlan reflect_plan = {
 	"UPDATE cdp_data.profile_state s SET segments = ARRAY(SELECT m.segment_id "
 	"  FROM cdp_data.segment_member m WHERE m.profile_id = s.profile_id ORDER BY 1) "
-	"WHERE s.profile_id = ANY ($2 || ARRAY(SELECT b.profile_id FROM cdp_data.segment_before b "
-	"  WHERE b.loser = ANY ($1)))",
+	"WHERE s.profile_id = ANY ($1 || $2)",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -524,7 +524,8 @@ cdp_segment_join(const CdpGraph *graph)
 
 /*
  * People who come back are in what they were in, since then, and so are those
- * they were merged into; evaluating tells what changed meanwhile.
+ * whom they leave now; evaluating tells what changed meanwhile.  Whom they
+ * left before is nobody's business here: her lock may not even be held.
  */
 void
 cdp_segment_part(const CdpGraph *graph)
