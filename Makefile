@@ -15,6 +15,7 @@ EXTENSION = cdp
 OBJS = \
 	src/cdp.o \
 	src/guc.o \
+	src/row.o \
 	src/store.o \
 	src/core/text.o \
 	src/core/fold.o \
@@ -95,6 +96,7 @@ REGRESS = \
 	rules_isolate \
 	identity_time \
 	ingest \
+	storage \
 	attach \
 	profile \
 	segment \

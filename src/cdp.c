@@ -13,6 +13,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "guc.h"
+#include "row.h"
 #include "store.h"
 
 CDP_MODULE_MAGIC;
@@ -24,4 +25,5 @@ _PG_init(void)
 {
 	cdp_guc_define();
 	cdp_store_register();
+	cdp_row_register();
 }

@@ -9,6 +9,9 @@
 #define CDP_COMPAT_H
 
 #include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "nodes/execnodes.h"
 #include "utils/guc.h"
 #include "utils/snapshot.h"
 
@@ -45,6 +48,51 @@ cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #else
 	return index_beginscan(heap, index, snapshot, nkeys, 0);
 #endif
+}
+
+/* 17: an index may keep things over several inserts. */
+static inline void
+cdp_index_insert_cleanup(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#else
+	(void) index;
+	(void) info;
+#endif
+}
+
+/* 16: an update may leave all indexes alone but the summarizing ones. */
+typedef enum CdpIndexUpdate
+{
+	CDP_INDEX_NONE,
+	CDP_INDEX_ALL,
+	CDP_INDEX_SUMMARIZING
+} CdpIndexUpdate;
+
+static inline TM_Result
+cdp_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot,
+					   CdpIndexUpdate *indexes)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	TM_Result result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update = TU_None;
+#else
+	bool update = false;
+#endif
+
+	result = table_tuple_update(rel, tid, slot, GetCurrentCommandId(true), snapshot,
+								InvalidSnapshot, true, &failure, &mode, &update);
+#if PG_VERSION_NUM >= 160000
+	*indexes = update == TU_None ? CDP_INDEX_NONE :
+			   update == TU_All	 ? CDP_INDEX_ALL :
+								   CDP_INDEX_SUMMARIZING;
+#else
+	*indexes = update ? CDP_INDEX_ALL : CDP_INDEX_NONE;
+#endif
+	return result;
 }
 
 /* 18: PG_MODULE_MAGIC_EXT carries name and version. */

@@ -22,6 +22,7 @@ uint64 cdp_guc_purpose_stamp = 1;
 int cdp_guc_max_message_kb = 1024;
 char *cdp_guc_clock = NULL;
 int cdp_guc_progress_interval = 10000;
+bool cdp_guc_direct_storage = true;
 
 static void
 assign_purpose(const char *newval pg_attribute_unused(),
@@ -56,6 +57,14 @@ cdp_guc_define(void)
 							   PGC_SUSET,
 							   GUC_NO_SHOW_ALL,
 							   check_clock, NULL, NULL);
+	DefineCustomBoolVariable("cdp.direct_storage",
+							 "Writes rows of cdp's tables without statements where it may.",
+							 "Off: by statements always, to compare and to look for errors.",
+							 &cdp_guc_direct_storage,
+							 true,
+							 PGC_SUSET,
+							 GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("cdp.max_message_size",
 							"Largest message that ingest accepts.",
 							"Larger ones are recorded as rejected; 1 kB to 100 MB.",

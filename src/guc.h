@@ -19,6 +19,7 @@ extern char *cdp_guc_clock;
 
 /* Milliseconds between two notices of progress; 0 is none. */
 extern int cdp_guc_progress_interval;
+extern bool cdp_guc_direct_storage;
 
 extern void cdp_guc_define(void);
 

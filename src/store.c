@@ -712,3 +712,16 @@ cdp_text_list(List *strings)
 	appendStringInfoChar(&text, '}');
 	return text.data;
 }
+
+/* The array of a text; type is the array's. */
+Datum
+cdp_array_parse(const char *text, Oid type)
+{
+	Oid input;
+	Oid element;
+
+	if (strcmp(text, "{}") == 0)
+		return PointerGetDatum(construct_empty_array(get_element_type(type)));
+	getTypeInputInfo(type, &input, &element);
+	return OidInputFunctionCall(input, (char *) text, element, -1);
+}

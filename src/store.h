@@ -112,6 +112,7 @@ extern Datum cdp_array_text(const char *const *v, int n); /* NULL = null */
 extern Datum cdp_array_uuid(const uint8 (*v)[16], int n);
 extern Datum cdp_array_timestamptz(const TimestampTz *v, int n);
 extern char *cdp_text_list(List *strings); /* array text, quoted */
+extern Datum cdp_array_parse(const char *text, Oid type);
 extern Datum cdp_array_datums(Datum *v, bool *nulls, int n, Oid type);
 
 #endif /* CDP_STORE_H */

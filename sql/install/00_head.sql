@@ -17,6 +17,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_require_init';
 COMMENT ON FUNCTION cdp.require_init() IS
 'Raises a clear error unless cdp.init() has run and the tables fit the library.';
 
+CREATE FUNCTION cdp.storage_paths(OUT table_name text, OUT action text, OUT direct boolean, OUT reason text) RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 20 AS 'MODULE_PATHNAME', 'cdp_storage_paths';
+COMMENT ON FUNCTION cdp.storage_paths() IS
+'What this session did with single rows of cdp''s tables: directly, or by statements and why (a trigger, a check, a policy ... that somebody added).';
+
 CREATE FUNCTION cdp.require_admin() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -24,6 +24,7 @@
 #include "identity/component.h"
 #include "identity/graph.h"
 #include "identity/rules.h"
+#include "row.h"
 #include "store.h"
 
 /* Version of the key's recipe, part of what is hashed. */
@@ -56,8 +57,7 @@ cdp_graph_key(uint64 seed, const char *ns, const char *value, uint8 *key)
 }
 
 static CdpPlan find_plan = {
-	"SELECT u.i, i.value, i.node_id, n.profile_id, i.born, i.ended, i.last_seen, "
-	"  i.first_seen "
+	"SELECT u.i, n.profile_id, i.value, i.node_id, i.born, i.ended, i.last_seen, i.first_seen "
 	"FROM unnest($1, $2) WITH ORDINALITY u (ns, key, i) "
 	"JOIN cdp_data.identifier i ON i.namespace = ANY (ARRAY[u.ns]) AND i.key = ANY (ARRAY[u.key]) "
 	"JOIN cdp_data.node n ON n.node_id = ANY (ARRAY[i.node_id])",
@@ -65,51 +65,51 @@ static CdpPlan find_plan = {
 	{TEXTARRAYOID, UUIDARRAYOID},
 	NULL};
 
-/* The same for one. */
-static CdpPlan find_one_plan = {
-	"SELECT 1::bigint, i.value, i.node_id, n.profile_id, i.born, i.ended, i.last_seen, "
-	"  i.first_seen "
-	"FROM cdp_data.identifier i JOIN cdp_data.node n ON n.node_id = i.node_id "
-	"WHERE i.namespace = $1 AND i.key = $2",
-	2,
-	{TEXTOID, UUIDOID},
-	NULL};
+static CdpRowOp find_row = {
+	.table = "identifier",
+	.keys = {"namespace", "key"},
+	.columns = {"value", "node_id", "born", "ended", "last_seen", "first_seen"},
+};
 
-static CdpPlan insert_one_plan = {
-	"INSERT INTO cdp_data.identifier (namespace, key, value, node_id, first_seen, last_seen) "
-	"VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-	6,
-	{TEXTOID, UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-	NULL};
+static CdpRowOp owner_row = {
+	.table = "node",
+	.keys = {"node_id"},
+	.columns = {"profile_id"},
+};
 
-static CdpPlan lock_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
-	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 FOR NO KEY UPDATE",
-	1,
-	{INT8OID},
-	NULL};
+/* Does a value end when we thought? */
+static CdpRowOp ended_row = {
+	.table = "identifier",
+	.keys = {"node_id"},
+	.columns = {"ended"},
+};
 
-/*
- * The same without waiting, unless what was refused to her may have to be
- * decided again: then others are to be locked, too.  $2: by such a message;
- * $3: cdp_rules()->repeats.
- */
-static CdpPlan try_one_plan = {
-	"SELECT s.profile_id, s.ord, s.linked_ts, s.linked_key, s.contested, s.separated "
-	"FROM cdp_data.profile_state s WHERE s.profile_id = $1 "
-	"  AND NOT ($2 AND s.contested AND ($3 OR s.separated)) FOR NO KEY UPDATE SKIP LOCKED",
-	3,
-	{INT8OID, BOOLOID, BOOLOID},
-	NULL};
+static CdpRowOp insert_row = {
+	.table = "identifier",
+	.columns = {"namespace", "key", "value", "node_id", "first_seen", "last_seen", "uncounted"},
+	.ignore = true,
+	.unlikely = true,
+};
 
-/* $3 is null for a former bearer, of whom nothing ends any more. */
-static CdpPlan recheck_one_plan = {
-	"SELECT 1 FROM cdp_data.node n WHERE n.node_id = $1 AND n.profile_id = $2 "
-	"AND ($3 IS NULL OR EXISTS (SELECT FROM cdp_data.identifier i WHERE i.node_id = $1 "
-	"  AND coalesce(i.ended, 'infinity') = $3))",
-	3,
-	{INT8OID, INT8OID, TIMESTAMPTZOID},
-	NULL};
+static CdpRowOp lock_row = {
+	.table = "profile_state",
+	.keys = {"profile_id"},
+	.columns = {"profile_id", "ord", "linked_ts", "linked_key", "contested", "separated"},
+	.lock = CDP_ROW_LOCKED,
+};
+
+static CdpRowOp try_row = {
+	.table = "profile_state",
+	.keys = {"profile_id"},
+	.columns = {"profile_id", "ord", "linked_ts", "linked_key", "contested", "separated"},
+	.lock = CDP_ROW_SKIPPED,
+};
+
+static CdpRowOp marks_row = {
+	.table = "profile_state",
+	.keys = {"profile_id"},
+	.columns = {"contested", "separated"},
+};
 
 static CdpPlan insert_plan = {
 	"INSERT INTO cdp_data.identifier AS i (namespace, key, value, node_id, first_seen, "
@@ -164,27 +164,51 @@ static CdpPlan canonical_plan = {
 	{INT8OID},
 	NULL};
 
-/* Takes what is stored of an identifier, unless its key is another value's. */
-static void
-take_found(CdpIdent *ident, uint64 row)
+/* The last statement's row in the form of the operations. */
+static CdpRow
+result_row(uint64 row, int first, int n)
 {
-	bool isnull;
+	CdpRow r;
 
-	if (strcmp(cdp_store_text(row, 2), ident->value) != 0)
+	for (int k = 0; k < n; k++)
+		r.values[k] = cdp_store_value(row, first + k, &r.nulls[k]);
+	return r;
+}
+
+/* Takes what is stored of an identifier (see find_row), unless its key is another value's. */
+static void
+take_found(CdpIdent *ident, const CdpRow *row, int64 profile_id)
+{
+	if (strcmp(TextDatumGetCString(row->values[0]), ident->value) != 0)
 	{
 		ident->collides = true;
 		return;
 	}
-	ident->node_id = cdp_store_int64(row, 3);
-	ident->profile_id = cdp_store_int64(row, 4);
-	(void) cdp_store_value(row, 5, &isnull);
-	if (!isnull)
-		ident->born = cdp_store_int64(row, 5);
-	(void) cdp_store_value(row, 6, &isnull);
-	if (!isnull)
-		ident->ended = ident->stored_ended = cdp_store_int64(row, 6);
-	ident->stored_last = cdp_store_int64(row, 7);
-	ident->stored_first = cdp_store_int64(row, 8);
+	ident->node_id = DatumGetInt64(row->values[1]);
+	ident->profile_id = profile_id;
+	if (!row->nulls[2])
+		ident->born = DatumGetTimestampTz(row->values[2]);
+	if (!row->nulls[3])
+		ident->ended = ident->stored_ended = DatumGetTimestampTz(row->values[3]);
+	ident->stored_last = DatumGetTimestampTz(row->values[4]);
+	ident->stored_first = DatumGetTimestampTz(row->values[5]);
+}
+
+/* Looks one identifier up; false: unknown. */
+static bool
+find_one(CdpIdent *ident, bool read_only)
+{
+	Datum keys[2] = {CStringGetTextDatum(ident->ns), UUIDPGetDatum((pg_uuid_t *) ident->key)};
+	CdpRow row;
+	CdpRow owner;
+
+	if (!cdp_row_read(&find_row, keys, read_only, &ident->place, &row))
+		return false;
+	keys[0] = row.values[1];
+	if (!cdp_row_read(&owner_row, keys, read_only, &ident->node_place, &owner))
+		return false;
+	take_found(ident, &row, DatumGetInt64(owner.values[0]));
+	return true;
 }
 
 /*
@@ -218,6 +242,8 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		memcpy(key[i], ident->key, 16);
 		ident->node_id = ident->profile_id = 0;
 		ident->fresh = false;
+		ItemPointerSetInvalid(&ident->place);
+		ItemPointerSetInvalid(&ident->node_place);
 		ident->former = ident->anew = false;
 		ident->after = -1;
 		ident->born = DT_NOBEGIN;
@@ -227,19 +253,18 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 	if (n <= CDP_FEW)
 	{
 		for (int i = 0; i < n; i++)
-		{
-			args[0] = CStringGetTextDatum(ns[i]);
-			args[1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
-			if (cdp_store_run(&find_one_plan, args, NULL, read_only, -1) == 1)
-				take_found(&graph->idents[i], 0);
-		}
+			(void) find_one(&graph->idents[i], read_only);
 		return;
 	}
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	found = cdp_store_run(&find_plan, args, NULL, read_only, -1);
 	for (int r = 0; r < found; r++)
-		take_found(&graph->idents[cdp_store_int64(r, 1) - 1], r);
+	{
+		CdpRow row = result_row(r, 3, 6);
+
+		take_found(&graph->idents[cdp_store_int64(r, 1) - 1], &row, cdp_store_int64(r, 2));
+	}
 }
 
 /* Present id of a profile id, 0 if there is none such. */
@@ -466,24 +491,21 @@ wanted_profiles(const CdpGraph *graph, const Round *round, int *n)
 }
 
 static void
-read_locked(CdpLocked *locked, uint64 row)
+read_locked(CdpLocked *locked, const CdpRow *row)
 {
-	bool isnull;
-
 	memset(locked, 0, sizeof(*locked));
-	locked->profile_id = cdp_store_int64(row, 1);
-	locked->ord = (int32) cdp_store_int64(row, 2);
+	locked->profile_id = DatumGetInt64(row->values[0]);
+	locked->ord = DatumGetInt32(row->values[1]);
 	locked->newest.ts = DT_NOBEGIN;
 	locked->seen_from = DT_NOEND;
 	locked->seen_to = DT_NOBEGIN;
-	(void) cdp_store_value(row, 3, &isnull);
-	if (!isnull)
+	if (!row->nulls[2])
 	{
-		locked->newest.ts = cdp_store_int64(row, 3);
-		memcpy(locked->newest.key, DatumGetUUIDP(cdp_store_value(row, 4, &isnull)), UUID_LEN);
+		locked->newest.ts = DatumGetTimestampTz(row->values[2]);
+		memcpy(locked->newest.key, DatumGetUUIDP(row->values[3]), UUID_LEN);
 	}
-	locked->contested = DatumGetBool(cdp_store_value(row, 5, &isnull));
-	locked->separated = DatumGetBool(cdp_store_value(row, 6, &isnull));
+	locked->contested = DatumGetBool(row->values[4]);
+	locked->separated = DatumGetBool(row->values[5]);
 	locked->stored_contested = locked->contested;
 	locked->stored_separated = locked->separated;
 	locked->stored_newest = locked->newest;
@@ -501,6 +523,7 @@ recheck(CdpGraph *graph)
 	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
 	Datum *ended = palloc(sizeof(Datum) * Max(graph->nidents, 1));
 	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
+	CdpIdent **ident = palloc(sizeof(CdpIdent *) * Max(graph->nidents, 1));
 	Datum args[3];
 
 	for (int i = 0; i < graph->nidents; i++)
@@ -511,16 +534,25 @@ recheck(CdpGraph *graph)
 		nodes[n] = graph->idents[i].node_id;
 		ended[n] = TimestampTzGetDatum(graph->idents[i].stored_ended);
 		former[n] = graph->idents[i].former;
+		ident[n] = &graph->idents[i];
 		owners[n++] = graph->idents[i].profile_id;
 	}
 	if (n <= CDP_FEW)
 	{
 		for (int i = 0; i < n; i++)
 		{
+			CdpRow row;
+
 			args[0] = Int64GetDatum(nodes[i]);
-			args[1] = Int64GetDatum(owners[i]);
-			args[2] = ended[i];
-			if (cdp_store_run(&recheck_one_plan, args, former[i] ? "  n" : NULL, false, -1) != 1)
+			if (!cdp_row_read(&owner_row, args, false, &ident[i]->node_place, &row) ||
+				DatumGetInt64(row.values[0]) != owners[i])
+				return false;
+			/* of a former bearer nothing ends any more */
+			if (former[i])
+				continue;
+			if (!cdp_row_read(&ended_row, args, false, &ident[i]->place, &row) ||
+				(row.nulls[0] ? DT_NOEND : DatumGetTimestampTz(row.values[0])) !=
+					DatumGetTimestampTz(ended[i]))
 				return false;
 		}
 		return true;
@@ -552,15 +584,28 @@ lock_round(CdpGraph *graph, Round *round)
 		graph->room *= 2;
 		graph->locked = repalloc_huge(graph->locked, sizeof(CdpLocked) * graph->room);
 	}
-	if (nwanted == 1)
-	{
-		args[0] = Int64GetDatum(wanted[0]);
-		n = cdp_store_run(&lock_one_plan, args, NULL, false, -1);
-	}
+	if (nwanted <= CDP_FEW)
+		for (n = 0; n < nwanted; n++)
+		{
+			ItemPointerData place = {0};
+			CdpRow row;
+
+			args[0] = Int64GetDatum(wanted[n]);
+			if (!cdp_row_read(&lock_row, args, false, &place, &row))
+				break;
+			read_locked(&graph->locked[n], &row);
+			graph->locked[n].place = place;
+		}
 	else
 	{
 		args[0] = cdp_array_int64(wanted, nwanted);
 		n = cdp_store_run(&lock_plan, args, NULL, false, -1);
+		for (int i = 0; i < n && n == nwanted; i++)
+		{
+			CdpRow row = result_row(i, 1, 6);
+
+			read_locked(&graph->locked[i], &row);
+		}
 	}
 	if (n != nwanted)
 	{
@@ -569,8 +614,6 @@ lock_round(CdpGraph *graph, Round *round)
 		return false;
 	}
 	graph->nlocked = nwanted;
-	for (int i = 0; i < nwanted; i++)
-		read_locked(&graph->locked[i], i);
 	return recheck(graph);
 }
 
@@ -598,30 +641,37 @@ may_reopen(const CdpGraph *graph)
 static bool
 try_one(CdpGraph *graph, Round *round)
 {
-	Datum args[3];
+	Datum keys[1] = {Int64GetDatum(round->profiles[0])};
+	bool reopens = may_reopen(graph);
+	ItemPointerData place = {0};
+	CdpRow row;
 
-	args[0] = Int64GetDatum(round->profiles[0]);
-	args[1] = BoolGetDatum(may_reopen(graph));
-	args[2] = BoolGetDatum(cdp_rules()->repeats);
-	if (cdp_store_run(&try_one_plan, args, NULL, false, -1) != 1)
+	/* looked at before, for what is locked stays locked, and again after */
+	if (reopens && (!cdp_row_read(&marks_row, keys, false, &place, &row) ||
+					(DatumGetBool(row.values[0]) &&
+					 (cdp_rules()->repeats || DatumGetBool(row.values[1])))))
+		return false;
+	if (!cdp_row_read(&try_row, keys, false, &place, &row))
+		return false;
+	if (reopens && DatumGetBool(row.values[4]) &&
+		(cdp_rules()->repeats || DatumGetBool(row.values[5])))
 		return false;
 	graph->nlocked = 1;
-	read_locked(&graph->locked[0], 0);
+	read_locked(&graph->locked[0], &row);
+	graph->locked[0].place = place;
 	return recheck(graph);
 }
 
 static bool
 insert_one(const CdpIdent *ident)
 {
-	Datum args[6];
+	CdpRow row = {.values = {CStringGetTextDatum(ident->ns),
+							 UUIDPGetDatum((pg_uuid_t *) ident->key),
+							 CStringGetTextDatum(ident->value), Int64GetDatum(ident->node_id),
+							 TimestampTzGetDatum(ident->first_seen),
+							 TimestampTzGetDatum(ident->last_seen), BoolGetDatum(false)}};
 
-	args[0] = CStringGetTextDatum(ident->ns);
-	args[1] = UUIDPGetDatum((pg_uuid_t *) ident->key);
-	args[2] = CStringGetTextDatum(ident->value);
-	args[3] = Int64GetDatum(ident->node_id);
-	args[4] = TimestampTzGetDatum(ident->first_seen);
-	args[5] = TimestampTzGetDatum(ident->last_seen);
-	return cdp_store_run(&insert_one_plan, args, NULL, false, -1) == 1;
+	return cdp_row_insert(&insert_row, &row);
 }
 
 /* Orders identifiers by (namespace, key), bearers of one value by time. */

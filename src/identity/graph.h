@@ -60,6 +60,8 @@ typedef struct CdpIdent
 	int after; /* anew: index of that other bearer */
 	bool used; /* named by a living link */
 	bool collides; /* its key belongs to another value */
+	ItemPointerData place; /* where its row was found */
+	ItemPointerData node_place;
 	TimestampTz ends; /* what is anonymous became known: later mentions are not */
 } CdpIdent;
 
@@ -104,6 +106,7 @@ typedef struct CdpLocked
 {
 	int64 profile_id;
 	int32 ord;
+	ItemPointerData place; /* of the state's row when it was locked */
 	bool created; /* by this batch */
 	bool returns; /* was merged away and comes back, with its ord */
 	int64 rev; /* of one that returns */

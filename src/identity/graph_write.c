@@ -20,6 +20,7 @@
 #include "identity/bearer.h"
 #include "identity/graph.h"
 #include "identity/rules.h"
+#include "row.h"
 #include "store.h"
 
 static CdpPlan node_plan = {
@@ -29,11 +30,10 @@ static CdpPlan node_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID, INT8OID},
 	NULL};
 
-static CdpPlan node_one_plan = {
-	"INSERT INTO cdp_data.node (node_id, profile_id, since, change) VALUES ($1, $2, $3, $4)",
-	4,
-	{INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID},
-	NULL};
+static CdpRowOp node_row = {
+	.table = "node",
+	.columns = {"node_id", "profile_id", "since", "change"},
+};
 
 /* Nodes of merged people, before they are relabelled. */
 static CdpPlan leave_plan = {
@@ -137,31 +137,26 @@ static CdpPlan seen_plan = {
 	{TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
-static CdpPlan seen_one_plan = {
-	"UPDATE cdp_data.identifier i SET first_seen = LEAST(i.first_seen, $3), "
-	"  last_seen = GREATEST(i.last_seen, $4) WHERE i.namespace = $1 AND i.key = $2",
-	4,
-	{TEXTOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-	NULL};
+static CdpRowOp seen_row = {
+	.table = "identifier",
+	.keys = {"namespace", "key"},
+	.columns = {"first_seen", "last_seen"},
+};
 
 /* A new edge, one end of which is new: there is no other evidence for it. */
-static CdpPlan edge_one_plan = {
-	"INSERT INTO cdp_data.identity_edge (a, b, nodes, rule, ts, message_key, source, message_id, "
-	"  last_ts, last_key, refused, refused_at) "
-	"VALUES ($1, $2, $3::bigint[], $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-	12,
-	{INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, TEXTOID,
-	 TIMESTAMPTZOID, UUIDOID, TEXTOID, TIMESTAMPTZOID},
-	NULL};
+static CdpRowOp edge_row = {
+	.table = "identity_edge",
+	.columns = {"a", "b", "nodes", "rule", "ts", "message_key", "source", "message_id", "last_ts",
+				"last_key", "refused", "refused_at"},
+	.checks = 2,
+};
 
 /* What is known of an edge. */
-static CdpPlan known_plan = {
-	"SELECT e.ts, e.message_key, coalesce(e.last_ts, e.ts), coalesce(e.last_key, e.message_key), "
-	"  e.refused IS NOT NULL FROM cdp_data.identity_edge e "
-	"WHERE e.a = $1 AND e.b = $2 AND e.nodes = $3::bigint[] AND e.rule = $4",
-	4,
-	{INT8OID, INT8OID, TEXTOID, TEXTOID},
-	NULL};
+static CdpRowOp known_row = {
+	.table = "identity_edge",
+	.keys = {"a", "b", "nodes", "rule"},
+	.columns = {"ts", "message_key", "last_ts", "last_key", "refused"},
+};
 
 /*
  * The earliest message is the evidence, whatever arrives first; the latest is
@@ -433,16 +428,17 @@ write_fresh(CdpGraph *graph, int64 change, TimestampTz now)
 	}
 	if (n == 0)
 		return;
-	args[2] = TimestampTzGetDatum(now);
-	args[3] = Int64GetDatum(change);
 	for (int i = 0; n <= CDP_FEW && i < n; i++)
 	{
-		args[0] = Int64GetDatum(node[i]);
-		args[1] = Int64GetDatum(owner[i]);
-		cdp_store_run(&node_one_plan, args, NULL, false, 1);
+		CdpRow row = {.values = {Int64GetDatum(node[i]), Int64GetDatum(owner[i]),
+								 TimestampTzGetDatum(now), Int64GetDatum(change)}};
+
+		(void) cdp_row_insert(&node_row, &row);
 	}
 	if (n <= CDP_FEW)
 		return;
+	args[2] = TimestampTzGetDatum(now);
+	args[3] = Int64GetDatum(change);
 	args[0] = cdp_array_int64(node, n);
 	args[1] = cdp_array_int64(owner, n);
 	cdp_store_run(&node_plan, args, NULL, false, n);
@@ -488,6 +484,21 @@ cdp_graph_write(CdpGraph *graph)
 	graph->nlocked = kept;
 }
 
+/* Times of an identifier only grow. */
+static bool
+widen(CdpRow *row, void *arg)
+{
+	const TimestampTz *times = arg;
+	TimestampTz first = DatumGetTimestampTz(row->values[0]);
+	TimestampTz last = DatumGetTimestampTz(row->values[1]);
+
+	if (times[0] >= first && times[1] <= last)
+		return false;
+	row->values[0] = TimestampTzGetDatum(Min(times[0], first));
+	row->values[1] = TimestampTzGetDatum(Max(times[1], last));
+	return true;
+}
+
 /* Records when the batch mentioned identifiers that were known before. */
 static void
 record_mentions(CdpGraph *graph)
@@ -497,6 +508,7 @@ record_mentions(CdpGraph *graph)
 	uint8(*key)[16] = palloc(16 * Max(graph->nidents, 1));
 	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
 	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(graph->nidents, 1));
+	ItemPointerData *place = palloc(sizeof(ItemPointerData) * Max(graph->nidents, 1));
 	Datum args[4];
 
 	for (int i = 0; i < graph->nidents; i++)
@@ -515,16 +527,18 @@ record_mentions(CdpGraph *graph)
 			continue;
 		ns[n] = ident->ns;
 		memcpy(key[n], ident->key, 16);
+		place[n] = ident->place;
 		first[n] = ident->first_seen;
 		last[n++] = ident->last_seen;
 	}
 	for (int i = 0; n <= CDP_FEW && i < n; i++)
 	{
+		TimestampTz times[2] = {first[i], last[i]};
+
 		args[0] = CStringGetTextDatum(ns[i]);
 		args[1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
-		args[2] = TimestampTzGetDatum(first[i]);
-		args[3] = TimestampTzGetDatum(last[i]);
-		cdp_store_run(&seen_one_plan, args, NULL, false, 1);
+		if (!cdp_row_change(&seen_row, args, &place[i], widen, times))
+			elog(ERROR, "cdp: a known identifier is gone");
 	}
 	if (n <= CDP_FEW)
 		return;
@@ -679,27 +693,30 @@ is_known(const CdpGraph *graph, const Edge *e, bool repeats)
 	const CdpLink *last = &graph->links[e->last];
 	CdpCorePos pos;
 	CdpCorePos stored;
-	bool isnull;
-	Datum args[4];
+	CdpRow row;
+	Datum keys[4];
 
-	args[0] = Int64GetDatum(e->a);
-	args[1] = Int64GetDatum(e->b);
-	args[2] = CStringGetTextDatum(e->nodes);
-	args[3] = CStringGetTextDatum(first->rule);
-	if (cdp_store_run(&known_plan, args, NULL, false, -1) != 1)
+	keys[0] = Int64GetDatum(e->a);
+	keys[1] = Int64GetDatum(e->b);
+	keys[2] = cdp_array_parse(e->nodes, INT8ARRAYOID);
+	keys[3] = CStringGetTextDatum(first->rule);
+	if (!cdp_row_read(&known_row, keys, false, NULL, &row))
 		return false;
-	stored.ts = cdp_store_int64(0, 1);
-	memcpy(stored.key, DatumGetUUIDP(cdp_store_value(0, 2, &isnull)), UUID_LEN);
+	stored.ts = DatumGetTimestampTz(row.values[0]);
+	memcpy(stored.key, DatumGetUUIDP(row.values[1]), UUID_LEN);
 	pos.ts = first->ts;
 	memcpy(pos.key, first->message_key, 16);
 	if (cdp_core_pos_compare(&stored, &pos) > 0)
 		return false;
-	if (e->decided && DatumGetBool(cdp_store_value(0, 5, &isnull)) != (e->refused != NULL))
+	if (e->decided && !row.nulls[4] != (e->refused != NULL))
 		return false;
 	if (!repeats)
 		return true;
-	stored.ts = cdp_store_int64(0, 3);
-	memcpy(stored.key, DatumGetUUIDP(cdp_store_value(0, 4, &isnull)), UUID_LEN);
+	if (!row.nulls[2])
+	{
+		stored.ts = DatumGetTimestampTz(row.values[2]);
+		memcpy(stored.key, DatumGetUUIDP(row.values[3]), UUID_LEN);
+	}
 	pos.ts = last->ts;
 	memcpy(pos.key, last->message_key, 16);
 	return cdp_core_pos_compare(&stored, &pos) >= 0;
@@ -710,30 +727,22 @@ insert_edge(const CdpGraph *graph, const Edge *e, bool repeats)
 {
 	CdpLink *first = &graph->links[e->first];
 	CdpLink *last = &graph->links[e->last];
-	char nulls[13] = "            ";
-	Datum args[12];
+	CdpRow row = {.values = {Int64GetDatum(e->a), Int64GetDatum(e->b),
+							 cdp_array_parse(e->nodes, INT8ARRAYOID),
+							 CStringGetTextDatum(first->rule), TimestampTzGetDatum(first->ts),
+							 UUIDPGetDatum((pg_uuid_t *) first->message_key),
+							 CStringGetTextDatum(first->source),
+							 CStringGetTextDatum(first->message_id), TimestampTzGetDatum(last->ts),
+							 UUIDPGetDatum((pg_uuid_t *) last->message_key)}};
 
-	args[0] = Int64GetDatum(e->a);
-	args[1] = Int64GetDatum(e->b);
-	args[2] = CStringGetTextDatum(e->nodes);
-	args[3] = CStringGetTextDatum(first->rule);
-	args[4] = TimestampTzGetDatum(first->ts);
-	args[5] = UUIDPGetDatum((pg_uuid_t *) first->message_key);
-	args[6] = CStringGetTextDatum(first->source);
-	args[7] = CStringGetTextDatum(first->message_id);
-	args[8] = TimestampTzGetDatum(last->ts);
-	args[9] = UUIDPGetDatum((pg_uuid_t *) last->message_key);
-	if (!repeats)
-		nulls[8] = nulls[9] = 'n';
-	args[10] = args[11] = (Datum) 0;
-	if (e->refused == NULL)
-		nulls[10] = nulls[11] = 'n';
-	else
+	row.nulls[8] = row.nulls[9] = !repeats;
+	row.nulls[10] = row.nulls[11] = e->refused == NULL;
+	if (e->refused)
 	{
-		args[10] = CStringGetTextDatum(e->refused);
-		args[11] = TimestampTzGetDatum(cdp_now());
+		row.values[10] = CStringGetTextDatum(e->refused);
+		row.values[11] = TimestampTzGetDatum(cdp_now());
 	}
-	cdp_store_run(&edge_one_plan, args, nulls, false, 1);
+	(void) cdp_row_insert(&edge_row, &row);
 }
 
 /* Writes a few edges one by one; returns how many need the general statement. */

@@ -5,6 +5,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "nodes/parsenodes.h"
+#include "nodes/primnodes.h"
+#include "nodes/nodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -63,23 +66,57 @@ load_paths(CdpIngestConfig *fresh)
 	MemoryContextSwitchTo(old);
 }
 
+/* A bound of the only partition column. */
+static TimestampTz
+bound_of(List *datums)
+{
+	const PartitionRangeDatum *datum = linitial(datums);
+
+	switch (datum->kind)
+	{
+		case PARTITION_RANGE_DATUM_MINVALUE:
+			return DT_NOBEGIN;
+		case PARTITION_RANGE_DATUM_MAXVALUE:
+			return DT_NOEND;
+		default:
+			return DatumGetTimestampTz(castNode(Const, datum->value)->constvalue);
+	}
+}
+
+static int
+compare_ranges(const void *a, const void *b)
+{
+	const CdpRange *x = a;
+	const CdpRange *y = b;
+
+	return (x->from > y->from) - (x->from < y->from);
+}
+
 static void
 load_partitions(CdpIngestConfig *fresh)
 {
 	/* a partition somebody dropped is made anew when it is needed; a detached one is not */
 	int n = cdp_store_run_latest(
-		"SELECT p.from_ts, p.to_ts FROM cdp_data.event_partition p "
+		"SELECT c.oid::bigint, c.relpartbound::text FROM cdp_data.event_partition p "
 		"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
-		"AND i.inhparent = 'cdp_data.event'::regclass "
-		"ORDER BY p.from_ts");
+		"AND i.inhparent = 'cdp_data.event'::regclass JOIN pg_class c ON c.oid = i.inhrelid "
+		"WHERE c.relpartbound IS NOT NULL");
 
 	fresh->partitions = MemoryContextAlloc(fresh->context, sizeof(CdpRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		fresh->partitions[i].from = cdp_store_int64(i, 1);
-		fresh->partitions[i].to = cdp_store_int64(i, 2);
+		PartitionBoundSpec *spec = stringToNode(cdp_store_text(i, 2));
+		CdpRange *range = &fresh->partitions[fresh->npartitions];
+
+		if (spec->strategy != PARTITION_STRATEGY_RANGE)
+			continue;
+		/* as attached, whatever the list says */
+		range->relid = (Oid) cdp_store_int64(i, 1);
+		range->from = bound_of(spec->lowerdatums);
+		range->to = bound_of(spec->upperdatums);
+		fresh->npartitions++;
 	}
-	fresh->npartitions = n;
+	qsort(fresh->partitions, fresh->npartitions, sizeof(CdpRange), compare_ranges);
 }
 
 /* The configuration; valid until the next call.  Inside cdp_store_enter(). */
@@ -107,8 +144,9 @@ cdp_ingest_config(void)
 	return &config;
 }
 
-bool
-cdp_partition_exists(TimestampTz ts)
+/* The partition of this time, InvalidOid if there is none. */
+Oid
+cdp_partition_of(TimestampTz ts)
 {
 	const CdpIngestConfig *c = cdp_ingest_config();
 	int low = 0;
@@ -123,7 +161,13 @@ cdp_partition_exists(TimestampTz ts)
 		else if (ts >= c->partitions[mid].to)
 			low = mid + 1;
 		else
-			return true;
+			return c->partitions[mid].relid;
 	}
-	return false;
+	return InvalidOid;
+}
+
+bool
+cdp_partition_exists(TimestampTz ts)
+{
+	return OidIsValid(cdp_partition_of(ts));
 }

@@ -23,6 +23,7 @@ typedef struct CdpRange
 {
 	TimestampTz from;
 	TimestampTz to;
+	Oid relid;
 } CdpRange;
 
 typedef struct CdpIngestConfig
@@ -38,6 +39,7 @@ typedef struct CdpIngestConfig
 
 extern const CdpIngestConfig *cdp_ingest_config(void);
 extern bool cdp_partition_exists(TimestampTz ts);
+extern Oid cdp_partition_of(TimestampTz ts); /* InvalidOid: none */
 extern int cdp_partition_ensure(TimestampTz from, TimestampTz to);
 
 #endif /* CDP_INGEST_CONFIG_H */

@@ -43,6 +43,7 @@
 #include "ingest/ingest.h"
 #include "ingest/refusal.h"
 #include "profile/profile.h"
+#include "row.h"
 #include "segment/segment.h"
 #include "store.h"
 
@@ -54,21 +55,17 @@ static CdpPlan seen_plan = {
 	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
-static CdpPlan seen_one_plan = {
-	"INSERT INTO cdp_data.message_seen (source, key, content, received_at) "
-	"VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-	4,
-	{TEXTOID, UUIDOID, INT8OID, TIMESTAMPTZOID},
-	NULL};
+static CdpRowOp seen_row = {
+	.table = "message_seen",
+	.columns = {"source", "key", "content", "received_at"},
+	.ignore = true,
+};
 
-static CdpPlan event_one_plan = {
-	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, "
-	"message_id, properties, traits, context, extra, other_nodes, blocked) "
-	"VALUES ($1, $2, $3, $4, $5, $6, $13, $7, $8, $9, $10, $11, $12::bigint[], $14::text[])",
-	14,
-	{TIMESTAMPTZOID, INT8OID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID,
-	 JSONBOID, JSONBOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID},
-	NULL};
+static CdpRowOp event_row = {
+	.table = "event",
+	.columns = {"ts", "node_id", "message_key", "received_at", "type", "name", "source",
+				"message_id", "properties", "traits", "context", "extra", "other_nodes", "blocked"},
+};
 
 static CdpPlan conflict_plan = {
 	"SELECT u.i FROM unnest($2, $3) WITH ORDINALITY u (key, content, i) "
@@ -322,11 +319,10 @@ dedupe(Batch *batch)
 	if (n == 1)
 	{
 		SeenEntry *entry = hash_search(seen, key[0], HASH_FIND, NULL);
+		CdpRow row = {.values = {args[0], UUIDPGetDatum((pg_uuid_t *) key[0]),
+								 Int64GetDatum(content[0]), TimestampTzGetDatum(at[0])}};
 
-		args[1] = UUIDPGetDatum((pg_uuid_t *) key[0]);
-		args[2] = Int64GetDatum(content[0]);
-		args[3] = TimestampTzGetDatum(at[0]);
-		entry->inserted = cdp_store_run(&seen_one_plan, args, NULL, false, -1) == 1;
+		entry->inserted = cdp_row_insert(&seen_row, &row);
 		batch->messages[entry->first].claimed = entry->inserted;
 		if (!entry->inserted)
 			batch->messages[entry->first].status = CDP_DUPLICATE;
@@ -657,28 +653,28 @@ insert_events(Batch *batch)
 		return;
 	if (n == 1)
 	{
-		char none[15] = "              ";
-		const char *texts[3] = {name[0], others[0], blocked[0]};
-		const int at[3] = {5, 11, 13};
+		const char *texts[4] = {name[0], NULL, others[0], blocked[0]};
+		const int at[4] = {5, 6, 12, 13};
+		const Oid types[4] = {TEXTOID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID};
+		CdpRow row = {.values = {TimestampTzGetDatum(ts[0]), Int64GetDatum(node[0]),
+								 UUIDPGetDatum((pg_uuid_t *) key[0]),
+								 TimestampTzGetDatum(received[0]), CStringGetTextDatum(type[0])}};
 
-		args[0] = TimestampTzGetDatum(ts[0]);
-		args[1] = Int64GetDatum(node[0]);
-		args[2] = UUIDPGetDatum((pg_uuid_t *) key[0]);
-		args[3] = TimestampTzGetDatum(received[0]);
-		args[4] = CStringGetTextDatum(type[0]);
-		args[6] = CStringGetTextDatum(id[0]);
+		texts[1] = batch->messages[0].source;
+		row.values[7] = CStringGetTextDatum(id[0]);
 		for (int d = 0; d < 4; d++)
 		{
-			args[7 + d] = docs[d][0];
-			none[7 + d] = nulls[d][0] ? 'n' : ' ';
+			row.values[8 + d] = docs[d][0];
+			row.nulls[8 + d] = nulls[d][0];
 		}
-		args[12] = CStringGetTextDatum(batch->messages[0].source);
-		for (int t = 0; t < 3; t++)
+		for (int t = 0; t < 4; t++)
 		{
-			none[at[t]] = texts[t] ? ' ' : 'n';
-			args[at[t]] = texts[t] ? CStringGetTextDatum(texts[t]) : (Datum) 0;
+			row.nulls[at[t]] = texts[t] == NULL;
+			if (texts[t])
+				row.values[at[t]] = types[t] == TEXTOID ? CStringGetTextDatum(texts[t]) :
+														  cdp_array_parse(texts[t], types[t]);
 		}
-		cdp_store_run(&event_one_plan, args, none, false, 1);
+		cdp_row_insert_part(&event_row, cdp_partition_of(ts[0]), &row);
 		return;
 	}
 	args[0] = cdp_array_timestamptz(ts, n);

@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "profile/profile.h"
 #include "profile/trait.h"
+#include "row.h"
 #include "store.h"
 
 /* A change that won so far, to be written. */
@@ -64,28 +65,23 @@ static CdpPlan create_plan = {
 	{INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
-static CdpPlan create_profile_plan = {
-	"INSERT INTO cdp_data.profile (profile_id, ord, created_at) VALUES ($1, $2, $3)",
-	3,
-	{INT8OID, INT4OID, TIMESTAMPTZOID},
-	NULL};
+static CdpRowOp profile_row = {
+	.table = "profile",
+	.columns = {"profile_id", "ord", "traits", "trait_meta", "created_at"},
+};
 
-static CdpPlan create_state_plan = {
-	"INSERT INTO cdp_data.profile_state (profile_id, ord, rev) VALUES ($1, $2, $3)",
-	3,
-	{INT8OID, INT4OID, INT8OID},
-	NULL};
+static CdpRowOp state_row = {
+	.table = "profile_state",
+	.columns = {"profile_id", "ord", "rev", "events", "segments", "contested", "separated"},
+};
 
 /* As count_plan, for one. */
-static CdpPlan count_one_plan = {
-	"UPDATE cdp_data.profile_state s SET events = s.events + $2, rev = s.rev + 1, "
-	"  first_seen = CASE WHEN $2 > 0 THEN LEAST(s.first_seen, $3) ELSE s.first_seen END, "
-	"  last_seen = CASE WHEN $2 > 0 THEN GREATEST(s.last_seen, $4) ELSE s.last_seen END, "
-	"  linked_ts = $5, linked_key = $6, contested = $7, separated = $8 "
-	"WHERE s.profile_id = $1",
-	8,
-	{INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID},
-	NULL};
+static CdpRowOp count_row = {
+	.table = "profile_state",
+	.keys = {"profile_id"},
+	.columns = {"rev", "events", "first_seen", "last_seen", "linked_ts", "linked_key", "contested",
+				"separated"},
+};
 
 static CdpPlan count_plan = {
 	"UPDATE cdp_data.profile_state s SET events = s.events + u.events, rev = s.rev + 1, "
@@ -214,6 +210,16 @@ prepare_dynamic(void)
 	dynamic.generation = config->generation;
 }
 
+/* The jsonb {}. */
+static Datum
+empty_object(void)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
 /* Makes the rows of the profiles that the graph created or brought back. */
 void
 cdp_profile_create(CdpGraph *graph)
@@ -238,12 +244,15 @@ cdp_profile_create(CdpGraph *graph)
 	}
 	for (int i = 0; n <= CDP_FEW && i < n; i++)
 	{
-		args[0] = Int64GetDatum(id[i]);
-		args[1] = Int32GetDatum(ord[i]);
-		args[2] = TimestampTzGetDatum(at[i]);
-		cdp_store_run(&create_profile_plan, args, NULL, false, 1);
-		args[2] = Int64GetDatum(rev[i]);
-		cdp_store_run(&create_state_plan, args, NULL, false, 1);
+		Datum none = empty_object();
+		CdpRow profile = {.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]), none, none,
+									 TimestampTzGetDatum(at[i])}};
+		CdpRow state = {.values = {profile.values[0], profile.values[1], Int64GetDatum(rev[i]),
+								   Int64GetDatum(0), cdp_array_int32(NULL, 0), BoolGetDatum(false),
+								   BoolGetDatum(false)}};
+
+		(void) cdp_row_insert(&profile_row, &profile);
+		(void) cdp_row_insert(&state_row, &state);
 	}
 	if (n <= CDP_FEW)
 		return;
@@ -252,6 +261,30 @@ cdp_profile_create(CdpGraph *graph)
 	args[2] = cdp_array_int64(rev, n);
 	args[3] = cdp_array_timestamptz(at, n);
 	cdp_store_run(&create_plan, args, NULL, false, n);
+}
+
+/* Adds one person's activity to her state; the key must live until it is written. */
+static bool
+add_activity(CdpRow *row, void *arg)
+{
+	const CdpActivity *a = arg;
+
+	row->values[0] = Int64GetDatum(DatumGetInt64(row->values[0]) + 1);
+	row->values[1] = Int64GetDatum(DatumGetInt64(row->values[1]) + a->events);
+	if (a->events > 0)
+	{
+		if (row->nulls[2] || a->first_seen < DatumGetTimestampTz(row->values[2]))
+			row->values[2] = TimestampTzGetDatum(a->first_seen);
+		if (row->nulls[3] || a->last_seen > DatumGetTimestampTz(row->values[3]))
+			row->values[3] = TimestampTzGetDatum(a->last_seen);
+		row->nulls[2] = row->nulls[3] = false;
+	}
+	row->nulls[4] = row->nulls[5] = a->locked->newest.ts == DT_NOBEGIN;
+	row->values[4] = TimestampTzGetDatum(a->locked->newest.ts);
+	row->values[5] = UUIDPGetDatum((pg_uuid_t *) a->locked->newest.key);
+	row->values[6] = BoolGetDatum(a->locked->contested);
+	row->values[7] = BoolGetDatum(a->locked->separated);
+	return true;
 }
 
 /*
@@ -289,19 +322,10 @@ cdp_profile_count(const CdpActivity *activity, int n)
 	}
 	for (int i = 0; n <= CDP_FEW && i < n; i++)
 	{
-		char nulls[9] = "        ";
-
 		args[0] = Int64GetDatum(id[i]);
-		args[1] = Int64GetDatum(events[i]);
-		args[2] = TimestampTzGetDatum(first[i]);
-		args[3] = TimestampTzGetDatum(last[i]);
-		args[4] = TimestampTzGetDatum(linked[i]);
-		args[5] = UUIDPGetDatum((pg_uuid_t *) key[i]);
-		args[6] = BoolGetDatum(contested[i]);
-		args[7] = BoolGetDatum(separated[i]);
-		if (linked[i] == DT_NOBEGIN)
-			nulls[4] = nulls[5] = 'n';
-		cdp_store_run(&count_one_plan, args, nulls, false, 1);
+		if (!cdp_row_change(&count_row, args, &activity[i].locked->place, add_activity,
+							(void *) &activity[i]))
+			elog(ERROR, "cdp: a locked profile is gone");
 	}
 	if (n <= CDP_FEW)
 		return;

@@ -26,7 +26,7 @@ typedef struct CdpTraitChange
 /* What a batch adds to a person's state. */
 typedef struct CdpActivity
 {
-	const CdpLocked *locked;
+	CdpLocked *locked;
 	int64 events;
 	TimestampTz first_seen;
 	TimestampTz last_seen;
