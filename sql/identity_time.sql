@@ -111,6 +111,18 @@ SET cdp.clock = '2026-03-10';
 SELECT cdp.track('mail:x', 'Visit', at => '2026-03-09') AS z \gset
 SELECT cdp.track(:z::bigint, 'Visit', at => '2026-01-03') = :z AS the_same;
 TABLE people ORDER BY 1;
+SELECT anew();
+
+--
+-- Whose time was over, named by id: it was not over, and what came meanwhile is decided again
+--
+SET cdp.clock = '2026-01-21';
+SELECT cdp.define_namespace('mail', ttl => '10 days', unique_per_profile => true);
+SELECT cdp.track('{mail:a,cookie:k}', 'Visit', at => '2026-01-01') AS she \gset
+SELECT cdp.track('{mail:b,cookie:k}', 'Visit', at => '2026-01-20') = :she AS the_same;
+TABLE people ORDER BY 1;
+SELECT cdp.track(:she::bigint, 'Visit', at => '2026-01-21') = :she AS the_same;
+TABLE people ORDER BY 1;
 
 -- what holds always holds: no rows
 \getenv abs_srcdir PG_ABS_SRCDIR

@@ -82,6 +82,7 @@ static struct
 	int ngrants;
 	Kind *kinds;
 	int nkinds;
+	int npurposes;
 } roles;
 
 /* Purposes in force for one role, until anything it depends on changes. */
@@ -268,10 +269,19 @@ load_roles(void)
 		roles.context = fresh;
 		roles.grants = grants;
 		roles.ngrants = n;
+		roles.npurposes = list_length(loading.purposes);
 		roles.kinds = kinds;
 		roles.generation = generation;
 		roles.provisional = IsInParallelMode();
 	}
+}
+
+/* Is there any purpose for which somebody could have said something? */
+bool
+cdp_consent_is_used(void)
+{
+	load_roles();
+	return roles.npurposes > 0;
 }
 
 static bool

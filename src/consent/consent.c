@@ -209,7 +209,7 @@ cdp_consent_refresh(const int64 *profiles, int n,
 	int rows;
 	Datum args[3];
 
-	if (n == 0 && ndead == 0)
+	if ((n == 0 && ndead == 0) || !cdp_consent_is_used())
 		return;
 	args[0] = cdp_array_int64(profiles, n);
 	rows = cdp_store_run(&effective_plan, args, NULL, false, -1);

@@ -27,6 +27,7 @@ extern void cdp_consent_record(const CdpConsentRecord *records, int n,
 extern void cdp_consent_refresh(const int64 *profiles, int n,
 								const int32 *dead_ords, int ndead);
 
+extern bool cdp_consent_is_used(void);
 extern bool cdp_consent_sees(Oid role, int32 ord);
 extern bool cdp_consent_has_kind(Oid role, const char *kind);
 extern bool cdp_consent_has_purpose(Oid role, int32 purpose_id);

@@ -491,6 +491,7 @@ take_in_part(CdpLinkage *l, CdpCoreLink *link, bool none)
  * Can these people not be had as seeds?  Everything that touched them counts,
  * not only what is before them:
  *
+ *	  - what seemed to be over and was not counted meanwhile;
  *	  - what repeats moves its turn, and so may change whatever was decided
  *		since its last one;
  *	  - an older link makes people larger for those who were refused later.
@@ -515,6 +516,8 @@ needs_replay(const CdpLinkage *l, const CdpCoreLink *link, const int32_t *groups
 		separated |= l->apart[groups[i]];
 	}
 	if (n > 1 && separated)
+		return true;
+	if (contested && link->revives)
 		return true;
 	if (contested && (separated || (l->repeats && (late || !link->mention))))
 		return true;

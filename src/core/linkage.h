@@ -113,6 +113,7 @@ typedef struct CdpCoreLink
 	CdpCorePos last; /* looked at with "repeats" only */
 	bool override; /* overrules limits */
 	bool mention; /* seeded: of one node; it says when that was seen */
+	bool revives; /* seeded: a value of it that seemed to be over was not */
 	/* out */
 	uint8_t *verdict; /* n of CdpTieVerdict; the first is CDP_JOINED or CDP_BARRED */
 	bool decided; /* not all of its nodes were one person already */

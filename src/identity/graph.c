@@ -813,6 +813,25 @@ growing_groups(CdpGraph *graph, Round *round, bool *any)
 	return grows;
 }
 
+/*
+ * Does a link bring back somebody whose time was over?  Only who is named by
+ * her profile's id: by her identifier she would be somebody new.
+ */
+static bool
+revives(const CdpGraph *graph, const CdpLink *link)
+{
+	for (int i = 0; graph->by_id && i < link->n; i++)
+	{
+		const CdpIdent *ident = &graph->idents[link->idents[i]];
+		int64 ttl = cdp_rules_namespace(ident->ns)->rule.ttl;
+
+		if (ttl > 0 && ident->node_id != 0 && ident->stored_last != DT_NOBEGIN &&
+			link->ts - ttl > ident->stored_last)
+			return true;
+	}
+	return false;
+}
+
 /* Makes seeds of the profiles that may grow, with their counts. */
 static void
 make_seeds(CdpGraph *graph, Round *round, const bool *grows, CdpCoreNode *nodes, RuleList *list)
@@ -927,6 +946,7 @@ pose(CdpGraph *graph, Round *round, const bool *grows, Question *q)
 		core->mention = link->n == 1;
 		if (core->mention && cdp_rules_namespace(graph->idents[link->idents[0]].ns)->rule.ttl == 0)
 			continue;
+		core->revives = revives(graph, link);
 		nodes = palloc(sizeof(int32) * link->n);
 		for (int i = 0; i < link->n; i++)
 		{

@@ -545,6 +545,9 @@ cdp_segment_part(const CdpGraph *graph)
 	}
 	if (n == 0)
 		return;
+	load_rules();
+	if (config.n == 0)
+		return;
 	args[0] = cdp_array_int64(ids, n);
 	args[1] = cdp_array_int64(left, nleft);
 	cdp_store_run(&return_plan, args, NULL, false, -1);
