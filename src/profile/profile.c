@@ -229,6 +229,9 @@ cdp_profile_create(CdpGraph *graph)
 	int32 *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
 	int64 *rev = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(graph->nlocked, 1));
+	Datum none = empty_object();
+	CdpRow *profiles;
+	CdpRow *states;
 	Datum args[4];
 
 	for (int i = 0; i < graph->nlocked; i++)
@@ -242,20 +245,26 @@ cdp_profile_create(CdpGraph *graph)
 		rev[n] = locked->rev;
 		at[n++] = locked->returns ? locked->created_at : cdp_now();
 	}
-	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	profiles = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(n, 1));
+	states = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(n, 1));
+	for (int i = 0; i < n; i++)
 	{
-		Datum none = empty_object();
-		CdpRow profile = {.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]), none, none,
-									 TimestampTzGetDatum(at[i])}};
-		CdpRow state = {.values = {profile.values[0], profile.values[1], Int64GetDatum(rev[i]),
-								   Int64GetDatum(0), cdp_array_int32(NULL, 0), BoolGetDatum(false),
-								   BoolGetDatum(false)}};
-
-		(void) cdp_row_insert(&profile_row, &profile);
-		(void) cdp_row_insert(&state_row, &state);
+		profiles[i] = (CdpRow){.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]), none, none,
+										  TimestampTzGetDatum(at[i])}};
+		states[i] = (CdpRow){.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]),
+										Int64GetDatum(rev[i]), Int64GetDatum(0),
+										cdp_array_int32(NULL, 0), BoolGetDatum(false),
+										BoolGetDatum(false)}};
 	}
-	if (n <= CDP_FEW)
+	if (n == 0)
 		return;
+	if (cdp_row_insert_many(&profile_row, n, profiles, NULL))
+	{
+		if (!cdp_row_insert_many(&state_row, n, states, NULL))
+			for (int i = 0; i < n; i++)
+				(void) cdp_row_insert(&state_row, &states[i]);
+		return;
+	}
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int32(ord, n);
 	args[2] = cdp_array_int64(rev, n);
@@ -303,6 +312,9 @@ cdp_profile_count(const CdpActivity *activity, int n)
 	uint8(*key)[16] = palloc(16 * Max(n, 1));
 	bool *contested = palloc(sizeof(bool) * Max(n, 1));
 	bool *separated = palloc(sizeof(bool) * Max(n, 1));
+	Datum *keys = palloc(sizeof(Datum) * Max(n, 1));
+	ItemPointer *hints = palloc(sizeof(ItemPointer) * Max(n, 1));
+	void **each = palloc(sizeof(void *) * Max(n, 1));
 	Datum args[8];
 
 	if (n == 0)
@@ -320,14 +332,13 @@ cdp_profile_count(const CdpActivity *activity, int n)
 		contested[i] = locked->contested;
 		separated[i] = locked->separated;
 	}
-	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		args[0] = Int64GetDatum(id[i]);
-		if (!cdp_row_change(&count_row, args, &activity[i].locked->place, add_activity,
-							(void *) &activity[i]))
-			elog(ERROR, "cdp: a locked profile is gone");
+		keys[i] = Int64GetDatum(id[i]);
+		hints[i] = &activity[i].locked->place;
+		each[i] = (void *) &activity[i];
 	}
-	if (n <= CDP_FEW)
+	if (cdp_row_change_many(&count_row, n, keys, hints, add_activity, each))
 		return;
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int64(events, n);
