@@ -27,6 +27,8 @@
 #include "nodes/primnodes.h"
 #include "rewrite/rowsecurity.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -111,6 +113,26 @@ cdp_row_register(void)
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 }
 
+static bool
+is_true(const Expr *condition)
+{
+	return condition && IsA(condition, Const) && !((const Const *) condition)->constisnull &&
+		   DatumGetBool(((const Const *) condition)->constvalue);
+}
+
+/* Does a policy let the owner do everything with every row? */
+static bool
+lets_owner(const RowSecurityPolicy *policy)
+{
+	const Oid *roles = (const Oid *) ARR_DATA_PTR(policy->roles);
+	bool named = false;
+
+	for (int i = 0; i < ARR_DIMS(policy->roles)[0] && !named; i++)
+		named = roles[i] == cdp_store_owner() || roles[i] == ACL_ID_PUBLIC;
+	return named && policy->polcmd == '*' && is_true(policy->qual) &&
+		   (policy->with_check_qual == NULL || is_true(policy->with_check_qual));
+}
+
 /*
  * Does something else than the owner's own policy speak about his rows?
  * Permissive policies only add; a restrictive one takes away.
@@ -119,18 +141,32 @@ static bool
 is_restricted(Relation rel)
 {
 	ListCell *lc;
+	bool allowed = false;
 
 	if (!rel->rd_rel->relrowsecurity || !rel->rd_rel->relforcerowsecurity)
 		return false;
 	if (rel->rd_rsdesc == NULL)
 		return true;
 	foreach(lc, rel->rd_rsdesc->policies)
-		if (!((RowSecurityPolicy *) lfirst(lc))->permissive)
+	{
+		const RowSecurityPolicy *policy = lfirst(lc);
+
+		if (!policy->permissive)
 			return true;
-	foreach(lc, rel->rd_rsdesc->policies)
-		if (strcmp(((RowSecurityPolicy *) lfirst(lc))->policy_name, "owner_all") == 0)
-			return false;
-	return true;
+		allowed = allowed || lets_owner(policy);
+	}
+	return !allowed;
+}
+
+/* Is the table ours, with all the rights that an owner begins with? */
+static bool
+is_owned(Relation rel)
+{
+	const AclMode rights = ACL_SELECT | ACL_INSERT | ACL_UPDATE;
+
+	return rel->rd_rel->relowner == cdp_store_owner() &&
+		   pg_class_aclmask(RelationGetRelid(rel), rel->rd_rel->relowner, rights, ACLMASK_ALL) ==
+			   rights;
 }
 
 /* What about the table itself is not as we made it. */
@@ -149,14 +185,16 @@ table_detour(Relation rel)
 		return "a trigger";
 	if (rel->rd_rules != NULL)
 		return "a rule";
+	if (!is_owned(rel))
+		return "another owner, or rights taken from ours";
 	if (is_restricted(rel))
 		return "a policy";
 	return NULL;
 }
 
-/* Columns that a write must compute make it the executor's. */
-static bool
-has_computed(Relation rel)
+/* Columns that a write must compute, check or cut make it the executor's. */
+static const char *
+column_detour(Relation rel)
 {
 	TupleDesc desc = RelationGetDescr(rel);
 
@@ -164,10 +202,17 @@ has_computed(Relation rel)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && (att->attgenerated != '\0' || att->attidentity != '\0'))
-			return true;
+		if (att->attisdropped)
+			continue;
+		if (att->attgenerated != '\0' || att->attidentity != '\0')
+			return "a generated column";
+		/* its checks and its default may change without a word to the table */
+		if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN || get_typdefault(att->atttypid) != NULL)
+			return "a column of a domain";
+		if (att->atttypmod >= 0)
+			return "a column with a type modifier";
 	}
-	return false;
+	return NULL;
 }
 
 /* Describes an index, or says why it is not ours to write. */
@@ -186,6 +231,8 @@ describe_index(Table *table, Relation index, TableIndex *entry)
 		return "an index being built";
 	if (!form->indimmediate || form->indisexclusion)
 		return "a deferred or exclusion constraint";
+	if (form->indnullsnotdistinct)
+		return "an index to which nulls are equal";
 	if (!entry->btree && index->rd_rel->relam != BRIN_AM_OID)
 		return "an index of another kind";
 	if (RelationGetIndexExpressions(index) != NIL || form->indnatts != form->indnkeyatts)
@@ -195,8 +242,10 @@ describe_index(Table *table, Relation index, TableIndex *entry)
 	{
 		NullTest *test = linitial(predicate);
 
+		/* "t IS NOT NULL" of a whole row is something else */
 		if (list_length(predicate) != 1 || !IsA(test, NullTest) || !entry->btree ||
-			test->nulltesttype != IS_NOT_NULL || !IsA(test->arg, Var))
+			test->nulltesttype != IS_NOT_NULL || test->argisrow || !IsA(test->arg, Var) ||
+			((Var *) test->arg)->varattno <= 0)
 			return "a partial index";
 		entry->where = ((Var *) test->arg)->varattno;
 	}
@@ -228,17 +277,45 @@ describe_index(Table *table, Relation index, TableIndex *entry)
 	return NULL;
 }
 
-/* Fills a table's entry; whoever calls holds a lock on it. */
+/* Describes a table's indexes; writing it without knowing all would leave them behind. */
+static void
+describe_indexes(Table *table, Relation rel)
+{
+	List *oids = RelationGetIndexList(rel);
+	ListCell *lc;
+
+	foreach(lc, oids)
+	{
+		Relation index;
+		const char *why;
+
+		if (table->nindexes == MAX_INDEXES)
+		{
+			table->detour = "many indexes";
+			break;
+		}
+		index = index_open(lfirst_oid(lc), AccessShareLock);
+		why = describe_index(table, index, &table->indexes[table->nindexes]);
+		index_close(index, AccessShareLock);
+		if (why && table->detour == NULL)
+			table->detour = why;
+		table->nindexes++;
+	}
+	list_free(oids);
+}
+
+/*
+ * Fills a table's entry; whoever calls holds a lock on it.  To look at an index
+ * may take long and be cancelled: what is half done is not valid.
+ */
 static void
 describe(Table *table, Relation rel)
 {
 	while (!table->valid)
 	{
-		List *oids;
-		ListCell *lc;
-
 		/* an invalidation while we look must not be lost */
-		table->valid = true;
+		uint64 started = version;
+
 		if (table->context)
 			MemoryContextReset(table->context);
 		else
@@ -246,30 +323,12 @@ describe(Table *table, Relation rel)
 												   ALLOCSET_SMALL_SIZES);
 		table->checks = rel->rd_att->constr ? rel->rd_att->constr->num_check : 0;
 		table->detour = table_detour(rel);
-		if (table->detour == NULL && has_computed(rel))
-			table->detour = "a generated column";
+		if (table->detour == NULL)
+			table->detour = column_detour(rel);
 		table->nindexes = 0;
-		if (rel->rd_rel->relkind != RELKIND_RELATION)
-			continue;
-		oids = RelationGetIndexList(rel);
-		foreach(lc, oids)
-		{
-			Relation index;
-			const char *why;
-
-			if (table->nindexes == MAX_INDEXES)
-			{
-				table->detour = "many indexes";
-				break;
-			}
-			index = index_open(lfirst_oid(lc), AccessShareLock);
-			why = describe_index(table, index, &table->indexes[table->nindexes]);
-			index_close(index, AccessShareLock);
-			if (why && table->detour == NULL)
-				table->detour = why;
-			table->nindexes++;
-		}
-		list_free(oids);
+		if (rel->rd_rel->relkind == RELKIND_RELATION)
+			describe_indexes(table, rel);
+		table->valid = started == version;
 	}
 }
 
@@ -347,23 +406,47 @@ names_all(Relation rel, const CdpRowOp *op)
 	return true;
 }
 
-static void
-resolve_names(CdpRowOp *op)
+/*
+ * Brings an operation up to date with its table, which is locked.  False: the
+ * name means another table by now.
+ */
+static bool
+settle(CdpRowOp *op, Relation rel, const Table *table, LOCKMODE lock)
 {
-	if (op->version == 0)
-	{
-		op->next = used;
-		used = op;
-	}
-	op->relid = cdp_store_relation(op->table);
+	if (cdp_store_relation(op->table) != op->relid)
+		return false;
 	for (op->nkeys = 0; op->nkeys < CDP_ROW_KEYS && op->keys[op->nkeys]; op->nkeys++)
 		op->key_attnums[op->nkeys] = attnum_of(op->relid, op->keys[op->nkeys]);
 	for (op->ncolumns = 0; op->ncolumns < CDP_ROW_COLUMNS && op->columns[op->ncolumns];
 		 op->ncolumns++)
 		op->attnums[op->ncolumns] = attnum_of(op->relid, op->columns[op->ncolumns]);
+	Assert(op->nkeys + op->ncolumns <= CDP_PLAN_MAX_ARGS);
+	op->part_detour = NULL;
+	op->detour = table->detour;
+	op->index = op->nkeys > 0 ? index_of(table, op) : -1;
+	if (op->detour == NULL && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && !op->parted)
+		op->detour = "partitions";
+	if (op->detour == NULL && rel->rd_rel->relispartition)
+		op->detour = "a partition of another table";
+	if (op->detour == NULL && op->nkeys > 0 && op->index < 0)
+		op->detour = "no unique index";
+	if (op->detour == NULL && op->nkeys == 0 && !names_all(rel, op))
+		op->detour = "a column with a default";
+	if (op->detour == NULL && lock == RowExclusiveLock && table->checks > op->checks)
+		op->detour = "a check";
+	if (!op->listed)
+	{
+		op->next = used;
+		used = op;
+		op->listed = true;
+	}
+	return true;
 }
 
-/* Opens the operation's table and brings both up to date. */
+/*
+ * Opens the operation's table and brings both up to date.  Names are looked up
+ * again under the lock: while we waited for it, they may have changed.
+ */
 static Relation
 open_op(CdpRowOp *op, LOCKMODE lock, Table **table)
 {
@@ -373,21 +456,15 @@ open_op(CdpRowOp *op, LOCKMODE lock, Table **table)
 		uint64 stamp = version + cdp_store_generation();
 
 		if (op->version != stamp)
-			resolve_names(op);
+			op->relid = cdp_store_relation(op->table);
 		rel = table_open(op->relid, lock);
 		*table = table_of(rel);
 		if (op->version == stamp && stamp == version + cdp_store_generation())
 			return rel;
 		/* first use, or something changed: settle it, then look again */
-		op->detour = (*table)->detour;
-		op->index = op->nkeys > 0 ? index_of(*table, op) : -1;
-		if (op->detour == NULL && op->nkeys > 0 && op->index < 0)
-			op->detour = "no unique index";
-		if (op->detour == NULL && op->nkeys == 0 && !names_all(rel, op))
-			op->detour = "a column with a default";
-		if (op->detour == NULL && lock == RowExclusiveLock && (*table)->checks > op->checks)
-			op->detour = "a check";
-		op->version = version + cdp_store_generation();
+		stamp = version + cdp_store_generation();
+		if (settle(op, rel, *table, lock))
+			op->version = stamp;
 		table_close(rel, NoLock);
 	}
 }
@@ -535,17 +612,10 @@ find_row(Relation rel, const TableIndex *entry, const Datum *keys, TupleTableSlo
 	return found;
 }
 
-/*
- * Finds the row at once where it was, if that version is still the one to see.
- * The place may have become another row's meanwhile.
- */
+/* Has the row this key? */
 static bool
-find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum *keys,
-		  ItemPointer hint, TupleTableSlot *slot)
+has_key(const CdpRowOp *op, const TableIndex *entry, const Datum *keys, TupleTableSlot *slot)
 {
-	if (hint == NULL || !ItemPointerIsValid(hint) ||
-		!table_tuple_fetch_row_version(rel, hint, GetActiveSnapshot(), slot))
-		return false;
 	for (int k = 0; k < op->nkeys; k++)
 	{
 		bool isnull;
@@ -556,6 +626,19 @@ find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Finds the row at once where it was, if that version is still the one to see.
+ * The place may have become another row's meanwhile.
+ */
+static bool
+find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum *keys,
+		  ItemPointer hint, TupleTableSlot *slot)
+{
+	return hint != NULL && ItemPointerIsValid(hint) &&
+		   table_tuple_fetch_row_version(rel, hint, GetActiveSnapshot(), slot) &&
+		   has_key(op, entry, keys, slot);
 }
 
 static bool
@@ -596,7 +679,7 @@ typedef enum Locking
 } Locking;
 
 static Locking
-lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock)
+lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock, bool *newer)
 {
 	TM_FailureData failure;
 	ItemPointerData tid = slot->tts_tid;
@@ -610,6 +693,7 @@ lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock)
 							 &failure))
 	{
 		case TM_Ok:
+			*newer = failure.traversed;
 			return LOCKING_DONE;
 		case TM_WouldBlock:
 			return LOCKING_NONE;
@@ -639,6 +723,7 @@ cdp_row_read(CdpRowOp *op, const Datum *keys, bool read_only, ItemPointer hint, 
 	Relation rel;
 	TupleTableSlot *slot;
 	Locking locking = LOCKING_DONE;
+	bool newer = false;
 	bool found;
 
 	rel = open_op(op, lock, &table);
@@ -653,7 +738,10 @@ cdp_row_read(CdpRowOp *op, const Datum *keys, bool read_only, ItemPointer hint, 
 		slot = table_slot_create(rel, NULL);
 		found = find(rel, op, table, keys, hint, slot, lock);
 		if (found && op->lock != CDP_ROW_UNLOCKED)
-			locking = lock_row(rel, slot, op->lock);
+			locking = lock_row(rel, slot, op->lock, &newer);
+		/* whoever changed it while we waited may have changed its key */
+		if (newer && !has_key(op, &table->indexes[op->index], keys, slot))
+			locking = LOCKING_NONE;
 		if (hint && found)
 			*hint = slot->tts_tid;
 		if (found && locking == LOCKING_DONE)
@@ -889,24 +977,42 @@ same_layout(Relation leaf, Relation parent)
 	return true;
 }
 
+/* Why a partition is not ours to write, NULL if it is. */
+static const char *
+part_detour(const CdpRowOp *op, Relation leaf, const Table *table, Relation parent)
+{
+	if (leaf->rd_rel->relkind != RELKIND_RELATION || !leaf->rd_rel->relispartition)
+		return "a partition that is no table";
+	if (table->detour)
+		return table->detour;
+	if (table->checks > op->checks)
+		return "a check";
+	return same_layout(leaf, parent) ? NULL : "other columns in a partition";
+}
+
 /*
  * Inserts a row into a partitioned table; part is the partition of its key, as
- * far as the caller knows.
+ * cdp_partition_of() says now.
  */
 void
 cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row)
 {
+	uint64 generation = cdp_store_generation();
 	Table *table;
-	Relation rel = open_op(op, RowExclusiveLock, &table);
+	Relation rel;
 	bool done = false;
 
-	if (op->detour == NULL && cdp_guc_direct_storage && OidIsValid(part) && fits(op, rel, row))
+	op->parted = true;
+	rel = open_op(op, RowExclusiveLock, &table);
+	/* while we waited for the lock, the partition may have got other bounds, or gone */
+	if (op->detour == NULL && cdp_guc_direct_storage && OidIsValid(part) &&
+		generation == cdp_store_generation() && fits(op, rel, row))
 	{
 		Relation leaf = table_open(part, RowExclusiveLock);
 
 		table = table_of(leaf);
-		if (leaf->rd_rel->relispartition && table->detour == NULL && table->checks <= op->checks &&
-			same_layout(leaf, rel))
+		op->part_detour = part_detour(op, leaf, table, rel);
+		if (op->part_detour == NULL)
 		{
 			insert_row(op, leaf, table, row);
 			done = true;
@@ -947,6 +1053,10 @@ update_row(CdpRowOp *op, Relation rel, Table *table, const Datum *keys, ItemPoin
 	{
 		memcpy(slot->tts_values, old->tts_values, sizeof(Datum) * desc->natts);
 		memcpy(slot->tts_isnull, old->tts_isnull, sizeof(bool) * desc->natts);
+		/* what was in a column that is gone goes, too */
+		for (int i = 0; i < desc->natts; i++)
+			if (TupleDescAttr(desc, i)->attisdropped)
+				slot->tts_isnull[i] = true;
 		for (int k = 0; k < op->ncolumns; k++)
 		{
 			slot->tts_values[op->attnums[k] - 1] = row.values[k];

@@ -58,6 +58,8 @@ typedef struct CdpRowOp
 	int16 attnums[CDP_ROW_COLUMNS];
 	int index; /* of the keys, -1: no such index */
 	bool changes; /* it is an update */
+	bool parted; /* it inserts into partitions */
+	bool listed; /* among those that this session used */
 	const char *detour; /* why the statement is used, NULL if it is not */
 	const char *part_detour; /* the same of the last partition written */
 	struct CdpRowOp *next; /* of those that this session used */
