@@ -124,6 +124,7 @@ ISOLATION = \
 	acts \
 	pairs \
 	pairs_snapshot \
+	storage_race \
 	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
