@@ -46,6 +46,11 @@ OBJS = \
 	src/identity/graph.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
+	src/condition/value.o \
+	src/condition/pattern.o \
+	src/condition/compile.o \
+	src/condition/match.o \
+	src/condition/matches.o \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
@@ -77,6 +82,7 @@ INSTALL_SQL = \
 	sql/install/21_identity.sql \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
+	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -91,6 +97,7 @@ REGRESS = \
 	identity_type \
 	components \
 	normalise \
+	condition \
 	identity \
 	rules \
 	rules_isolate \
