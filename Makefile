@@ -71,7 +71,9 @@ OBJS = \
 	src/ingest/maintain.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
+	src/ingest/plan.o \
 	src/ingest/refusal.o \
+	src/ingest/schema.o \
 	src/ingest/unmerge.o \
 	src/init.o
 
@@ -89,6 +91,7 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/52_plan.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -105,6 +108,7 @@ REGRESS = \
 	ingest \
 	storage \
 	attach \
+	plan \
 	profile \
 	segment \
 	consent \

@@ -6,9 +6,9 @@
 #define CDP_CONDITION_NODE_H
 
 #include "condition/condition.h"
-#include "lib/stringinfo.h"
+#include "condition/pattern.h"
+#include "condition/value.h"
 
-typedef struct CdpPattern CdpPattern;
 typedef struct CdpTest CdpTest;
 
 typedef enum CdpOpCode
@@ -111,25 +111,5 @@ struct CdpCondition
 	int n;
 	const char *unknown;
 };
-
-/* value.c: values as JavaScript converts and compares them */
-extern void cdp_value_of_root(Jsonb *document, JsonbValue *v);
-extern bool cdp_value_is_array(const JsonbValue *v);
-extern bool cdp_value_is_object(const JsonbValue *v);
-extern bool cdp_value_is_scalar(const JsonbValue *v);
-extern bool cdp_value_truth(const JsonbValue *v);
-extern void cdp_value_text(const JsonbValue *v, StringInfo out);
-extern bool cdp_value_number(const JsonbValue *v, double *number);
-extern void cdp_value_fold(StringInfo text);
-extern bool cdp_value_same(const JsonbValue *a, const JsonbValue *b);
-extern bool cdp_value_equal_documents(const JsonbValue *a, const JsonbValue *b);
-extern bool cdp_value_compare(const JsonbValue *a, const JsonbValue *b, int *cmp);
-extern int cdp_value_compare_bytes(const char *a, int alen, const char *b, int blen);
-extern void cdp_value_version(const JsonbValue *v, StringInfo out);
-
-/* pattern.c: regular expressions */
-extern CdpPattern *cdp_pattern_compile(const char *source, int len, bool fold,
-									   const char **problem, const char **hint);
-extern bool cdp_pattern_matches(const CdpPattern *pattern, StringInfo text);
 
 #endif /* CDP_CONDITION_NODE_H */

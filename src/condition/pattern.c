@@ -25,7 +25,8 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
-#include "condition/node.h"
+#include "condition/pattern.h"
+#include "condition/value.h"
 #include "core/utf8.h"
 
 #define MAX_PATTERN 500 /* characters as written */
@@ -820,7 +821,7 @@ cdp_pattern_compile(const char *source, int len, bool fold, const char **problem
 
 /* Does the text, in lower case if the pattern was folded, have a match? */
 bool
-cdp_pattern_matches(const CdpPattern *pattern, StringInfo text)
+cdp_pattern_matches(const CdpPattern *pattern, const StringInfoData *text)
 {
 	int limit = pattern->around ? MAX_TEXT_AROUND : MAX_TEXT;
 	pg_wchar *wide;

@@ -20,7 +20,7 @@
 #include "utils/numeric.h"
 
 #include "compat.h"
-#include "condition/node.h"
+#include "condition/value.h"
 #include "core/text.h"
 #include "core/utf8.h"
 

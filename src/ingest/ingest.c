@@ -6,6 +6,7 @@
  * could differ.  The stages, each a few set-based statements:
  *
  *	lock		the table of states, against redefinition meanwhile
+ *	plan		what the tracking plan asks (ingest/plan.h)
  *	partitions	that the events' times need
  *	dedupe		a row in message_seen before anything else; who does not get
  *				to insert it has a duplicate
@@ -41,6 +42,7 @@
 #include "identity/rules.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/plan.h"
 #include "ingest/refusal.h"
 #include "profile/profile.h"
 #include "row.h"
@@ -912,6 +914,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 
 	resolve_about(&batch);
 	screen(&batch);
+	cdp_plan_check(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		dedupe(&batch);
@@ -961,6 +964,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
+	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
 }
 
 static int
