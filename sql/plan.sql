@@ -127,6 +127,19 @@ SELECT message_id, status FROM cdp.ingest(jsonb_build_array(
 	jsonb_build_object('type', 'track', 'messageId', 's1', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": 5}'::jsonb),
 	jsonb_build_object('type', 'track', 'anonymousId', 'a', 'event', 'Order')));
 SELECT message_id, reason, detail, times FROM cdp.rejected ORDER BY message_id;
+-- what was taken under the old mode is a duplicate under this one
+SELECT message_id, status FROM cdp.ingest(jsonb_build_array(
+	jsonb_build_object('type', 'track', 'messageId', 'c1', 'anonymousId', 'a', 'event', 'Order', 'properties', :'sample'::jsonb),
+	jsonb_build_object('type', 'track', 'messageId', 's2', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": "7"}'::jsonb)));
+-- of several with one id, the first that is right is taken; what follows is its duplicate
+SELECT message_id, status FROM cdp.ingest(jsonb_build_array(
+	jsonb_build_object('type', 'track', 'messageId', 's4', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": 1}'::jsonb),
+	jsonb_build_object('type', 'track', 'messageId', 's4', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": 2}'::jsonb),
+	jsonb_build_object('type', 'track', 'messageId', 's4', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": "3"}'::jsonb),
+	jsonb_build_object('type', 'track', 'messageId', 's4', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": 4}'::jsonb),
+	jsonb_build_object('type', 'track', 'messageId', 's4', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": "3"}'::jsonb)));
+SELECT message_id, reason, times, payload->'properties' AS properties FROM cdp.rejected WHERE message_id = 's4' ORDER BY reason;
+SELECT properties FROM cdp.events WHERE message_id = 's4';
 -- corrected under its id it is taken
 SELECT message_id, status FROM cdp.ingest(jsonb_build_object('type', 'track', 'messageId', 's1', 'anonymousId', 'a', 'event', 'Order', 'properties', '{"id": "5"}'::jsonb));
 SELECT path, rule, mode, times FROM cdp.tracking_violations ORDER BY path COLLATE "C", rule;
@@ -206,6 +219,7 @@ BEGIN
 	END LOOP;
 	INSERT INTO outcome SELECT arrangement, 'violation', concat_ws(' ', event, path, rule, mode), concat_ws(' ', times, first_at, last_at, message_id) FROM cdp.tracking_violations;
 	INSERT INTO outcome SELECT arrangement, 'event', e.message_id, e.properties::text FROM cdp.events e;
+	INSERT INTO outcome SELECT arrangement, 'rejected', message_id || ' ' || reason, times::text FROM cdp.rejected;
 	CALL cdp.maintain();
 	INSERT INTO outcome SELECT arrangement || ', folded', 'violation', concat_ws(' ', event, path, rule, mode), concat_ws(' ', times, first_at, last_at, message_id) FROM cdp.tracking_violations;
 	INSERT INTO outcome SELECT arrangement || ', folded', 'event', e.message_id, e.properties::text FROM cdp.events e;
@@ -233,10 +247,27 @@ INSERT INTO outcome SELECT 'model', 'event', m->>'messageId', (CASE WHEN m->>'ev
 	THEN jsonb_set(m->'properties', '{a}', (m->'properties'->>'a')::jsonb) ELSE m->'properties' END)::text
 FROM (SELECT DISTINCT m FROM message) x WHERE m->>'event' <> 'strict' OR NOT EXISTS (SELECT FROM faults_of(m));
 SELECT count(*) AS kinds, sum(split_part(value, ' ', 1)::int) AS violations FROM outcome WHERE arrangement = 'model' AND what = 'violation';
-SELECT arrangement, count(*) AS facts,
-	(SELECT count(*) FROM ((SELECT what, key, value FROM outcome o WHERE o.arrangement = a.arrangement AND what <> 'unfolded' EXCEPT SELECT what, key, value FROM outcome WHERE arrangement = 'model')
+SELECT arrangement, count(*) FILTER (WHERE what IN ('violation', 'event')) AS facts,
+	(SELECT count(*) FROM ((SELECT what, key, value FROM outcome o WHERE o.arrangement = a.arrangement AND what IN ('violation', 'event') EXCEPT SELECT what, key, value FROM outcome WHERE arrangement = 'model')
 		UNION ALL (SELECT what, key, value FROM outcome WHERE arrangement = 'model' EXCEPT SELECT what, key, value FROM outcome o WHERE o.arrangement = a.arrangement)) d) AS different,
 	max(value) FILTER (WHERE what = 'unfolded') AS unfolded
 FROM outcome a GROUP BY arrangement ORDER BY arrangement;
+
+-- messages with other content under one id, right and wrong: the first that is
+-- right is taken, in batches of any size
+TRUNCATE message, outcome;
+INSERT INTO message SELECT n, jsonb_build_object('type', 'track', 'messageId', 'm' || 1 + floor(random() * 40)::int, 'anonymousId', 'a' || n % 7, 'receivedAt', '2026-05-01T00:00:00Z',
+	'event', (ARRAY['strict', 'strict', 'flagged'])[1 + floor(random() * 3)::int], 'properties', jsonb_build_object('a', floor(random() * 12)::int - 6))
+FROM generate_series(1, 300) n;
+CALL arrange('one by one', 1, 'arrival');
+CALL arrange('by two', 2, 'arrival');
+CALL arrange('by seven', 7, 'arrival');
+CALL arrange('by a hundred', 100, 'arrival');
+CALL arrange('at once', 1000, 'arrival');
+SELECT arrangement, count(*) FILTER (WHERE what = 'event') AS events, count(*) FILTER (WHERE what = 'violation') AS violations,
+	sum(value::int) FILTER (WHERE what = 'rejected' AND key LIKE '% tracking_plan') AS refused, sum(value::int) FILTER (WHERE what = 'rejected' AND key LIKE '% conflicting_duplicate') AS conflicts,
+	(SELECT count(*) FROM ((SELECT what, key, value FROM outcome o WHERE o.arrangement = a.arrangement EXCEPT SELECT what, key, value FROM outcome WHERE arrangement = 'one by one')
+		UNION ALL (SELECT what, key, value FROM outcome WHERE arrangement = 'one by one' EXCEPT SELECT what, key, value FROM outcome o WHERE o.arrangement = a.arrangement)) d) AS different
+FROM outcome a WHERE arrangement NOT LIKE '%folded' GROUP BY arrangement ORDER BY arrangement;
 \c :main
 DROP DATABASE regress_plan;

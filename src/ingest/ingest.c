@@ -540,9 +540,10 @@ link_collides(const Batch *batch, const CdpMessage *m)
 }
 
 /*
- * Messages whose identifier collides with a stored one are rejected.  A
- * rejected message may come again, corrected, under its id: later in the same
- * batch it takes the place of the first, and else the id is given free.
+ * Messages whose identifier collides with a stored one are rejected.  One that
+ * is rejected, for this or by the tracking plan, may come again, corrected,
+ * under its id: later in the same batch it takes the place of the first, and
+ * else the id is given free.
  */
 static void
 reject_collisions(Batch *batch)
@@ -566,7 +567,7 @@ reject_collisions(Batch *batch)
 		if (m->status != CDP_DUPLICATE || m->first < 0)
 			continue;
 		first = &batch->messages[m->first];
-		if (first->status != CDP_REJECTED || !first->claimed)
+		if (first->status != CDP_REJECTED || !first->claimed || cdp_plan_refuse(m))
 			continue;
 		first->claimed = false;
 		m->claimed = true;
@@ -918,6 +919,9 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		dedupe(&batch);
+	for (int i = 0; i < n; i++)
+		if (messages[i].status == CDP_ACCEPTED)
+			(void) cdp_plan_refuse(&messages[i]);
 	build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
 	reject_collisions(&batch);

@@ -2,11 +2,11 @@
  * src/ingest/plan.c
  *		The tracking plan: what events should look like, and what to do if not.
  *
- * A message is held against the definition of its event before anything else
- * is done with it, by itself: the outcome depends on the message and the plan
- * alone, not on its batch.  What is wrong is counted after the message was
- * taken, for then it is no duplicate; what mode strict refuses is counted when
- * its refusal is new.  So each message counts once, however often it comes.
+ * A message is held against the definition of its event by itself: the outcome
+ * depends on the message and the plan alone, not on its batch.  What is wrong is
+ * counted after the message was taken, for then it is no duplicate; what mode
+ * strict refuses is counted when its refusal is new.  So each message counts
+ * once, however often it comes.
  *
  * Counting appends a row for each batch, event, path and rule.  A row that is
  * updated in place would have all sessions wait for each other; the view adds
@@ -209,7 +209,7 @@ detail_of(List *faults)
 	return out.data;
 }
 
-/* Holds messages against the plan: refuses, converts, or notes what to count. */
+/* Holds messages against the plan: converts, and notes what is wrong. */
 void
 cdp_plan_check(CdpMessage *messages, int n)
 {
@@ -244,9 +244,20 @@ cdp_plan_check(CdpMessage *messages, int n)
 		m->plan->event = pstrdup(event->name);
 		m->plan->mode = mode_names[event->mode];
 		m->plan->faults = faults;
-		if (event->mode == MODE_STRICT)
-			cdp_message_reject(m, CDP_PLAN_REASON, detail_of(faults));
 	}
+}
+
+/*
+ * Refuses a message that mode strict does not let in.  Not before it is known
+ * to be no duplicate: what was taken once stays taken under a stricter plan.
+ */
+bool
+cdp_plan_refuse(CdpMessage *m)
+{
+	if (m->plan == NULL || strcmp(m->plan->mode, mode_names[MODE_STRICT]) != 0)
+		return false;
+	cdp_message_reject(m, CDP_PLAN_REASON, detail_of(m->plan->faults));
+	return true;
 }
 
 static bool

@@ -15,6 +15,7 @@ typedef struct CdpTrackingPlan CdpTrackingPlan;
 
 extern CdpTrackingPlan *cdp_plan_load(MemoryContext context);
 extern void cdp_plan_check(CdpMessage *messages, int n);
+extern bool cdp_plan_refuse(CdpMessage *m);
 extern void cdp_plan_count(const CdpMessage *messages, int n, List *fresh);
 extern bool cdp_plan_fold_step(void);
 
