@@ -46,6 +46,11 @@ OBJS = \
 	src/identity/graph.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
+	src/condition/value.o \
+	src/condition/pattern.o \
+	src/condition/compile.o \
+	src/condition/match.o \
+	src/condition/matches.o \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
@@ -66,7 +71,9 @@ OBJS = \
 	src/ingest/maintain.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
+	src/ingest/plan.o \
 	src/ingest/refusal.o \
+	src/ingest/schema.o \
 	src/ingest/unmerge.o \
 	src/init.o
 
@@ -77,12 +84,14 @@ INSTALL_SQL = \
 	sql/install/21_identity.sql \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
+	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/52_plan.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -91,6 +100,7 @@ REGRESS = \
 	identity_type \
 	components \
 	normalise \
+	condition \
 	identity \
 	rules \
 	rules_isolate \
@@ -98,6 +108,7 @@ REGRESS = \
 	ingest \
 	storage \
 	attach \
+	plan \
 	profile \
 	segment \
 	consent \

@@ -59,6 +59,7 @@ BEGIN
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('tracking_violation', 'cdp.has_kind(''ingest'') OR cdp.has_kind(''privacy'')');
 	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
 		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)');
 	END LOOP;
@@ -76,6 +77,7 @@ BEGIN
 	PERFORM cdp.watch('namespace');
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
+	PERFORM cdp.watch('event_definition');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -85,6 +87,7 @@ CREATE FUNCTION cdp.install_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.refresh_views();
+	PERFORM cdp.install_plan_views();
 
 	CREATE VIEW cdp.identifiers WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, i.first_seen, i.last_seen
@@ -279,6 +282,7 @@ BEGIN
 		('consent', 'cdp.install_consent()'),
 		('profile', 'cdp.install_profile()'),
 		('activation', 'cdp.install_activation()'),
+		('plan', 'cdp.install_plan()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

@@ -71,6 +71,7 @@ BEGIN
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
 				('outbox', '{delivery_id,segment_id,channel,purpose_id,profile_id,ord,created_at,state,reason,leased_until,attempts,settled_at}'),
 				('profile_merged', '{old_id,profile_id,ord}'),
+				('event_definition', '{name,mode,schema,changed_at}'),
 				('trait', '{trait_id,name,type,survivorship,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
@@ -80,7 +81,7 @@ BEGIN
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
 					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, '
-					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces TO %I', who);
+					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
@@ -89,7 +90,9 @@ BEGIN
 	END IF;
 	IF kind IN ('ingest', 'privacy') THEN
 		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);
-		EXECUTE format('GRANT SELECT ON cdp.rejected TO %I', who);
+		EXECUTE format('GRANT SELECT (event, path, rule, mode, times, first_at, last_at, message_id) ON cdp_data.tracking_violation TO %I', who);
+		EXECUTE format('GRANT SELECT (name, mode, schema, changed_at) ON cdp_data.event_definition TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.rejected, cdp.tracking_violations, cdp.event_definitions TO %I', who);
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.provision(regrole, text) IS

@@ -6,6 +6,7 @@
  * could differ.  The stages, each a few set-based statements:
  *
  *	lock		the table of states, against redefinition meanwhile
+ *	plan		what the tracking plan asks (ingest/plan.h)
  *	partitions	that the events' times need
  *	dedupe		a row in message_seen before anything else; who does not get
  *				to insert it has a duplicate
@@ -41,6 +42,7 @@
 #include "identity/rules.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/plan.h"
 #include "ingest/refusal.h"
 #include "profile/profile.h"
 #include "row.h"
@@ -538,9 +540,10 @@ link_collides(const Batch *batch, const CdpMessage *m)
 }
 
 /*
- * Messages whose identifier collides with a stored one are rejected.  A
- * rejected message may come again, corrected, under its id: later in the same
- * batch it takes the place of the first, and else the id is given free.
+ * Messages whose identifier collides with a stored one are rejected.  One that
+ * is rejected, for this or by the tracking plan, may come again, corrected,
+ * under its id: later in the same batch it takes the place of the first, and
+ * else the id is given free.
  */
 static void
 reject_collisions(Batch *batch)
@@ -564,7 +567,7 @@ reject_collisions(Batch *batch)
 		if (m->status != CDP_DUPLICATE || m->first < 0)
 			continue;
 		first = &batch->messages[m->first];
-		if (first->status != CDP_REJECTED || !first->claimed)
+		if (first->status != CDP_REJECTED || !first->claimed || cdp_plan_refuse(m))
 			continue;
 		first->claimed = false;
 		m->claimed = true;
@@ -912,9 +915,13 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 
 	resolve_about(&batch);
 	screen(&batch);
+	cdp_plan_check(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		dedupe(&batch);
+	for (int i = 0; i < n; i++)
+		if (messages[i].status == CDP_ACCEPTED)
+			(void) cdp_plan_refuse(&messages[i]);
 	build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
 	reject_collisions(&batch);
@@ -961,6 +968,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
+	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
 }
 
 static int

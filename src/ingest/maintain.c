@@ -32,6 +32,7 @@
 #include "ingest/capture.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/plan.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -320,12 +321,19 @@ step_partitions(void)
 	return missing;
 }
 
+/* One piece of whatever waits; false when nothing does. */
+static bool
+do_step(void)
+{
+	return step_partitions() || step_backfill() || cdp_apply_rules_step() || cdp_plan_fold_step();
+}
+
 /* cdp.maintain_step() */
 Datum
 cdp_maintain_step(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	PG_RETURN_BOOL(step_partitions() || step_backfill() || cdp_apply_rules_step());
+	PG_RETURN_BOOL(do_step());
 }
 
 /*
@@ -357,7 +365,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(step);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		more = step_partitions() || step_backfill() || cdp_apply_rules_step();
+		more = do_step();
 		PopActiveSnapshot();
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(step);
