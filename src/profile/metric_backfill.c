@@ -1,0 +1,149 @@
+/*
+ * src/profile/metric_backfill.c
+ *		A metric defined on existing data: made from the events, in steps of
+ *		cdp.maintain().
+ *
+ * From its definition on every new event is folded into the metric, whether it
+ * is complete or not.  A step takes the next nodes, locks their people and
+ * makes the states of these nodes anew from all their events: what was folded
+ * before is among them and is replaced, what comes later is added.  Nothing
+ * can be counted twice or be missed, in whatever order nodes are looked at and
+ * whoever moves them meanwhile.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "profile/metric.h"
+#include "store.h"
+
+/* Nodes of one step. */
+#define CHUNK 200
+
+PG_FUNCTION_INFO_V1(cdp_check_metric_filter);
+
+static CdpPlan take_plan = {
+	"SELECT t.task_id, coalesce((t.position #>> '{}')::bigint, 0), t.target "
+	"FROM cdp_data.task t WHERE t.kind = 'metric' AND t.state IN ('waiting', 'running') "
+	"ORDER BY t.task_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+	0,
+	{0},
+	NULL};
+
+static CdpPlan progress_plan = {
+	"UPDATE cdp_data.task t SET state = $2, position = to_jsonb($3), "
+	"  done_rows = t.done_rows + $4, updated_at = $5 WHERE t.task_id = $1",
+	5,
+	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan nodes_plan = {
+	"SELECT n.node_id, n.profile_id FROM cdp_data.node n WHERE n.node_id > $1 "
+	"ORDER BY n.node_id LIMIT $2",
+	2,
+	{INT8OID, INT8OID},
+	NULL};
+
+static CdpPlan lock_plan = {
+	"SELECT s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id = ANY ($1) "
+	"ORDER BY s.profile_id FOR NO KEY UPDATE",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+/* Of these nodes those whose people are locked. */
+static CdpPlan again_plan = {
+	"SELECT n.node_id FROM cdp_data.node n WHERE n.node_id = ANY ($1) "
+	"AND n.profile_id = ANY ($2) ORDER BY n.node_id",
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID},
+	NULL};
+
+static CdpPlan ready_plan = {
+	"UPDATE cdp_data.metric m SET state = 'ready' WHERE m.metric_id = $1",
+	1,
+	{INT4OID},
+	NULL};
+
+/* Makes the next nodes; returns how many, and in *last where it went. */
+static int
+make_nodes(int32 metric_id, int64 after, int64 *last)
+{
+	Datum args[2] = {Int64GetDatum(after), Int64GetDatum(CHUNK)};
+	int rows = cdp_store_run(&nodes_plan, args, NULL, false, -1);
+	int64 *nodes = palloc(sizeof(int64) * Max(rows, 1));
+	int64 *people = palloc(sizeof(int64) * Max(rows, 1));
+	int n;
+	int kept = 0;
+
+	for (int r = 0; r < rows; r++)
+	{
+		nodes[r] = cdp_store_int64(r, 1);
+		people[r] = cdp_store_int64(r, 2);
+	}
+	if (rows == 0)
+		return 0;
+	args[0] = cdp_array_int64(people, rows);
+	n = cdp_store_run(&lock_plan, args, NULL, false, -1);
+	for (int r = 0; r < n; r++)
+		people[r] = cdp_store_int64(r, 1);
+	args[0] = cdp_array_int64(nodes, rows);
+	args[1] = cdp_array_int64(people, n);
+	n = cdp_store_run(&again_plan, args, NULL, false, -1);
+	/* up to the first that went to somebody else meanwhile */
+	while (kept < n && cdp_store_int64(kept, 1) == nodes[kept])
+		kept++;
+	(void) cdp_metric_rebuild(nodes, kept, metric_id);
+	*last = kept > 0 ? nodes[kept - 1] : after;
+	return rows;
+}
+
+/* Some nodes of one metric; false: none waits. */
+bool
+cdp_metric_backfill_step(void)
+{
+	CdpStore store;
+	Datum args[5];
+	int32 metric_id;
+	int64 last;
+	int n;
+
+	cdp_store_enter(&store);
+	/* before any other lock: see cdp.lock_storage() */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
+	if (cdp_store_run(&take_plan, NULL, NULL, false, -1) == 0)
+	{
+		cdp_store_leave(&store);
+		return false;
+	}
+	args[0] = Int32GetDatum((int32) cdp_store_int64(0, 1));
+	last = cdp_store_int64(0, 2);
+	metric_id = (int32) cdp_store_int64(0, 3);
+	n = make_nodes(metric_id, last, &last);
+	args[1] = CStringGetTextDatum(n == 0 ? "done" : "running");
+	args[2] = Int64GetDatum(last);
+	args[3] = Int64GetDatum(n);
+	args[4] = TimestampTzGetDatum(cdp_now());
+	cdp_store_run(&progress_plan, args, NULL, false, 1);
+	if (n == 0)
+	{
+		args[0] = Int32GetDatum(metric_id);
+		cdp_store_run(&ready_plan, args, NULL, false, -1);
+	}
+	cdp_store_leave(&store);
+	return true;
+}
+
+/* cdp.check_metric_filter(filter): raises if it cannot be one. */
+Datum
+cdp_check_metric_filter(PG_FUNCTION_ARGS)
+{
+	(void) cdp_metric_filter_compile(PG_GETARG_JSONB_P(0), CurrentMemoryContext);
+	PG_RETURN_VOID();
+}
