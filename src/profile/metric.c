@@ -5,9 +5,9 @@
  * cdp_data.metric_state has one row per node with the states of all its
  * metrics, so that an event costs one row however many metrics look at it:
  *
- *		version (1), then by metric, ascending: id int32, length int32, state
+ *		version (1), then by metric, ascending: id v, length v, state
  *
- * all in network order; a state's form is in metric_state.c.  States of metrics
+ * What v is and the form of a state are in metric_state.c.  States of metrics
  * that were dropped go when the row is written next.
  *
  * Who writes the row holds the lock of the node's person.
@@ -367,6 +367,8 @@ cdp_metric_entries(const bytea *states, int *n)
 	while (in.cursor < in.len)
 	{
 		CdpMetricEntry *e;
+		uint64 id;
+		uint64 len;
 
 		if (*n == room)
 		{
@@ -375,31 +377,24 @@ cdp_metric_entries(const bytea *states, int *n)
 								palloc(sizeof(CdpMetricEntry) * room);
 		}
 		e = &entries[(*n)++];
-		e->id = (int32) pq_getmsgint(&in, 4);
-		e->len = (int32) pq_getmsgint(&in, 4);
-		if (e->len < 0 || (*n > 1 && e->id <= entries[*n - 2].id))
+		id = cdp_metric_get(&in);
+		len = cdp_metric_get(&in);
+		if (id > PG_INT32_MAX || len > (uint64) (in.len - in.cursor) ||
+			(*n > 1 && (int32) id <= entries[*n - 2].id))
 			damaged();
+		e->id = (int32) id;
+		e->len = (int) len;
 		e->bytes = pq_getmsgbytes(&in, e->len);
 	}
 	return entries;
 }
 
 static void
-write_entry(StringInfo out, int32 id, const CdpMetric *metric, const CdpMetricState *state,
-			const CdpMetricEntry *entry)
+write_entry(StringInfo out, int32 id, const char *bytes, int len)
 {
-	int at;
-	uint32 len;
-
-	pq_sendint32(out, id);
-	at = out->len;
-	pq_sendint32(out, 0);
-	if (state)
-		cdp_metric_state_write(metric->kind, state, out);
-	else
-		appendBinaryStringInfo(out, entry->bytes, entry->len);
-	len = pg_hton32((uint32) (out->len - at - 4));
-	memcpy(out->data + at, &len, 4);
+	cdp_metric_put(out, (uint64) id);
+	cdp_metric_put(out, (uint64) len);
+	appendBinaryStringInfo(out, bytes, len);
 }
 
 /*
@@ -412,9 +407,11 @@ compose(const Holder *node)
 	StringInfoData out;
 	int n;
 	CdpMetricEntry *entries = cdp_metric_entries(node->old, &n);
+	StringInfoData state;
 	int e = 0;
 	bytea *fresh;
 
+	initStringInfo(&state);
 	pq_begintypsend(&out);
 	pq_sendint8(&out, VERSION);
 	for (int m = 0; m < config.n; m++)
@@ -425,11 +422,14 @@ compose(const Holder *node)
 			e++;
 		if (node->touched[m])
 		{
-			if (node->states[m].ncells > 0)
-				write_entry(&out, metric->id, metric, &node->states[m], NULL);
+			if (node->states[m].ncells == 0)
+				continue;
+			resetStringInfo(&state);
+			cdp_metric_state_write(metric->kind, &node->states[m], &state);
+			write_entry(&out, metric->id, state.data, state.len);
 		}
 		else if (e < n && entries[e].id == metric->id)
-			write_entry(&out, metric->id, metric, NULL, &entries[e]);
+			write_entry(&out, metric->id, entries[e].bytes, entries[e].len);
 	}
 	fresh = pq_endtypsend(&out);
 	if (node->old ? VARSIZE_ANY_EXHDR(node->old) == VARSIZE_ANY_EXHDR(fresh) &&

@@ -29,7 +29,7 @@
 #include "utils/timestamp.h"
 
 /* Cells of one state; above, the width is doubled until half of them do. */
-#define CDP_METRIC_CELLS 64
+#define CDP_METRIC_CELLS 32
 
 /* Different values that a cell counts exactly; more are estimated. */
 #define CDP_METRIC_HASHES 1024
@@ -118,6 +118,9 @@ extern void cdp_metric_state_read(CdpMetricKind kind, const char *bytes, int len
 								  CdpMetricState *state);
 extern void cdp_metric_state_write(CdpMetricKind kind, const CdpMetricState *state,
 								   StringInfo out);
+
+extern void cdp_metric_put(StringInfo out, uint64 v);
+extern uint64 cdp_metric_get(StringInfo in);
 
 /* metric_filter.c */
 typedef struct CdpMetricFilter CdpMetricFilter;

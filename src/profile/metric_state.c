@@ -18,16 +18,23 @@
  *	frequent,	the values and how often each came
  *	listed
  *
- * Stored form, all in network order: width int64, number of cells int32, and
- * by cell start int64 and then by kind
+ * Stored form, in which v is an unsigned number, 7 bits a byte, the lowest first, the
+ * highest bit set in all bytes but the last:
  *
- *	count		n int64
- *	sum, avg	n int64, hi float8, lo float8
- *	min, max	hi float8
- *	first, last	ts int64, key 16 bytes, length int32 (-1: no text), text
- *	unique		more int8, number int32, hashes int64 each
- *	frequent,	number int32 (-1: overflow), by value n int64, length int32,
- *	listed		text
+ *		width, one byte: 0 all times, else 1 + its logarithm
+ *		number of cells, v
+ *		of each cell its start (in widths, v: of the first from 1 January 1970,
+ *		of the others from the one before) and by kind
+ *
+ *		count		n v
+ *		sum, avg	n v, hi float8, 0 or 1 and lo float8
+ *		min, max	hi float8
+ *		first, last	ts v (from 1970), key 16 bytes, 0 or 1 + length v, text
+ *		unique		more byte, number v, hashes int64 each
+ *		frequent,	0 for overflow or 1 + number v, by value n v, length v, text
+ *		listed
+ *
+ * Floats and hashes are in network order.  No event is older than 1970.
  */
 #include "postgres.h"
 
@@ -39,6 +46,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "cdp.h"
 #include "compat.h"
 #include "profile/metric.h"
 
@@ -341,13 +349,77 @@ damaged(void)
 			 errhint("Drop the metric and define it again: it is made anew from the events.")));
 }
 
-/* Bytes of a text inside the message, which outlives what is read. */
-static const char *
-read_text(StringInfo in, int len)
+/* Appends v, see the head of the file. */
+void
+cdp_metric_put(StringInfo out, uint64 v)
 {
-	if (len < 0)
+	while (v >= 0x80)
+	{
+		appendStringInfoCharMacro(out, (char) (v | 0x80));
+		v >>= 7;
+	}
+	appendStringInfoCharMacro(out, (char) v);
+}
+
+uint64
+cdp_metric_get(StringInfo in)
+{
+	uint64 v = 0;
+
+	for (int shift = 0; shift < 64; shift += 7)
+	{
+		uint64 byte;
+
+		if (in->cursor >= in->len)
+			break;
+		byte = (uint8) in->data[in->cursor++];
+		v |= (byte & 0x7F) << shift;
+		if (byte < 0x80)
+			return v;
+	}
+	damaged();
+	return 0; /* keep compiler quiet */
+}
+
+/* A number of things, of at least one byte each, that are still to come. */
+static int
+get_number(StringInfo in, int limit)
+{
+	uint64 v = cdp_metric_get(in);
+
+	if (v > (uint64) limit || v > (uint64) (in->len - in->cursor))
 		damaged();
-	return pq_getmsgbytes(in, len);
+	return (int) v;
+}
+
+/* A text inside the message, which outlives what is read. */
+static const char *
+get_text(StringInfo in, int *len)
+{
+	*len = get_number(in, PG_INT32_MAX);
+	return pq_getmsgbytes(in, *len);
+}
+
+static int64
+get_count(StringInfo in)
+{
+	uint64 n = cdp_metric_get(in);
+
+	if (n == 0 || n > PG_INT64_MAX)
+		damaged();
+	return (int64) n;
+}
+
+static TimestampTz
+get_time(StringInfo in)
+{
+	return (TimestampTz) (cdp_metric_get(in) + (uint64) CDP_MIN_EVENT_TIME);
+}
+
+static void
+put_time(StringInfo out, TimestampTz ts)
+{
+	cdp_metric_put(out, (uint64) ts - (uint64) CDP_MIN_EVENT_TIME);
 }
 
 static void
@@ -358,13 +430,14 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 	switch (kind)
 	{
 		case CDP_METRIC_COUNT:
-			acc->n = pq_getmsgint64(in);
+			acc->n = get_count(in);
 			break;
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
-			acc->n = pq_getmsgint64(in);
+			acc->n = get_count(in);
 			acc->hi = pq_getmsgfloat8(in);
-			acc->lo = pq_getmsgfloat8(in);
+			if (pq_getmsgbyte(in) != 0)
+				acc->lo = pq_getmsgfloat8(in);
 			break;
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
@@ -372,18 +445,16 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 			break;
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
-			acc->ts = pq_getmsgint64(in);
+			acc->ts = get_time(in);
 			pq_copymsgbytes(in, (char *) acc->key, 16);
-			acc->len = (int32) pq_getmsgint(in, 4);
-			if (acc->len >= 0)
-				acc->text = read_text(in, acc->len);
+			if (pq_getmsgbyte(in) != 0)
+				acc->text = get_text(in, &acc->len);
 			break;
 		case CDP_METRIC_UNIQUE:
 			acc->more = pq_getmsgbyte(in) != 0;
-			acc->nhashes = (int32) pq_getmsgint(in, 4);
-			if (acc->nhashes < 1 || acc->nhashes > CDP_METRIC_HASHES)
+			acc->nhashes = acc->room = get_number(in, CDP_METRIC_HASHES);
+			if (acc->nhashes == 0)
 				damaged();
-			acc->room = acc->nhashes;
 			acc->hashes = palloc(sizeof(uint64) * acc->room);
 			for (int i = 0; i < acc->nhashes; i++)
 			{
@@ -394,24 +465,25 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 			break;
 		case CDP_METRIC_FREQUENT:
 		case CDP_METRIC_LISTED:
-			acc->nitems = (int32) pq_getmsgint(in, 4);
-			acc->overflow = acc->nitems == -1;
+			acc->overflow = pq_getmsgbyte(in) == 0;
 			if (acc->overflow)
-				acc->nitems = 0;
-			if (acc->nitems < 0 || acc->nitems > CDP_METRIC_ITEMS)
-				damaged();
-			acc->room = acc->nitems;
-			acc->items = acc->room > 0 ? palloc(sizeof(CdpMetricItem) * acc->room) : NULL;
+				break;
+			acc->nitems = acc->room = get_number(in, CDP_METRIC_ITEMS);
+			acc->items = palloc(sizeof(CdpMetricItem) * Max(acc->room, 1));
 			for (int i = 0; i < acc->nitems; i++)
 			{
-				acc->items[i].n = pq_getmsgint64(in);
-				acc->items[i].len = (int32) pq_getmsgint(in, 4);
-				acc->items[i].text = read_text(in, acc->items[i].len);
+				acc->items[i].n = get_count(in);
+				acc->items[i].text = get_text(in, &acc->items[i].len);
 			}
 			break;
 	}
-	if (acc->n < 1)
-		damaged();
+}
+
+static void
+put_text(StringInfo out, const char *text, int len)
+{
+	cdp_metric_put(out, (uint64) len);
+	appendBinaryStringInfo(out, text, len);
 }
 
 static void
@@ -422,13 +494,15 @@ write_acc(CdpMetricKind kind, const CdpMetricAcc *acc, StringInfo out)
 	switch (kind)
 	{
 		case CDP_METRIC_COUNT:
-			pq_sendint64(out, acc->n);
+			cdp_metric_put(out, (uint64) acc->n);
 			break;
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
-			pq_sendint64(out, acc->n);
+			cdp_metric_put(out, (uint64) acc->n);
 			pq_sendfloat8(out, acc->hi);
-			pq_sendfloat8(out, acc->lo);
+			pq_sendint8(out, acc->lo != 0);
+			if (acc->lo != 0)
+				pq_sendfloat8(out, acc->lo);
 			break;
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
@@ -436,15 +510,15 @@ write_acc(CdpMetricKind kind, const CdpMetricAcc *acc, StringInfo out)
 			break;
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
-			pq_sendint64(out, acc->ts);
+			put_time(out, acc->ts);
 			appendBinaryStringInfo(out, (const char *) acc->key, 16);
-			pq_sendint32(out, acc->text ? acc->len : -1);
+			pq_sendint8(out, acc->text != NULL);
 			if (acc->text)
-				appendBinaryStringInfo(out, acc->text, acc->len);
+				put_text(out, acc->text, acc->len);
 			break;
 		case CDP_METRIC_UNIQUE:
 			pq_sendint8(out, acc->more ? 1 : 0);
-			pq_sendint32(out, acc->nhashes);
+			cdp_metric_put(out, (uint64) acc->nhashes);
 			for (int i = 0; i < acc->nhashes; i++)
 				pq_sendint64(out, (int64) acc->hashes[i]);
 			break;
@@ -454,18 +528,25 @@ write_acc(CdpMetricKind kind, const CdpMetricAcc *acc, StringInfo out)
 				bytes += acc->items[i].len;
 			if (acc->overflow || acc->nitems > CDP_METRIC_ITEMS || bytes > CDP_METRIC_ITEM_BYTES)
 			{
-				pq_sendint32(out, -1);
+				pq_sendint8(out, 0);
 				break;
 			}
-			pq_sendint32(out, acc->nitems);
+			pq_sendint8(out, 1);
+			cdp_metric_put(out, (uint64) acc->nitems);
 			for (int i = 0; i < acc->nitems; i++)
 			{
-				pq_sendint64(out, acc->items[i].n);
-				pq_sendint32(out, acc->items[i].len);
-				appendBinaryStringInfo(out, acc->items[i].text, acc->items[i].len);
+				cdp_metric_put(out, (uint64) acc->items[i].n);
+				put_text(out, acc->items[i].text, acc->items[i].len);
 			}
 			break;
 	}
+}
+
+/* Where cells are counted from: whole widths below all events. */
+static TimestampTz
+origin(const CdpMetricState *state)
+{
+	return CDP_MIN_EVENT_TIME & ~(state->width - 1);
 }
 
 /* Reads a stored state; it goes on pointing into the bytes. */
@@ -473,19 +554,26 @@ void
 cdp_metric_state_read(CdpMetricKind kind, const char *bytes, int len, CdpMetricState *state)
 {
 	StringInfoData in = {.data = unconstify(char *, bytes), .len = len, .maxlen = len};
+	int log = pq_getmsgbyte(&in);
+	TimestampTz before;
 
-	state->width = pq_getmsgint64(&in);
-	state->ncells = (int32) pq_getmsgint(&in, 4);
-	if (state->width < 0 || (state->width & (state->width - 1)) != 0 || state->ncells < 0 ||
-		state->ncells > (state->width == 0 ? 1 : CDP_METRIC_CELLS))
+	if (log > 62)
 		damaged();
-	state->cells =
-		palloc(sizeof(CdpMetricCell) * (state->width == 0 ? 1 : CDP_METRIC_CELLS + 1));
+	state->width = log == 0 ? 0 : INT64CONST(1) << (log - 1);
+	state->ncells = get_number(&in, log == 0 ? 1 : CDP_METRIC_CELLS);
+	state->cells = palloc(sizeof(CdpMetricCell) * (log == 0 ? 1 : CDP_METRIC_CELLS + 1));
+	before = log == 0 ? DT_NOBEGIN : origin(state);
 	for (int i = 0; i < state->ncells; i++)
 	{
-		state->cells[i].start = pq_getmsgint64(&in);
-		if (i > 0 && state->cells[i].start <= state->cells[i - 1].start)
-			damaged();
+		if (log > 0)
+		{
+			uint64 step = cdp_metric_get(&in);
+
+			if ((i > 0 && step == 0) || step > (uint64) ((PG_INT64_MAX - before) / state->width))
+				damaged();
+			before += (TimestampTz) step * state->width;
+		}
+		state->cells[i].start = before;
 		read_acc(kind, &in, &state->cells[i].acc);
 	}
 	if (in.cursor != len)
@@ -496,11 +584,16 @@ cdp_metric_state_read(CdpMetricKind kind, const char *bytes, int len, CdpMetricS
 void
 cdp_metric_state_write(CdpMetricKind kind, const CdpMetricState *state, StringInfo out)
 {
-	pq_sendint64(out, state->width);
-	pq_sendint32(out, state->ncells);
+	TimestampTz before;
+
+	pq_sendint8(out, state->width == 0 ? 0 : 1 + pg_leftmost_one_pos64(state->width));
+	cdp_metric_put(out, (uint64) state->ncells);
+	before = state->width == 0 ? DT_NOBEGIN : origin(state);
 	for (int i = 0; i < state->ncells; i++)
 	{
-		pq_sendint64(out, state->cells[i].start);
+		if (state->width > 0)
+			cdp_metric_put(out, (uint64) ((state->cells[i].start - before) / state->width));
+		before = state->cells[i].start;
 		write_acc(kind, &state->cells[i].acc, out);
 	}
 }

@@ -82,9 +82,12 @@ static struct
 	bytea **states; /* NULL: the node has none */
 } person;
 
-/* Visits the rows of the last statement. */
+/*
+ * Visits the rows of the last statement; what a visit allocates is in the
+ * context, for that of SPI ends with the connection.
+ */
 static void
-visit_rows(MemoryContext step, CdpMetricVisit visit, void *arg)
+visit_rows(MemoryContext step, MemoryContext context, CdpMetricVisit visit, void *arg)
 {
 	for (uint64 r = 0; r < SPI_processed; r++)
 	{
@@ -99,8 +102,9 @@ visit_rows(MemoryContext step, CdpMetricVisit visit, void *arg)
 		event.name = cdp_store_text(r, 5);
 		d = cdp_store_value(r, 6, &isnull);
 		event.properties = isnull ? NULL : DatumGetJsonbP(d);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(context);
 		visit(&event, arg);
+		MemoryContextSwitchTo(old);
 	}
 	MemoryContextReset(step);
 }
@@ -110,7 +114,8 @@ int64
 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, bool read_only,
 				  CdpMetricVisit visit, void *arg)
 {
-	MemoryContext step = AllocSetContextCreate(CurrentMemoryContext, "cdp metric events",
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext step = AllocSetContextCreate(context, "cdp metric events",
 											   ALLOCSET_DEFAULT_SIZES);
 	Datum args[3] = {cdp_array_int64(nodes, n), TimestampTzGetDatum(from),
 					 TimestampTzGetDatum(to)};
@@ -119,7 +124,7 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 	if (read_only)
 	{
 		seen = cdp_store_run(&events_plan, args, NULL, true, -1);
-		visit_rows(step, visit, arg);
+		visit_rows(step, context, visit, arg);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	else
@@ -133,7 +138,7 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 				break;
 			CHECK_FOR_INTERRUPTS();
 			seen += (int64) SPI_processed;
-			visit_rows(step, visit, arg);
+			visit_rows(step, context, visit, arg);
 			SPI_freetuptable(SPI_tuptable);
 		}
 		SPI_cursor_close(portal);
