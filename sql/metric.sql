@@ -216,7 +216,10 @@ BEGIN
 		PERFORM cdp.ingest((SELECT jsonb_agg(message(400 + i * 200, 40)) FROM generate_series(1, 200)));
 		SELECT x.merge_id INTO m FROM cdp.merges x WHERE x.undone_at IS NULL ORDER BY random() LIMIT 1;
 		PERFORM cdp.unmerge(m) WHERE m IS NOT NULL;
-		PERFORM cdp.merge('{user:' || i % 12 || ',user:' || i % 5 || '}', 'test') WHERE i % 7 = 0;
+		BEGIN
+			PERFORM cdp.merge('{user:' || i % 12 || ',user:' || i % 5 || '}', 'test') WHERE i % 7 = 0;
+		EXCEPTION WHEN OTHERS THEN	-- parted for good
+		END;
 	END LOOP;
 END $$;
 SELECT people > 1 AS people, enough, differ, columns_differ FROM compare();
@@ -257,3 +260,5 @@ CREATE TRIGGER nothing BEFORE INSERT OR UPDATE ON cdp_data.metric_state FOR EACH
 SELECT count(*) FROM (SELECT cdp.ingest(message(9000, 40)) FROM generate_series(1, 30)) x;
 SELECT bool_or(reason = 'a trigger') AS detour FROM cdp.storage_paths() WHERE table_name = 'metric_state';
 SELECT enough, differ, columns_differ FROM compare();
+DROP OWNED BY regress_metric_reader;
+DROP ROLE regress_metric_reader;

@@ -73,7 +73,6 @@ typedef struct Holder
 	int64 node_id;
 	CdpMetricState *states;
 	bool *touched;
-	bool known; /* there is a row */
 	bytea *old;
 	bytea *fresh; /* NULL: nothing to write */
 } Holder;
@@ -441,23 +440,27 @@ compose(const Holder *node)
 }
 
 static void
-start_node(Holder *node, int64 node_id)
+start_states(Holder *node)
 {
-	memset(node, 0, sizeof(*node));
-	node->node_id = node_id;
 	node->states = palloc(sizeof(CdpMetricState) * Max(config.n, 1));
 	node->touched = palloc0(sizeof(bool) * Max(config.n, 1));
 }
 
-/* Adds the hits of a node to what it has. */
+/*
+ * Adds the hits of a node to what it has.  All that is needed on the way is in
+ * the context "work", which is reset.
+ */
 static void
-fold_node(Holder *node, const Hit *hits, int n, TimestampTz now)
+fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext work)
 {
+	MemoryContext context = MemoryContextSwitchTo(work);
 	int nentries;
 	CdpMetricEntry *entries = cdp_metric_entries(node->old, &nentries);
 	TimestampTz cutoff = DT_NOBEGIN;
+	bytea *fresh;
 	int e = 0;
 
+	start_states(node);
 	for (int i = 0; i < n; i++)
 	{
 		int m = hits[i].metric;
@@ -480,7 +483,17 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now)
 		}
 		cdp_metric_state_add(metric->kind, &node->states[m], &hits[i].in, cutoff);
 	}
-	node->fresh = compose(node);
+	fresh = compose(node);
+	MemoryContextSwitchTo(context);
+	node->fresh = NULL;
+	if (fresh)
+	{
+		node->fresh = palloc(VARSIZE(fresh));
+		memcpy(node->fresh, fresh, VARSIZE(fresh));
+	}
+	node->states = NULL;
+	node->touched = NULL;
+	MemoryContextReset(work);
 }
 
 /* The fold of a node whose row is read and written at once. */
@@ -490,17 +503,17 @@ typedef struct Single
 	const Hit *hits;
 	int n;
 	TimestampTz now;
+	MemoryContext work;
 } Single;
 
 static bool
 change_single(CdpRow *row, void *arg)
 {
 	const Single *single = arg;
-	Holder node;
+	Holder node = {.node_id = single->node_id};
 
-	start_node(&node, single->node_id);
 	node.old = DatumGetByteaPP(row->values[0]);
-	fold_node(&node, single->hits, single->n, single->now);
+	fold_node(&node, single->hits, single->n, single->now, single->work);
 	row->values[0] = PointerGetDatum(node.fresh);
 	return node.fresh != NULL;
 }
@@ -509,13 +522,12 @@ static void
 fold_single(const Single *single)
 {
 	Datum keys[1] = {Int64GetDatum(single->node_id)};
-	Holder node;
+	Holder node = {.node_id = single->node_id};
 	CdpRow row = {0};
 
 	if (cdp_row_change(&change_row, keys, NULL, change_single, (void *) single))
 		return;
-	start_node(&node, single->node_id);
-	fold_node(&node, single->hits, single->n, single->now);
+	fold_node(&node, single->hits, single->n, single->now, single->work);
 	if (node.fresh == NULL)
 		return;
 	row.values[0] = keys[0];
@@ -550,7 +562,6 @@ read_nodes(Holder *nodes, int n)
 		Holder *node = bsearch(&key, nodes, n, sizeof(Holder), compare_nodes);
 		bool isnull;
 
-		node->known = true;
 		node->old = DatumGetByteaPCopy(cdp_store_value(r, 2, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -603,7 +614,8 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	int nhits = 0;
 	int room = Max(n, 8);
 	int nnodes = 0;
-	Holder *nodes;
+	Holder *nodes = NULL;
+	MemoryContext work;
 
 	if (c->n == 0 || n == 0)
 		return;
@@ -627,20 +639,20 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	qsort(hits, nhits, sizeof(Hit), compare_hits);
 	for (int i = 0; i < nhits; i++)
 		nnodes += i == 0 || hits[i].node_id != hits[i - 1].node_id;
+	work = AllocSetContextCreate(CurrentMemoryContext, "cdp metrics of a node",
+								 ALLOCSET_DEFAULT_SIZES);
 	if (nnodes > CDP_FEW)
 	{
-		nodes = palloc(sizeof(Holder) * nnodes);
+		nodes = palloc0(sizeof(Holder) * nnodes);
 		nnodes = 0;
 		for (int i = 0; i < nhits; i++)
 			if (i == 0 || hits[i].node_id != hits[i - 1].node_id)
-				start_node(&nodes[nnodes++], hits[i].node_id);
+				nodes[nnodes++].node_id = hits[i].node_id;
 		read_nodes(nodes, nnodes);
 	}
-	else
-		nodes = NULL;
 	for (int i = 0, k = 0; i < nhits; k++)
 	{
-		Single single = {hits[i].node_id, &hits[i], 0, now};
+		Single single = {hits[i].node_id, &hits[i], 0, now, work};
 
 		while (i < nhits && hits[i].node_id == single.node_id)
 		{
@@ -648,13 +660,14 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 			i++;
 		}
 		if (nodes)
-			fold_node(&nodes[k], single.hits, single.n, now);
+			fold_node(&nodes[k], single.hits, single.n, now, work);
 		else
 			fold_single(&single);
 		CHECK_FOR_INTERRUPTS();
 	}
 	if (nodes)
 		write_nodes(nodes, nnodes);
+	MemoryContextDelete(work);
 }
 
 /* The nodes whose states are made anew. */
@@ -706,7 +719,8 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 
 		if (i > 0 && all[i].node_id == all[r.n - 1].node_id)
 			continue;
-		start_node(node, all[i].node_id);
+		*node = (Holder){.node_id = all[i].node_id};
+		start_states(node);
 		ids[r.n++] = node->node_id;
 		for (int m = 0; m < c->n; m++)
 		{
