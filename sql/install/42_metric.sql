@@ -129,6 +129,9 @@ BEGIN
 	INSERT INTO cdp_data.task (kind, target, total_rows)
 	SELECT 'metric', id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.node'::regclass)
 	FROM cdp_data.metric m WHERE m.metric_id = id AND m.state = 'building';
+	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'metric_tidy') THEN
+		INSERT INTO cdp_data.task (kind) VALUES ('metric_tidy');
+	END IF;
 	PERFORM cdp.refresh_views();
 	RETURN id;
 END $$;

@@ -326,7 +326,7 @@ static bool
 step(void)
 {
 	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
-		   cdp_metric_backfill_step();
+		   cdp_metric_backfill_step() || cdp_metric_tidy_step();
 }
 
 /* cdp.maintain_step() */

@@ -738,3 +738,53 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	write_nodes(r.nodes, r.n);
 	return events;
 }
+
+/* The row of a node without what is over; NULL: nothing is. */
+static bytea *
+tidy_node(Holder *node, const TimestampTz *cutoffs)
+{
+	int n;
+	CdpMetricEntry *entries = cdp_metric_entries(node->old, &n);
+
+	start_states(node);
+	for (int e = 0; e < n; e++)
+	{
+		int m = metric_index(entries[e].id);
+
+		if (m < 0 || config.metrics[m].period == NULL)
+			continue;
+		cdp_metric_state_read(config.metrics[m].kind, entries[e].bytes, entries[e].len,
+							  &node->states[m]);
+		node->touched[m] = cdp_metric_state_expire(&node->states[m], cutoffs[m]);
+	}
+	return compose(node);
+}
+
+/* Forgets what is over; see metric.h. */
+int
+cdp_metric_tidy(int64 *nodes, int n, bool write)
+{
+	const CdpMetricConfig *c = cdp_metric_config();
+	TimestampTz now = cdp_now();
+	TimestampTz *cutoffs = palloc(sizeof(TimestampTz) * Max(c->n, 1));
+	Holder *all = palloc0(sizeof(Holder) * Max(n, 1));
+	int kept = 0;
+
+	for (int m = 0; m < c->n; m++)
+		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+	for (int i = 0; i < n; i++)
+		all[i].node_id = nodes[i];
+	qsort(all, n, sizeof(Holder), compare_nodes);
+	read_nodes(all, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (all[i].old == NULL)
+			continue;
+		all[i].fresh = tidy_node(&all[i], cutoffs);
+		if (all[i].fresh)
+			nodes[kept++] = all[i].node_id;
+	}
+	if (write)
+		write_nodes(all, n);
+	return kept;
+}

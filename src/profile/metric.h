@@ -188,6 +188,13 @@ extern void cdp_metric_fold(const CdpMetricEvent *events, int n);
 extern int64 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id);
 
 /*
+ * Keeps, of these nodes, those in whose rows something is over: cells that no
+ * window will hold, states of metrics that were dropped.  write: and forgets it,
+ * for which the caller holds the locks of their people.  Returns how many.
+ */
+extern int cdp_metric_tidy(int64 *nodes, int n, bool write);
+
+/*
  * Visits the events of nodes with from < ts < to, in no order; read_only: those
  * that the calling query sees.  Returns how many there were.
  */
@@ -197,5 +204,6 @@ extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, Time
 
 /* metric_backfill.c */
 extern bool cdp_metric_backfill_step(void);
+extern bool cdp_metric_tidy_step(void);
 
 #endif /* CDP_PROFILE_METRIC_H */

@@ -1,7 +1,7 @@
 /*
  * src/profile/metric_backfill.c
- *		A metric defined on existing data: made from the events, in steps of
- *		cdp.maintain().
+ *		Work on metrics in steps of cdp.maintain(): those defined on existing
+ *		data are made from the events, and what is over is forgotten.
  *
  * From its definition on every new event is folded into the metric, whether it
  * is complete or not.  A step takes the next nodes, locks their people and
@@ -9,6 +9,9 @@
  * before is among them and is replaced, what comes later is added.  Nothing
  * can be counted twice or be missed, in whatever order nodes are looked at and
  * whoever moves them meanwhile.
+ *
+ * Readers do not count what is over, so forgetting it only saves space; once a
+ * day is enough.
  */
 #include "postgres.h"
 
@@ -25,6 +28,10 @@
 
 /* Nodes of one step. */
 #define CHUNK 200
+#define TIDY_CHUNK 1000
+
+/* Time between two rounds of tidying. */
+#define TIDY_EVERY USECS_PER_DAY
 
 PG_FUNCTION_INFO_V1(cdp_check_metric_filter);
 
@@ -41,6 +48,29 @@ static CdpPlan progress_plan = {
 	"  done_rows = t.done_rows + $4, updated_at = $5 WHERE t.task_id = $1",
 	5,
 	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
+	NULL};
+
+/* One row of cdp_data.task stands for all rounds: done until the next day. */
+static CdpPlan take_tidy_plan = {
+	"SELECT t.task_id, coalesce((t.position #>> '{}')::bigint, 0), t.target "
+	"FROM cdp_data.task t WHERE t.kind = 'metric_tidy' "
+	"  AND (t.state = 'running' OR t.updated_at IS NULL OR t.updated_at <= $1) "
+	"ORDER BY t.task_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+	1,
+	{TIMESTAMPTZOID},
+	NULL};
+
+static CdpPlan states_plan = {
+	"SELECT s.node_id FROM cdp_data.metric_state s WHERE s.node_id > $1 "
+	"ORDER BY s.node_id LIMIT $2",
+	2,
+	{INT8OID, INT8OID},
+	NULL};
+
+static CdpPlan person_plan = {
+	"SELECT n.profile_id FROM cdp_data.node n WHERE n.node_id = ANY ($1)",
+	1,
+	{INT8ARRAYOID},
 	NULL};
 
 static CdpPlan nodes_plan = {
@@ -136,6 +166,70 @@ cdp_metric_backfill_step(void)
 		args[0] = Int32GetDatum(metric_id);
 		cdp_store_run(&ready_plan, args, NULL, false, -1);
 	}
+	cdp_store_leave(&store);
+	return true;
+}
+
+/* Tidies the rows of these nodes, as far as their people stay who they are. */
+static void
+tidy_nodes(int64 *nodes, int n)
+{
+	int64 *people = palloc(sizeof(int64) * Max(n, 1));
+	Datum args[2] = {cdp_array_int64(nodes, n)};
+	int rows = cdp_store_run(&person_plan, args, NULL, false, -1);
+
+	for (int r = 0; r < rows; r++)
+		people[r] = cdp_store_int64(r, 1);
+	args[0] = cdp_array_int64(people, rows);
+	rows = cdp_store_run(&lock_plan, args, NULL, false, -1);
+	for (int r = 0; r < rows; r++)
+		people[r] = cdp_store_int64(r, 1);
+	args[0] = cdp_array_int64(nodes, n);
+	args[1] = cdp_array_int64(people, rows);
+	n = cdp_store_run(&again_plan, args, NULL, false, -1);
+	for (int r = 0; r < n; r++)
+		nodes[r] = cdp_store_int64(r, 1);
+	(void) cdp_metric_tidy(nodes, n, true);
+}
+
+/* Forgets what is over of some nodes, once a day of all; false: it is not time. */
+bool
+cdp_metric_tidy_step(void)
+{
+	CdpStore store;
+	Datum args[5] = {TimestampTzGetDatum(cdp_now() - TIDY_EVERY)};
+	int64 last;
+	int64 *nodes;
+	int32 task_id;
+	int seen;
+	int n;
+
+	cdp_store_enter(&store);
+	/* before any other lock: see cdp.lock_storage() */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
+	if (cdp_store_run(&take_tidy_plan, args, NULL, false, -1) == 0)
+	{
+		cdp_store_leave(&store);
+		return false;
+	}
+	task_id = (int32) cdp_store_int64(0, 1);
+	last = cdp_store_int64(0, 2);
+	args[0] = Int64GetDatum(last);
+	args[1] = Int64GetDatum(TIDY_CHUNK);
+	seen = cdp_store_run(&states_plan, args, NULL, false, -1);
+	nodes = palloc(sizeof(int64) * Max(seen, 1));
+	for (int r = 0; r < seen; r++)
+		nodes[r] = last = cdp_store_int64(r, 1);
+	/* mostly there is nothing to be done, and nobody need be locked */
+	n = cdp_metric_tidy(nodes, seen, false);
+	if (n > 0)
+		tidy_nodes(nodes, n);
+	args[0] = Int32GetDatum(task_id);
+	args[1] = CStringGetTextDatum(seen < TIDY_CHUNK ? "done" : "running");
+	args[2] = Int64GetDatum(seen < TIDY_CHUNK ? 0 : last);
+	args[3] = Int64GetDatum(n);
+	args[4] = TimestampTzGetDatum(cdp_now());
+	cdp_store_run(&progress_plan, args, NULL, false, 1);
 	cdp_store_leave(&store);
 	return true;
 }
