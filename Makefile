@@ -56,6 +56,11 @@ OBJS = \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/metric.o \
+	src/profile/metric_backfill.o \
+	src/profile/metric_filter.o \
+	src/profile/metric_state.o \
+	src/profile/metric_value.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
@@ -89,6 +94,7 @@ INSTALL_SQL = \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
+	sql/install/42_metric.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -110,6 +116,7 @@ REGRESS = \
 	attach \
 	plan \
 	profile \
+	metric \
 	segment \
 	consent \
 	activation \

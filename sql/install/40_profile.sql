@@ -43,12 +43,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';
 
-CREATE FUNCTION cdp.profile_columns() RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(string_agg(format(', p.%I', t.name), '' ORDER BY t.trait_id), '')
-	FROM cdp_data.trait t
-$$;
-COMMENT ON FUNCTION cdp.profile_columns() IS 'Select list of the declared traits, in the order of their declaration.';
+-- New columns come last, and one whose metric was dropped stays: views upon
+-- these views must survive.
+CREATE FUNCTION cdp.profile_columns(of_view text, fixed int) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	result text;
+BEGIN
+	SELECT string_agg(format(', %s AS %I', coalesce(c.expr, format('NULL::%s', format_type(a.atttypid, NULL))), coalesce(c.name, a.attname)), ''
+		ORDER BY a.attnum, c.kind, c.id) INTO result
+	FROM (SELECT 1 AS kind, t.trait_id AS id, t.name::text AS name, format('p.%I', t.name) AS expr FROM cdp_data.trait t
+		UNION ALL SELECT 2, m.metric_id, m.name, format('cdp.metric_%s(p.profile_id, %s)', CASE m.type WHEN 'double precision' THEN 'float8'
+			WHEN 'timestamp with time zone' THEN 'timestamptz' WHEN 'text[]' THEN 'text_array' ELSE m.type END, m.metric_id)
+		FROM cdp_data.metric m WHERE of_view = 'cdp.profiles') c
+	FULL JOIN (SELECT * FROM pg_attribute x WHERE x.attrelid = to_regclass(of_view) AND x.attnum > fixed AND NOT x.attisdropped) a
+		ON a.attname::text = c.name;
+	RETURN coalesce(result, '');
+END $$;
+COMMENT ON FUNCTION cdp.profile_columns(text, int) IS
+'Select list of declared traits and metrics for a view of people, after its fixed columns; part of cdp.refresh_views().';
 
 -- Columns are only ever appended, so that views upon these views survive.
 CREATE FUNCTION cdp.refresh_views() RETURNS void
@@ -67,12 +80,12 @@ BEGIN
 			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
 			FROM cdp_data.node n JOIN cdp_data.identifier i ON i.node_id = n.node_id
 			WHERE n.profile_id = p.profile_id AND i.ended IS NULL GROUP BY i.namespace) x) AS identifiers,
-		p.traits' || cdp.profile_columns() || '
+		p.traits' || cdp.profile_columns('cdp.profiles', 7) || '
 	FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
 	-- What a segment's predicate may look at; for the owner alone.
 	EXECUTE 'CREATE OR REPLACE VIEW cdp_data.profile_rule AS
-	SELECT p.profile_id, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns() || '
+	SELECT p.profile_id, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns('cdp_data.profile_rule', 5) || '
 	FROM cdp_data.profile p JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
 	COMMENT ON VIEW cdp.profiles IS 'One row per person, as far as the current role''s purposes allow.';
@@ -90,6 +103,10 @@ BEGIN
 				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('app', 'analyst', 'service', 'privacy') LOOP
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, r.role_name);
 		END LOOP;
+	END LOOP;
+	FOR t IN SELECT m.name, concat(m.aggregate, coalesce(' of ' || m.property, ''), ' of ', coalesce('event ' || m.event, 'every event'),
+			', ' || nullif(m.filter, '{}')::text, coalesce(' within ' || m.period::text, '')) AS description FROM cdp_data.metric m LOOP
+		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name, 'Metric: ' || t.description || '.');
 	END LOOP;
 	PERFORM set_config('role', saved, true);
 END $$;
@@ -169,6 +186,12 @@ BEGIN
 				'rev', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
 		RAISE reserved_name USING
 			MESSAGE = format('trait %s cannot be declared: cdp.profiles has such a column', quote_ident(name)),
+			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+	END IF;
+
+	IF EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = define_trait.name COLLATE "C") THEN
+		RAISE reserved_name USING
+			MESSAGE = format('trait %s cannot be declared: a metric has this name', quote_ident(name)),
 			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 	END IF;
 

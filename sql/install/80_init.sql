@@ -56,6 +56,7 @@ BEGIN
 	PERFORM cdp.guard('consent_node', 'false');
 	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
@@ -70,6 +71,7 @@ BEGIN
 	PERFORM cdp.watch('role_purpose');
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
+	PERFORM cdp.watch('metric');
 	PERFORM cdp.watch('channel');
 	PERFORM cdp.watch('activation');
 	PERFORM cdp.watch('event_partition');
@@ -209,8 +211,9 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, a.tbl::text AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
-	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target;
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
+	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
 
 	CREATE VIEW cdp.purposes WITH (security_invoker = true) AS
@@ -220,6 +223,12 @@ BEGIN
 	CREATE VIEW cdp.traits WITH (security_invoker = true) AS
 	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description FROM cdp_data.trait t;
 	COMMENT ON VIEW cdp.traits IS 'Declared traits: the typed columns of cdp.profiles.';
+
+	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
+	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
+		m.state::text AS state, m.created_at
+	FROM cdp_data.metric m;
+	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -283,6 +292,7 @@ BEGIN
 		('profile', 'cdp.install_profile()'),
 		('activation', 'cdp.install_activation()'),
 		('plan', 'cdp.install_plan()'),
+		('metric', 'cdp.install_metric()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

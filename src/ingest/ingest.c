@@ -13,7 +13,7 @@
  *	resolve		identifiers to locked profiles (identity/graph.h)
  *	join		people whom a message showed to be one
  *	event		append
- *	fold		traits, counts
+ *	fold		metrics, traits, counts
  *	consent		records, and what they and the merges change
  *	segments	evaluated for the people who changed; entries to the outbox
  *	refuse		what was rejected, with the reason
@@ -44,6 +44,7 @@
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
 #include "ingest/refusal.h"
+#include "profile/metric.h"
 #include "profile/profile.h"
 #include "row.h"
 #include "segment/segment.h"
@@ -693,6 +694,27 @@ insert_events(Batch *batch)
 	pfree(places);
 }
 
+/* The events into the metrics of their nodes. */
+static void
+fold_metrics(Batch *batch)
+{
+	CdpMetricEvent *events = palloc(sizeof(CdpMetricEvent) * Max(batch->n, 1));
+	int n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		const CdpMessage *m = &batch->messages[i];
+		const CdpLink *link;
+
+		if (m->status != CDP_ACCEPTED || !is_event(m))
+			continue;
+		link = &batch->graph.links[m->link];
+		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
+									   m->ts, m->key, m->type, m->name, m->properties};
+	}
+	cdp_metric_fold(events, n);
+}
+
 /* Traits of identify messages. */
 static void
 fold_traits(Batch *batch)
@@ -959,6 +981,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
+		fold_metrics(&batch);
 		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);

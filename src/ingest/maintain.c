@@ -33,6 +33,7 @@
 #include "ingest/config.h"
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
+#include "profile/metric.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -321,11 +322,12 @@ step_partitions(void)
 	return missing;
 }
 
-/* One piece of whatever waits; false when nothing does. */
+/* One piece of whatever waits; false: nothing does. */
 static bool
 do_step(void)
 {
-	return step_partitions() || step_backfill() || cdp_apply_rules_step() || cdp_plan_fold_step();
+	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
+		   cdp_plan_fold_step() || cdp_metric_backfill_step() || cdp_metric_tidy_step();
 }
 
 /* cdp.maintain_step() */
@@ -346,7 +348,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 	bool atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 				  ((CallContext *) fcinfo->context)->atomic;
 	int seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
-	MemoryContext step;
+	MemoryContext context;
 	TimestampTz end = GetCurrentTimestamp() + (int64) seconds * USECS_PER_SEC;
 
 	if (seconds < 0)
@@ -355,20 +357,20 @@ cdp_maintain(PG_FUNCTION_ARGS)
 				 errmsg("max_seconds must not be negative")));
 	cdp_store_require();
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
-	step = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
-								 ALLOCSET_DEFAULT_SIZES);
+	context = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
+									ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
 		bool more;
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
-		old = MemoryContextSwitchTo(step);
+		old = MemoryContextSwitchTo(context);
 		PushActiveSnapshot(GetTransactionSnapshot());
 		more = do_step();
 		PopActiveSnapshot();
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(step);
+		MemoryContextReset(context);
 		if (!atomic)
 			SPI_commit();
 		if (!more || GetCurrentTimestamp() >= end)
