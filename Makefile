@@ -37,6 +37,7 @@ OBJS = \
 	src/identity/identity_set_agg.o \
 	src/identity/rules.o \
 	src/identity/bearer.o \
+	src/identity/check.o \
 	src/identity/component.o \
 	src/identity/components.o \
 	src/identity/components_int.o \
@@ -56,6 +57,7 @@ OBJS = \
 	src/profile/resolve.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
+	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
 	src/ingest/capture.o \
@@ -67,6 +69,7 @@ OBJS = \
 	src/ingest/message.o \
 	src/ingest/partition.o \
 	src/ingest/refusal.o \
+	src/ingest/replay.o \
 	src/ingest/unmerge.o \
 	src/init.o
 
@@ -83,6 +86,7 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/52_replay.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -99,6 +103,7 @@ REGRESS = \
 	storage \
 	attach \
 	profile \
+	replay \
 	segment \
 	consent \
 	activation \

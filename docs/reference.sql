@@ -17,7 +17,8 @@ INSERT INTO section VALUES
 	(4, 'Profile', '{define_trait}'),
 	(5, 'Segment', '{define_segment,drop_segment,members,segment_count,check_predicate}'),
 	(6, 'Consent', '{define_purpose,permit,forbid,set_consent}'),
-	(7, 'Activation', '{define_activation,drop_activation,claim,ack,platform_hash,platform_rules}');
+	(7, 'Activation', '{define_activation,drop_activation,claim,ack,platform_hash,platform_rules}'),
+	(8, 'Replay', '{verify,rebuild,rebuild_all}');
 
 CREATE TEMP TABLE page (n serial, line text);
 

@@ -557,6 +557,54 @@ compare_changes(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Sorts changes by person. */
+static CdpTraitChange **
+sort_changes(CdpTraitChange *changes, int n)
+{
+	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		order[i] = &changes[i];
+	qsort(order, n, sizeof(CdpTraitChange *), compare_changes);
+	return order;
+}
+
+/* Folds the first changes of the order, those of this person; returns how many they are. */
+static int
+fold_person(Person *person, CdpTraitChange **order, int n, const CdpTraitChange *first,
+			int *refused, int *nrefused)
+{
+	int mine = 0;
+
+	while (mine < n && order[mine]->profile_id == person->profile_id)
+		mine++;
+	prepare_patches(person, mine);
+	for (int i = 0; i < mine; i++)
+	{
+		CdpTraitChange *change = order[i];
+		int namelen = (int) strlen(change->name);
+		const CdpTrait *trait = cdp_trait_find(change->name, namelen);
+		char *text = NULL;
+		Patch *slot;
+
+		CHECK_FOR_INTERRUPTS();
+		if (trait && !cdp_trait_canonical(trait, &change->value, &text))
+		{
+			refused[(*nrefused)++] = (int) (change - first);
+			continue;
+		}
+		if (!survives(person, change, namelen, trait, &slot))
+			continue;
+		if (slot == NULL)
+			slot = add_patch(person, change->name, namelen);
+		slot->change = change;
+		slot->trait = trait;
+		slot->text = text;
+		slot->namelen = namelen;
+	}
+	return mine;
+}
+
 /*
  * Folds changes into the profiles they name and writes each profile once.
  * Returns how many changes do not fit their trait's type; refused (room for
@@ -565,7 +613,7 @@ compare_changes(const void *a, const void *b)
 int
 cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 {
-	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
+	CdpTraitChange **order;
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	Person *people;
 	int npeople = 0;
@@ -579,9 +627,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 	if (n == 0)
 		return 0;
 	prepare_dynamic();
-	for (int i = 0; i < n; i++)
-		order[i] = &changes[i];
-	qsort(order, n, sizeof(CdpTraitChange *), compare_changes);
+	order = sort_changes(changes, n);
 	for (int i = 0; i < n; i++)
 		if (npeople == 0 || ids[npeople - 1] != order[i]->profile_id)
 			ids[npeople++] = order[i]->profile_id;
@@ -600,38 +646,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0, p = 0; i < n; p++)
-	{
-		Person *person = &people[p];
-		int end = i;
-
-		Assert(person->profile_id == order[i]->profile_id);
-		while (end < n && order[end]->profile_id == person->profile_id)
-			end++;
-		prepare_patches(person, end - i);
-		for (; i < end; i++)
-		{
-			CdpTraitChange *change = order[i];
-			int namelen = (int) strlen(change->name);
-			const CdpTrait *trait = cdp_trait_find(change->name, namelen);
-			char *text = NULL;
-			Patch *slot;
-
-			CHECK_FOR_INTERRUPTS();
-			if (trait && !cdp_trait_canonical(trait, &change->value, &text))
-			{
-				refused[nrefused++] = (int) (change - changes);
-				continue;
-			}
-			if (!survives(person, change, namelen, trait, &slot))
-				continue;
-			if (slot == NULL)
-				slot = add_patch(person, change->name, namelen);
-			slot->change = change;
-			slot->trait = trait;
-			slot->text = text;
-			slot->namelen = namelen;
-		}
-	}
+		i += fold_person(&people[p], &order[i], n - i, changes, refused, &nrefused);
 
 	traits = palloc(sizeof(Datum) * npeople);
 	meta = palloc(sizeof(Datum) * npeople);
@@ -653,6 +668,31 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		cdp_store_run(&dynamic.write, args, NULL, false, written);
 	}
 	return nrefused;
+}
+
+/*
+ * Folds all that these people (ascending) ever said of themselves, and writes
+ * nothing: traits, marks and declared traits of each, as cdp_profile_fold()
+ * would write them to people of whom nothing is known.
+ */
+void
+cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
+					   Datum *traits, Datum *meta, Datum *declared)
+{
+	CdpTraitChange **order = sort_changes(changes, n);
+	int *refused = palloc(sizeof(int) * Max(n, 1));
+	Jsonb *nothing = DatumGetJsonbP(empty_object());
+	int nrefused = 0;
+	int i = 0;
+
+	for (int p = 0; p < npeople; p++)
+	{
+		Person person = {.profile_id = ids[p], .traits = nothing, .meta = nothing};
+
+		i += fold_person(&person, &order[i], n - i, changes, refused, &nrefused);
+		compose(&person, &traits[p], &meta[p], &declared[p]);
+	}
+	Assert(i == n);
 }
 
 /* Text of a declared trait as the read statement gives it; NULL for null. */

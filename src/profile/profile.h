@@ -32,10 +32,27 @@ typedef struct CdpActivity
 	TimestampTz last_seen;
 } CdpActivity;
 
+/* People and what their events make of them; all arrays by person, ascending. */
+typedef struct CdpPast
+{
+	int n;
+	const int64 *ids;
+	int64 *events;
+	Datum *first;
+	Datum *last;
+	bool *none; /* has no events: no first, no last */
+	CdpTraitChange *changes; /* of all */
+	int nchanges;
+	int room;
+} CdpPast;
+
 extern void cdp_profile_create(CdpGraph *graph);
 extern void cdp_profile_join(CdpGraph *graph);
 extern void cdp_profile_rebuild(CdpGraph *graph);
+extern CdpPast *cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to);
 extern int cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
+extern void cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
+								   Datum *traits, Datum *meta, Datum *declared);
 extern void cdp_profile_count(const CdpActivity *activity, int n);
 
 #endif /* CDP_PROFILE_PROFILE_H */
