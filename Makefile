@@ -52,14 +52,18 @@ OBJS = \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/explain.o \
+	src/profile/history.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
 	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
 	src/ingest/ingest.o \
@@ -103,6 +107,7 @@ REGRESS = \
 	storage \
 	attach \
 	profile \
+	survivorship \
 	replay \
 	segment \
 	consent \

@@ -34,10 +34,10 @@ BEGIN
 	END IF;
 	functions := CASE kind
 		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
-		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
-		WHEN 'service' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
+		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -71,7 +71,7 @@ BEGIN
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
 				('outbox', '{delivery_id,segment_id,channel,purpose_id,profile_id,ord,created_at,state,reason,leased_until,attempts,settled_at}'),
 				('profile_merged', '{old_id,profile_id,ord}'),
-				('trait', '{trait_id,name,type,survivorship,indexed,description}')) v (tbl, cols) LOOP
+				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
 		END LOOP;

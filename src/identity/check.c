@@ -81,7 +81,8 @@ cdp_found_rows(CdpFound *to, int rows)
 		bool isnull;
 		int64 id = DatumGetInt64(cdp_store_value(r, 1, &isnull));
 
-		cdp_found(to, isnull ? 0 : id, cdp_store_text(r, 2), cdp_store_text(r, 3), cdp_store_text(r, 4));
+		cdp_found(to, isnull ? 0 : id, cdp_store_text(r, 2), cdp_store_text(r, 3),
+				  cdp_store_text(r, 4));
 		SPI_tuptable = table;
 	}
 	SPI_freetuptable(table);

@@ -325,7 +325,8 @@ Datum
 cdp_maintain_step(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	PG_RETURN_BOOL(step_partitions() || step_backfill() || cdp_apply_rules_step());
+	PG_RETURN_BOOL(step_partitions() || step_backfill() || cdp_apply_rules_step() ||
+				   cdp_apply_trait_step());
 }
 
 /*
@@ -357,7 +358,8 @@ cdp_maintain(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(step);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		more = step_partitions() || step_backfill() || cdp_apply_rules_step();
+		more = step_partitions() || step_backfill() || cdp_apply_rules_step() ||
+			   cdp_apply_trait_step();
 		PopActiveSnapshot();
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(step);

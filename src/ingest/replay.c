@@ -56,7 +56,8 @@ static CdpPlan begin_plan = {
 	"    updated_at = $2 WHERE kind = 'rebuild' AND state IN ('waiting', 'running') AND $1 "
 	"  RETURNING task_id) "
 	"INSERT INTO cdp_data.task (kind, total_rows) SELECT 'rebuild', "
-	"  greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class c WHERE c.oid = 'cdp_data.profile_state'::regclass "
+	"  greatest(c.reltuples, 0)::bigint FROM pg_catalog.pg_class c "
+	"WHERE c.oid = 'cdp_data.profile_state'::regclass "
 	"AND ($1 OR NOT EXISTS (SELECT FROM cdp_data.task t WHERE t.kind = 'rebuild' "
 	"  AND t.state IN ('waiting', 'running')))",
 	2,

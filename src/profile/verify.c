@@ -134,9 +134,18 @@ static CdpPlan trait_plan = {
 	"CROSS JOIN LATERAL jsonb_each(v.live || v.recomputed) k "
 	"LEFT JOIN LATERAL (SELECT k.key, v.live -> k.key AS value) l ON true "
 	"LEFT JOIN LATERAL (SELECT k.key, v.recomputed -> k.key AS value) r ON true "
-	"WHERE v.live <> v.recomputed AND l.value IS DISTINCT FROM r.value",
-	3,
-	{INT8ARRAYOID, JSONBARRAYOID, JSONBARRAYOID},
+	"WHERE v.live <> v.recomputed AND l.value IS DISTINCT FROM r.value AND k.key <> ALL ($4)",
+	4,
+	{INT8ARRAYOID, JSONBARRAYOID, JSONBARRAYOID, TEXTARRAYOID},
+	NULL};
+
+/* Traits whose rule was changed and is not carried out yet. */
+static CdpPlan pending_plan = {
+	"SELECT ARRAY(SELECT x.name::text FROM cdp_data.task t "
+	"  JOIN cdp_data.trait x ON x.trait_id = t.target "
+	"  WHERE t.kind = 'trait' AND t.state IN ('waiting', 'running'))",
+	0,
+	{0},
 	NULL};
 
 /* What belongs to nobody. */
@@ -260,12 +269,12 @@ found_segments(void *arg, int64 profile_id, const char *live, const char *now)
 
 /* Declared traits: compared as their types, whose texts are not unique. */
 static void
-check_columns(Datum ids, Datum declared, CdpFound *to)
+check_columns(Datum ids, Datum declared, Datum pending, CdpFound *to)
 {
 	const CdpTraitConfig *config = cdp_trait_config();
 	StringInfoData sql;
-	Oid types[2] = {INT8ARRAYOID, JSONBARRAYOID};
-	Datum args[2] = {ids, declared};
+	Oid types[3] = {INT8ARRAYOID, JSONBARRAYOID, TEXTARRAYOID};
+	Datum args[3] = {ids, declared, pending};
 
 	if (config->n == 0)
 		return;
@@ -288,8 +297,9 @@ check_columns(Datum ids, Datum declared, CdpFound *to)
 						 i ? ", " : "", name, column, name, trait->type_name, column, name,
 						 trait->type_name);
 	}
-	appendStringInfoString(&sql, ") v (what, live, recomputed, differs) WHERE v.differs");
-	if (SPI_execute_with_args(sql.data, 2, types, args, NULL, true, 0) < 0)
+	appendStringInfoString(&sql, ") v (what, live, recomputed, differs) "
+								 "WHERE v.differs AND v.what <> ALL ($3)");
+	if (SPI_execute_with_args(sql.data, 3, types, args, NULL, true, 0) < 0)
 		elog(ERROR, "cdp: traits could not be compared");
 	cdp_found_rows(to, (int) SPI_processed);
 }
@@ -304,6 +314,8 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	CdpPast *past = cdp_profile_past(profiles, n, DT_NOBEGIN, DT_NOEND);
 	Datum *docs[3];
 	Datum args[4];
+	Datum pending;
+	bool isnull;
 
 	for (int d = 0; d < 3; d++)
 		docs[d] = palloc(sizeof(Datum) * Max(n, 1));
@@ -316,8 +328,11 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_profile_fold_apart(past->changes, past->nchanges, profiles, n, docs[0], docs[1], docs[2]);
 	args[1] = cdp_array_datums(docs[0], NULL, n, JSONBOID);
 	args[2] = cdp_array_datums(docs[1], NULL, n, JSONBOID);
+	(void) cdp_store_run(&pending_plan, NULL, NULL, true, 1);
+	pending = PointerGetDatum(PG_DETOAST_DATUM_COPY(cdp_store_value(0, 1, &isnull)));
+	args[3] = pending;
 	cdp_found_rows(to, cdp_store_run(&trait_plan, args, NULL, true, -1));
-	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), to);
+	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), pending, to);
 
 	cdp_segment_check(profiles, n, found_segments, to);
 	cdp_found_rows(to, cdp_store_run(&member_plan, args, NULL, true, -1));
