@@ -37,6 +37,7 @@ OBJS = \
 	src/identity/identity_set_agg.o \
 	src/identity/rules.o \
 	src/identity/bearer.o \
+	src/identity/check.o \
 	src/identity/component.o \
 	src/identity/components.o \
 	src/identity/components_int.o \
@@ -61,13 +62,18 @@ OBJS = \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/explain.o \
+	src/profile/history.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
+	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
 	src/ingest/ingest.o \
@@ -79,6 +85,7 @@ OBJS = \
 	src/ingest/plan.o \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
+	src/ingest/replay.o \
 	src/ingest/unmerge.o \
 	src/init.o
 
@@ -98,6 +105,7 @@ INSTALL_SQL = \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
+	sql/install/52_replay.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -117,6 +125,8 @@ REGRESS = \
 	plan \
 	profile \
 	metric \
+	survivorship \
+	replay \
 	segment \
 	consent \
 	activation \

@@ -211,9 +211,10 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, t.name::text) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
 	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
-	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target;
+	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target
+	LEFT JOIN cdp_data.trait t ON k.kind = 'trait' AND t.trait_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
 
 	CREATE VIEW cdp.purposes WITH (security_invoker = true) AS
@@ -221,7 +222,8 @@ BEGIN
 	COMMENT ON VIEW cdp.purposes IS 'What data may be used for.';
 
 	CREATE VIEW cdp.traits WITH (security_invoker = true) AS
-	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description FROM cdp_data.trait t;
+	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description,
+		t.sources, t.ignore_empty FROM cdp_data.trait t;
 	COMMENT ON VIEW cdp.traits IS 'Declared traits: the typed columns of cdp.profiles.';
 
 	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS

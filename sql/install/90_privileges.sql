@@ -37,10 +37,10 @@ BEGIN
 	END IF;
 	functions := CASE kind
 		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
-		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
-		WHEN 'service' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,members,segment_count,segment_query,require_init}' END;
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
+		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -76,7 +76,7 @@ BEGIN
 				('profile_merged', '{old_id,profile_id,ord}'),
 				('event_definition', '{name,mode,schema,changed_at}'),
 				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
-				('trait', '{trait_id,name,type,survivorship,indexed,description}')) v (tbl, cols) LOOP
+				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
 		END LOOP;

@@ -755,6 +755,7 @@ fold_traits(Batch *batch)
 			memcpy(c->message_key, m->key, 16);
 			c->source = m->source;
 			c->origin = i;
+			c->counted = cdp_graph_locked(&batch->graph, m->profile_id)->rebuild;
 		}
 	}
 	nrefused = cdp_profile_fold(changes, n, refused);

@@ -327,7 +327,8 @@ static bool
 do_step(void)
 {
 	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
-		   cdp_plan_fold_step() || cdp_metric_backfill_step() || cdp_metric_tidy_step();
+		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
+		   cdp_metric_tidy_step();
 }
 
 /* cdp.maintain_step() */
