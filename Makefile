@@ -15,6 +15,7 @@ EXTENSION = cdp
 OBJS = \
 	src/cdp.o \
 	src/guc.o \
+	src/progress.o \
 	src/row.o \
 	src/store.o \
 	src/core/text.o \
@@ -60,6 +61,8 @@ OBJS = \
 	src/ingest/apply_rules.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
+	src/ingest/document.o \
+	src/ingest/inbox.o \
 	src/ingest/ingest.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
@@ -67,7 +70,10 @@ OBJS = \
 	src/ingest/message.o \
 	src/ingest/partition.o \
 	src/ingest/refusal.o \
+	src/ingest/retry.o \
+	src/ingest/stats.o \
 	src/ingest/unmerge.o \
+	src/ingest/view_write.o \
 	src/init.o
 
 # The install script is these fragments, joined in this order.
@@ -83,6 +89,8 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/53_inbox.sql \
+	sql/install/54_stats.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -96,9 +104,11 @@ REGRESS = \
 	rules_isolate \
 	identity_time \
 	ingest \
+	inbox \
 	storage \
 	attach \
 	profile \
+	view_write \
 	segment \
 	consent \
 	activation \

@@ -215,6 +215,9 @@ BEGIN
 	CREATE VIEW cdp.traits WITH (security_invoker = true) AS
 	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description FROM cdp_data.trait t;
 	COMMENT ON VIEW cdp.traits IS 'Declared traits: the typed columns of cdp.profiles.';
+
+	PERFORM cdp.install_inbox();
+	PERFORM cdp.install_stats();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
