@@ -134,6 +134,7 @@ ISOLATION = \
 	acts \
 	pairs \
 	pairs_snapshot \
+	progress \
 	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.

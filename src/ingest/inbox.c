@@ -91,11 +91,8 @@ static void
 take(Inbox *inbox)
 {
 	MemoryContext old = MemoryContextSwitchTo(inbox->batch);
-	CdpReported reported;
 
-	cdp_progress_save(&reported);
 	cdp_document_take(inbox->documents, inbox->n, GetUserId(), 0);
-	cdp_progress_restore(&reported);
 	for (int i = 0; i < inbox->n; i++)
 	{
 		const CdpDocument *d = &inbox->documents[i];
