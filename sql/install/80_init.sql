@@ -44,7 +44,7 @@ BEGIN
 	PERFORM cdp.guard('identity_edge', 'cdp.allowed_node(a) AND cdp.allowed_node(b)');
 	PERFORM cdp.guard('identity_merge', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('identifier_retired', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('node_history', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_history', 'EXISTS (SELECT FROM unnest(nodes) u WHERE cdp.allowed_node(u))');
 	PERFORM cdp.guard('identity_separation', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('separation_node', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
@@ -171,11 +171,13 @@ BEGIN
 	COMMENT ON VIEW cdp.identity_edges IS 'Evidence that identifiers are one person, kept or refused; cdp.explain_identity() says it in words.';
 	COMMENT ON COLUMN cdp.identity_edges.refused IS 'Why they are not joined by it: limit:<namespace>, too_many_identifiers, separated, newer_link:<namespace>, blocked, isolated; null if they are.';
 
-	CREATE VIEW cdp.identity_history WITH (security_invoker = true) AS
+	-- a row of the table is shown for one node's sake, and its other nodes are not
+	CREATE VIEW cdp.identity_history WITH (security_invoker = true, security_barrier = true) AS
 	SELECT coalesce(p.profile_id, m.old_id) AS profile_id, coalesce(i.namespace || ':' || i.value, f.namespace || ':' || f.value) AS identifier, h.since, h.until, h.until_change
-	FROM cdp_data.node_history h LEFT JOIN cdp_data.identifier i ON i.node_id = h.node_id
-	LEFT JOIN cdp_data.identifier_retired f ON f.node_id = h.node_id
+	FROM cdp_data.node_history h CROSS JOIN LATERAL unnest(h.nodes) u (node_id) LEFT JOIN cdp_data.identifier i ON i.node_id = u.node_id
+	LEFT JOIN cdp_data.identifier_retired f ON f.node_id = u.node_id
 	LEFT JOIN cdp_data.profile p ON p.profile_id = h.profile_id LEFT JOIN cdp_data.profile_merged m ON m.old_id = h.profile_id
+	WHERE cdp.allowed_node(u.node_id)
 	UNION ALL
 	SELECT n.profile_id, coalesce(i.namespace || ':' || i.value, f.namespace || ':' || f.value), n.since, NULL, NULL
 	FROM cdp_data.node n LEFT JOIN cdp_data.identifier i ON i.node_id = n.node_id

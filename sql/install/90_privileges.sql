@@ -58,7 +58,7 @@ BEGIN
 				('profile_state', '{profile_id,ord,events,first_seen,last_seen,segments}'),
 				('node', '{node_id,profile_id,since}'),
 				('identifier_retired', '{namespace,value,node_id}'),
-				('node_history', '{node_id,profile_id,since,until,until_change}'),
+				('node_history', '{nodes,profile_id,since,until,until_change}'),
 				('identity_edge', '{a,b,rule,ts,last_ts,source,message_id,refused,refused_at}'),
 				('namespace', '{name,rank,max_per_profile,period,on_conflict,blocked,ttl,normaliser}'),
 				('identifier', '{namespace,value,node_id,first_seen,last_seen,ended}'),

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
@@ -32,6 +33,10 @@
 
 /* Rounds before a batch gives up; each lost round means somebody else won. */
 #define MAX_ROUNDS 1000
+
+/* Rounds after which a call waits at the gate, and its number under the schema. */
+#define PATIENT_AFTER 3
+#define GATE 1
 
 /*
  * Key of an identifier: XXH3-128 over version, namespace, separator, value,
@@ -1292,9 +1297,17 @@ prepare(CdpGraph *graph)
 	reset(graph);
 }
 
+/*
+ * Who was overtaken some times goes through a gate, and so one by one: on a hub
+ * that many sessions write, each would else find it changed for ever.  It is
+ * taken before the people are locked, and by those alone who hold none of them
+ * yet in this call.
+ */
 static void
-give_up(int rounds)
+be_patient(int rounds)
 {
+	if (rounds == PATIENT_AFTER)
+		LockDatabaseObject(NamespaceRelationId, cdp_store_schema(), GATE, ExclusiveLock);
 	if (rounds >= MAX_ROUNDS)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -1349,7 +1362,7 @@ cdp_graph_resolve(CdpGraph *graph)
 		Attempt attempt = {graph, &round};
 
 		CHECK_FOR_INTERRUPTS();
-		give_up(rounds);
+		be_patient(rounds);
 		if (rounds > 0)
 			cdp_graph_find(graph, false);
 		cdp_bearer_settle(graph);
@@ -1440,7 +1453,7 @@ cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n)
 		Attempt attempt = {graph, &round};
 
 		CHECK_FOR_INTERRUPTS();
-		give_up(rounds);
+		be_patient(rounds);
 		reset(graph);
 		plan_again(&round, profiles, n);
 		if (!cdp_store_attempt(reresolve_round, &attempt))

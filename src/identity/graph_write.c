@@ -37,10 +37,11 @@ static CdpRowOp node_row = {
 
 /* Nodes of merged people, before they are relabelled. */
 static CdpPlan leave_plan = {
-	"INSERT INTO cdp_data.node_history (node_id, profile_id, since, change, until, until_change) "
-	"SELECT n.node_id, n.profile_id, n.since, n.change, GREATEST($3, n.since), u.change "
-	"FROM unnest($1, $2) u (loser, change) "
-	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.node n WHERE n.profile_id = u.loser OFFSET 0) n",
+	"INSERT INTO cdp_data.node_history (until_change, profile_id, change, since, until, nodes) "
+	"SELECT u.change, u.loser, n.change, n.since, GREATEST($3, n.since), "
+	"  array_agg(n.node_id ORDER BY n.node_id) FROM unnest($1, $2) u (loser, change) "
+	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.node n WHERE n.profile_id = u.loser OFFSET 0) n "
+	"GROUP BY 1, 2, 3, 4",
 	3,
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
@@ -56,9 +57,11 @@ static CdpPlan relabel_plan = {
 
 /* The same for nodes one by one. */
 static CdpPlan leave_one_plan = {
-	"INSERT INTO cdp_data.node_history (node_id, profile_id, since, change, until, until_change) "
-	"SELECT u.node_id, u.profile_id, u.since, u.change, GREATEST($6, u.since), u.until "
-	"FROM unnest($1, $2, $3, $4, $5) u (node_id, profile_id, since, change, until)",
+	"INSERT INTO cdp_data.node_history (until_change, profile_id, change, since, until, nodes) "
+	"SELECT u.until, u.profile_id, u.change, u.since, GREATEST($6, u.since), "
+	"  array_agg(u.node_id ORDER BY u.node_id) "
+	"FROM unnest($1, $2, $3, $4, $5) u (node_id, profile_id, since, change, until) "
+	"GROUP BY 1, 2, 3, 4",
 	6,
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
@@ -341,7 +344,7 @@ write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 	args[3] = cdp_array_int64(by, n);
 	args[4] = cdp_array_int64(until, n);
 	args[5] = TimestampTzGetDatum(now);
-	cdp_store_run(&leave_one_plan, args, NULL, false, n);
+	cdp_store_run(&leave_one_plan, args, NULL, false, -1);
 	args[1] = cdp_array_int64(to, n);
 	args[2] = args[4];
 	args[3] = args[5];
