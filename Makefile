@@ -15,6 +15,7 @@ EXTENSION = cdp
 OBJS = \
 	src/cdp.o \
 	src/guc.o \
+	src/progress.o \
 	src/row.o \
 	src/store.o \
 	src/core/text.o \
@@ -76,6 +77,8 @@ OBJS = \
 	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
+	src/ingest/document.o \
+	src/ingest/inbox.o \
 	src/ingest/ingest.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
@@ -86,7 +89,10 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/retry.o \
+	src/ingest/stats.o \
 	src/ingest/unmerge.o \
+	src/ingest/view_write.o \
 	src/init.o
 
 # The install script is these fragments, joined in this order.
@@ -106,6 +112,8 @@ INSTALL_SQL = \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
 	sql/install/52_replay.sql \
+	sql/install/53_inbox.sql \
+	sql/install/54_stats.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -120,6 +128,7 @@ REGRESS = \
 	rules_isolate \
 	identity_time \
 	ingest \
+	inbox \
 	storage \
 	attach \
 	plan \
@@ -127,6 +136,7 @@ REGRESS = \
 	metric \
 	survivorship \
 	replay \
+	view_write \
 	segment \
 	consent \
 	activation \
@@ -153,6 +163,7 @@ ISOLATION = \
 	pairs \
 	pairs_snapshot \
 	storage_race \
+	progress \
 	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.

@@ -51,6 +51,8 @@ BEGIN
 		detail		text,
 		payload		jsonb,
 		recorded_by	name NOT NULL,
+		-- of the message's id; null if cdp.retry_rejected() cannot take it again
+		space		text COLLATE "C",
 		UNIQUE (source, message_id, reason)
 	);
 

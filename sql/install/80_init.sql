@@ -231,6 +231,8 @@ BEGIN
 		m.state::text AS state, m.created_at
 	FROM cdp_data.metric m;
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	PERFORM cdp.install_inbox();
+	PERFORM cdp.install_stats();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 

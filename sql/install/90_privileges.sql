@@ -36,11 +36,11 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = 'role does not exist';
 	END IF;
 	functions := CASE kind
-		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
 		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
 		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
+		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -91,6 +91,17 @@ BEGIN
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
 		EXECUTE format('GRANT SELECT (separation_id, kind, merge_id, reason, at, actor, revoked_at, revoked_by) ON cdp_data.identity_separation TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.merges, cdp.separations TO %I', who);
+	END IF;
+	IF kind IN ('ingest', 'app') THEN
+		EXECUTE format('GRANT INSERT ON cdp.inbox TO %I', who);
+	END IF;
+	IF kind = 'app' THEN
+		EXECUTE format('GRANT UPDATE ON cdp.profiles TO %I', who);
+	END IF;
+	EXECUTE format('GRANT SELECT (task_id, kind, state, done_rows, total_rows, created_at) ON cdp_data.task TO %I', who);
+	EXECUTE format('GRANT SELECT ON cdp.progress TO %I', who);
+	IF kind = 'privacy' THEN
+		EXECUTE format('GRANT SELECT ON cdp.stats TO %I', who);
 	END IF;
 	IF kind IN ('ingest', 'privacy') THEN
 		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);

@@ -762,8 +762,9 @@ fold_traits(Batch *batch)
 	for (int r = 0; r < nrefused; r++)
 	{
 		const CdpTraitChange *c = &changes[refused[r]];
-		const CdpMessage *m = &batch->messages[c->origin];
+		CdpMessage *m = &batch->messages[c->origin];
 
+		m->misfit = c->name;
 		batch->refusals = cdp_refusal_note(
 			batch->refusals, m, psprintf("%s trait %s", m->message_id, c->name), "invalid_trait",
 			psprintf("the value of trait \"%s\" does not fit its type; the rest of the message "
@@ -990,7 +991,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(activity, nactivity);
 	}
-	if (batch.refusals != NIL)
+	if (batch.refusals != NIL && !(flags & CDP_INGEST_UNRECORDED))
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
 }

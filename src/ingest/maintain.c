@@ -34,6 +34,7 @@
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
 #include "profile/metric.h"
+#include "progress.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -350,6 +351,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 				  ((CallContext *) fcinfo->context)->atomic;
 	int seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
 	MemoryContext context;
+	CdpProgress progress;
 	TimestampTz end = GetCurrentTimestamp() + (int64) seconds * USECS_PER_SEC;
 
 	if (seconds < 0)
@@ -360,6 +362,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
 									ALLOCSET_DEFAULT_SIZES);
+	cdp_progress_start(&progress, CDP_WORK_MAINTAIN, 0);
 	for (;;)
 	{
 		bool more;
@@ -374,9 +377,11 @@ cdp_maintain(PG_FUNCTION_ARGS)
 		MemoryContextReset(context);
 		if (!atomic)
 			SPI_commit();
+		cdp_progress_set(&progress, progress.done + 1);
 		if (!more || GetCurrentTimestamp() >= end)
 			break;
 	}
+	cdp_progress_end(&progress);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

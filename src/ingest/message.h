@@ -66,6 +66,7 @@ typedef struct CdpMessage
 	int64 profile_id;
 	const char *refusal; /* word, if its identifiers are not all one person */
 	uint8 key[16];
+	const char *misfit; /* a trait whose value was refused, NULL if none */
 	bool conflicts; /* duplicate of a message with other content */
 	bool claimed; /* its row in message_seen is ours */
 	int first; /* of a duplicate: earlier message of the batch, or -1 */

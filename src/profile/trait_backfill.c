@@ -21,6 +21,7 @@
 #include "profile/profile.h"
 #include "profile/survive.h"
 #include "profile/trait.h"
+#include "progress.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_backfill_trait);
@@ -129,6 +130,7 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	SPIPlanPtr refuse;
 	Oid move_types[3] = {INT8OID, TEXTOID, TEXTOID};
 	Oid refuse_types[3] = {INT8OID, TEXTOID, JSONBOID};
+	CdpProgress progress;
 
 	cdp_store_enter(&store);
 	trait = cdp_trait_find(name, (int) strlen(name));
@@ -164,6 +166,7 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	if (move == NULL || refuse == NULL || plan == NULL)
 		elog(ERROR, "cdp: could not prepare the backfill of a trait");
 	args[0] = CStringGetTextDatum(name);
+	cdp_progress_start(&progress, CDP_WORK_TRAIT, 0);
 	cursor = SPI_cursor_open(NULL, plan, args, NULL, false);
 	for (;;)
 	{
@@ -219,10 +222,12 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 		if (!anew)
 			cdp_trait_refold(name, misfits, nmisfits);
 		pfree(misfits);
+		cdp_progress_set(&progress, progress.done + (int64) n);
 	}
 	SPI_cursor_close(cursor);
 	if (anew)
 		refold_everybody(name);
+	cdp_progress_end(&progress);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(moved);
 }

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "progress.h"
 #include "segment/segment.h"
 #include "store.h"
 
@@ -601,8 +602,10 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 	Oid types[1] = {INT8OID};
 	MemoryContext batch;
 	MemoryContext old;
+	CdpProgress progress;
 
 	cdp_store_enter(&store);
+	cdp_progress_start(&progress, CDP_WORK_SEGMENT, cdp_progress_estimate("profile_state"));
 	batch = AllocSetContextCreate(CurrentMemoryContext, "cdp segment build",
 								  ALLOCSET_DEFAULT_SIZES);
 	next = SPI_prepare("SELECT profile_id FROM cdp_data.profile_state WHERE profile_id > $1 "
@@ -631,7 +634,9 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 		(void) cdp_segment_evaluate(profiles, (int) n, &entries);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch);
+		cdp_progress_set(&progress, progress.done + (int64) n);
 	}
+	cdp_progress_end(&progress);
 	{
 		Datum args[1] = {Int32GetDatum(id)};
 		Oid int4[1] = {INT4OID};
