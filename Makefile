@@ -37,6 +37,7 @@ OBJS = \
 	src/identity/identity_set_agg.o \
 	src/identity/rules.o \
 	src/identity/bearer.o \
+	src/identity/check.o \
 	src/identity/component.o \
 	src/identity/components.o \
 	src/identity/components_int.o \
@@ -46,6 +47,11 @@ OBJS = \
 	src/identity/graph.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
+	src/condition/value.o \
+	src/condition/pattern.o \
+	src/condition/compile.o \
+	src/condition/match.o \
+	src/condition/matches.o \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
@@ -56,13 +62,18 @@ OBJS = \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/explain.o \
+	src/profile/history.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
+	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
 	src/ingest/ingest.o \
@@ -71,7 +82,10 @@ OBJS = \
 	src/ingest/maintain.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
+	src/ingest/plan.o \
 	src/ingest/refusal.o \
+	src/ingest/schema.o \
+	src/ingest/replay.o \
 	src/ingest/unmerge.o \
 	src/init.o
 
@@ -82,6 +96,7 @@ INSTALL_SQL = \
 	sql/install/21_identity.sql \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
+	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -89,6 +104,8 @@ INSTALL_SQL = \
 	sql/install/42_metric.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/52_plan.sql \
+	sql/install/52_replay.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -97,6 +114,7 @@ REGRESS = \
 	identity_type \
 	components \
 	normalise \
+	condition \
 	identity \
 	rules \
 	rules_isolate \
@@ -104,8 +122,11 @@ REGRESS = \
 	ingest \
 	storage \
 	attach \
+	plan \
 	profile \
 	metric \
+	survivorship \
+	replay \
 	segment \
 	consent \
 	activation \
@@ -131,6 +152,7 @@ ISOLATION = \
 	acts \
 	pairs \
 	pairs_snapshot \
+	storage_race \
 	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.

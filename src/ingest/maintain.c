@@ -32,6 +32,7 @@
 #include "ingest/capture.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/plan.h"
 #include "profile/metric.h"
 #include "store.h"
 
@@ -323,10 +324,11 @@ step_partitions(void)
 
 /* One piece of whatever waits; false: nothing does. */
 static bool
-step(void)
+do_step(void)
 {
 	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
-		   cdp_metric_backfill_step() || cdp_metric_tidy_step();
+		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
+		   cdp_metric_tidy_step();
 }
 
 /* cdp.maintain_step() */
@@ -334,7 +336,7 @@ Datum
 cdp_maintain_step(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	PG_RETURN_BOOL(step());
+	PG_RETURN_BOOL(do_step());
 }
 
 /*
@@ -366,7 +368,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(context);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		more = step();
+		more = do_step();
 		PopActiveSnapshot();
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
