@@ -273,5 +273,13 @@ CREATE TRIGGER nothing BEFORE INSERT OR UPDATE ON cdp_data.metric_state FOR EACH
 SELECT count(*) FROM (SELECT cdp.ingest(message(9000, 40)) FROM generate_series(1, 30)) x;
 SELECT bool_or(reason = 'a trigger') AS detour FROM cdp.storage_paths() WHERE table_name = 'metric_state';
 SELECT enough, differ, columns_differ FROM compare();
+-- a session whose first question is answered by a parallel plan
+SELECT sum(count_n) AS must FROM cdp.profiles \gset
+\c regress_metric
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET cdp.clock = '2026-05-30 23:00+00';
+SELECT sum(count_n) = :must AS same FROM cdp.profiles;
 DROP OWNED BY regress_metric_reader;
 DROP ROLE regress_metric_reader;

@@ -46,6 +46,7 @@ static struct
 	Oid signal; /* cdp_data.config_signal */
 	Oid event; /* cdp_data.event: a partition came or went */
 	bool installation_valid;
+	bool provisional; /* read in parallel mode, under a query's snapshot */
 	CdpInstallation installation;
 } known;
 
@@ -168,7 +169,9 @@ cdp_store_relation(const char *name)
 /*
  * Runs a query under the latest snapshot, whatever the transaction's own:
  * configuration has the semantics of a catalog.  A cache filled under a
- * REPEATABLE READ snapshot would stay stale after the transaction.
+ * REPEATABLE READ snapshot would stay stale after the transaction.  In parallel
+ * mode there is no latest snapshot to be had: then the query's own, and what is
+ * read must not be kept beyond it.
  */
 int
 cdp_store_run_latest(const char *sql)
@@ -180,7 +183,7 @@ cdp_store_run_latest(const char *sql)
 	{
 		/* what is estimated without statistics would be compiled for a second */
 		jit_enabled = false;
-		PushActiveSnapshot(GetLatestSnapshot());
+		PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 		rc = SPI_execute(sql, true, 0);
 		PopActiveSnapshot();
 	}
@@ -214,7 +217,7 @@ cdp_store_restore_result(CdpResult saved)
 const CdpInstallation *
 cdp_store_installation(void)
 {
-	if (!known.installation_valid)
+	if (!known.installation_valid || (known.provisional && !IsInParallelMode()))
 	{
 		CdpResult saved = cdp_store_save_result();
 		uint64 started = generation;
@@ -235,6 +238,7 @@ cdp_store_installation(void)
 		known.installation = fresh;
 		/* an invalidation while reading must not be lost */
 		known.installation_valid = started == generation;
+		known.provisional = IsInParallelMode();
 		cdp_store_restore_result(saved);
 	}
 	if (known.installation.data_version != CDP_DATA_VERSION)

@@ -144,11 +144,15 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 	metric->type = DatumGetObjectId(cdp_store_value(row, 9, &isnull));
 }
 
-/*
- * The metrics; valid until the next call.  Inside cdp_store_enter().  In
- * parallel mode there is no latest snapshot to be had: what is read then is
- * read again by the next call.
- */
+/* What was read in parallel mode is read again after it. */
+bool
+cdp_metric_config_is_current(void)
+{
+	return config.generation == cdp_store_generation() &&
+		   (!config.provisional || IsInParallelMode());
+}
+
+/* The metrics; valid until the next call. */
 const CdpMetricConfig *
 cdp_metric_config(void)
 {
@@ -157,25 +161,16 @@ cdp_metric_config(void)
 		"  m.state = 'ready', pg_catalog.to_regtype(m.type)::oid "
 		"FROM cdp_data.metric m ORDER BY m.metric_id";
 
-	while (config.generation != cdp_store_generation())
+	while (!cdp_metric_config_is_current())
 	{
 		uint64 generation = cdp_store_generation();
 		CdpResult saved = cdp_store_save_result();
 		MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext, "cdp metrics",
 													ALLOCSET_SMALL_SIZES);
-		bool parallel = IsInParallelMode();
+		int n = cdp_store_run_latest(sql);
 		MemoryContext old;
 		CdpMetric *metrics;
-		int n;
 
-		if (parallel)
-		{
-			if (SPI_execute(sql, true, 0) < 0)
-				elog(ERROR, "cdp: the metrics could not be read");
-			n = (int) SPI_processed;
-		}
-		else
-			n = cdp_store_run_latest(sql);
 		old = MemoryContextSwitchTo(fresh);
 		metrics = palloc0(sizeof(CdpMetric) * Max(n, 1));
 		for (int i = 0; i < n; i++)
@@ -190,9 +185,8 @@ cdp_metric_config(void)
 		config.context = fresh;
 		config.metrics = metrics;
 		config.n = n;
-		config.generation = parallel ? 0 : generation;
-		if (parallel)
-			break;
+		config.generation = generation;
+		config.provisional = IsInParallelMode();
 	}
 	return &config;
 }

@@ -88,8 +88,9 @@ typedef struct CdpMetricAcc
 	uint64 *hashes; /* the least ones, ascending */
 	int nhashes;
 	bool more; /* there were others */
-	CdpMetricItem *items; /* by their bytes */
+	CdpMetricItem *items;
 	int nitems;
+	int nsorted; /* the first ones, by their bytes, each once; the rest came later */
 	int room;
 	bool overflow; /* items were not kept: ask the events */
 } CdpMetricAcc;
@@ -110,6 +111,7 @@ typedef struct CdpMetricState
 /* metric_state.c; all allocate in the current context. */
 extern void cdp_metric_acc_add(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricInput *in);
 extern void cdp_metric_acc_merge(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricAcc *other);
+extern void cdp_metric_acc_settle(CdpMetricAcc *acc); /* sorts the items */
 extern void cdp_metric_state_start(CdpMetricState *state, bool windowed);
 extern void cdp_metric_state_add(CdpMetricKind kind, CdpMetricState *state,
 								 const CdpMetricInput *in, TimestampTz cutoff);
@@ -146,6 +148,7 @@ typedef struct CdpMetric
 typedef struct CdpMetricConfig
 {
 	uint64 generation;
+	bool provisional; /* read in parallel mode, under a query's snapshot */
 	MemoryContext context;
 	MemoryContext previous; /* the one before, still alive */
 	int n;
@@ -171,8 +174,9 @@ typedef struct CdpMetricEntry
 	int len;
 } CdpMetricEntry;
 
-/* metric.c; inside cdp_store_enter() */
+/* metric.c; inside cdp_store_enter(), unless what is known is current */
 extern const CdpMetricConfig *cdp_metric_config(void);
+extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,

@@ -118,26 +118,47 @@ compare_text(const char *a, int alen, const char *b, int blen)
 	return cmp != 0 ? cmp : alen - blen;
 }
 
+static int
+compare_items(const void *a, const void *b)
+{
+	const CdpMetricItem *x = a;
+	const CdpMetricItem *y = b;
+
+	return compare_text(x->text, x->len, y->text, y->len);
+}
+
+/* Sorts the items and adds up those that are equal. */
+void
+cdp_metric_acc_settle(CdpMetricAcc *acc)
+{
+	int n = 0;
+
+	if (acc->nsorted == acc->nitems)
+		return;
+	qsort(acc->items, acc->nitems, sizeof(CdpMetricItem), compare_items);
+	for (int i = 0; i < acc->nitems; i++)
+	{
+		if (n > 0 && compare_items(&acc->items[n - 1], &acc->items[i]) == 0)
+			acc->items[n - 1].n += acc->items[i].n;
+		else
+			acc->items[n++] = acc->items[i];
+	}
+	acc->nitems = acc->nsorted = n;
+}
+
+/* New ones wait until they are as many as the others: no quadratic cost. */
 static void
 add_item(CdpMetricAcc *acc, const char *text, int len, int64 n)
 {
-	int low = 0;
-	int high = acc->nitems;
+	CdpMetricItem item = {n, text, len};
+	CdpMetricItem *known = NULL;
 
-	while (low < high)
+	if (acc->nsorted > 0)
+		known = bsearch(&item, acc->items, acc->nsorted, sizeof(item), compare_items);
+	if (known)
 	{
-		int mid = (low + high) / 2;
-		int cmp = compare_text(acc->items[mid].text, acc->items[mid].len, text, len);
-
-		if (cmp == 0)
-		{
-			acc->items[mid].n += n;
-			return;
-		}
-		if (cmp < 0)
-			low = mid + 1;
-		else
-			high = mid;
+		known->n += n;
+		return;
 	}
 	if (acc->nitems == acc->room)
 	{
@@ -145,12 +166,20 @@ add_item(CdpMetricAcc *acc, const char *text, int len, int64 n)
 		acc->items = acc->items ? repalloc_huge(acc->items, sizeof(CdpMetricItem) * acc->room) :
 								  palloc(sizeof(CdpMetricItem) * acc->room);
 	}
-	memmove(&acc->items[low + 1], &acc->items[low],
-			sizeof(CdpMetricItem) * (acc->nitems - low));
-	acc->items[low].n = n;
-	acc->items[low].text = pnstrdup(text, len);
-	acc->items[low].len = len;
-	acc->nitems++;
+	item.text = pnstrdup(text, len);
+	acc->items[acc->nitems++] = item;
+	if (acc->nitems - acc->nsorted > Max(16, acc->nsorted))
+		cdp_metric_acc_settle(acc);
+}
+
+/* More than a cell keeps will be read from the events. */
+static void
+bound_items(CdpMetricAcc *acc)
+{
+	if (acc->nsorted <= CDP_METRIC_ITEMS)
+		return;
+	acc->overflow = true;
+	acc->nitems = acc->nsorted = 0;
 }
 
 /* Does (ts, key) come before the one kept? */
@@ -328,6 +357,7 @@ cdp_metric_state_add(CdpMetricKind kind, CdpMetricState *state, const CdpMetricI
 	if (i > 0 && state->cells[i - 1].start == start)
 	{
 		cdp_metric_acc_add(kind, &state->cells[i - 1].acc, in);
+		bound_items(&state->cells[i - 1].acc);
 		return;
 	}
 	memmove(&state->cells[i + 1], &state->cells[i],
@@ -468,12 +498,14 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 			acc->overflow = pq_getmsgbyte(in) == 0;
 			if (acc->overflow)
 				break;
-			acc->nitems = acc->room = get_number(in, CDP_METRIC_ITEMS);
+			acc->nitems = acc->nsorted = acc->room = get_number(in, CDP_METRIC_ITEMS);
 			acc->items = palloc(sizeof(CdpMetricItem) * Max(acc->room, 1));
 			for (int i = 0; i < acc->nitems; i++)
 			{
 				acc->items[i].n = get_count(in);
 				acc->items[i].text = get_text(in, &acc->items[i].len);
+				if (i > 0 && compare_items(&acc->items[i - 1], &acc->items[i]) >= 0)
+					damaged();
 			}
 			break;
 	}
@@ -487,7 +519,7 @@ put_text(StringInfo out, const char *text, int len)
 }
 
 static void
-write_acc(CdpMetricKind kind, const CdpMetricAcc *acc, StringInfo out)
+write_acc(CdpMetricKind kind, CdpMetricAcc *acc, StringInfo out)
 {
 	int64 bytes = 0;
 
@@ -524,6 +556,7 @@ write_acc(CdpMetricKind kind, const CdpMetricAcc *acc, StringInfo out)
 			break;
 		case CDP_METRIC_FREQUENT:
 		case CDP_METRIC_LISTED:
+			cdp_metric_acc_settle(acc);
 			for (int i = 0; i < acc->nitems; i++)
 				bytes += acc->items[i].len;
 			if (acc->overflow || acc->nitems > CDP_METRIC_ITEMS || bytes > CDP_METRIC_ITEM_BYTES)

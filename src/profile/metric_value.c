@@ -355,10 +355,11 @@ most_frequent(const CdpMetricAcc *acc)
 
 /* The metric's value from all that was added. */
 static Datum
-result_of(const Total *total, bool *isnull)
+result_of(Total *total, bool *isnull)
 {
-	const CdpMetricAcc *acc = &total->acc;
+	CdpMetricAcc *acc = &total->acc;
 
+	cdp_metric_acc_settle(acc);
 	*isnull = acc->n == 0;
 	switch (total->metric->kind)
 	{
@@ -427,18 +428,16 @@ value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
 static const CdpMetric *
 find_metric(int32 id, const char *name)
 {
-	static uint64 generation = 0;
-	static const CdpMetricConfig *config = NULL;
+	const CdpMetricConfig *config;
+	CdpStore store;
 
-	if (generation == 0 || generation != cdp_store_generation())
+	if (!cdp_metric_config_is_current())
 	{
-		CdpStore store;
-
 		cdp_store_enter(&store);
-		config = cdp_metric_config();
-		generation = config->generation;
+		(void) cdp_metric_config();
 		cdp_store_leave(&store);
 	}
+	config = cdp_metric_config();
 	for (int i = 0; i < config->n; i++)
 		if (name ? strcmp(config->metrics[i].name, name) == 0 : config->metrics[i].id == id)
 			return &config->metrics[i];
