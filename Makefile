@@ -83,6 +83,7 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/55_discover.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -98,6 +99,7 @@ REGRESS = \
 	ingest \
 	storage \
 	attach \
+	discover \
 	profile \
 	segment \
 	consent \

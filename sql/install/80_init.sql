@@ -58,6 +58,8 @@ BEGIN
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	-- what few people have is theirs
+	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
 	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
 		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)');
@@ -85,6 +87,7 @@ CREATE FUNCTION cdp.install_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.refresh_views();
+	PERFORM cdp.install_data_map();
 
 	CREATE VIEW cdp.identifiers WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, i.first_seen, i.last_seen
@@ -277,6 +280,7 @@ BEGIN
 		('consent', 'cdp.install_consent()'),
 		('profile', 'cdp.install_profile()'),
 		('activation', 'cdp.install_activation()'),
+		('discover', 'cdp.install_discover()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

@@ -320,12 +320,33 @@ step_partitions(void)
 	return missing;
 }
 
+static CdpPlan discover_plan = {"SELECT cdp.discover_step()", 0, {0}, NULL};
+
+/* The map of data, now and then; never a reason to go on. */
+static bool
+step_discover(void)
+{
+	CdpStore store;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&discover_plan, NULL, NULL, false, 1);
+	cdp_store_leave(&store);
+	return false;
+}
+
+/* One piece of work; true: more may wait. */
+static bool
+do_step(void)
+{
+	return step_partitions() || step_backfill() || cdp_apply_rules_step() || step_discover();
+}
+
 /* cdp.maintain_step() */
 Datum
 cdp_maintain_step(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	PG_RETURN_BOOL(step_partitions() || step_backfill() || cdp_apply_rules_step());
+	PG_RETURN_BOOL(do_step());
 }
 
 /*
@@ -357,7 +378,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(step);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		more = step_partitions() || step_backfill() || cdp_apply_rules_step();
+		more = do_step();
 		PopActiveSnapshot();
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(step);
