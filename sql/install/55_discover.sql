@@ -472,7 +472,8 @@ BEGIN
 	IF coalesce((SELECT max(r.read_at) FROM cdp_data.data_map_read r), '-infinity') > statement_timestamp() - interval '1 hour' THEN
 		RETURN false;
 	END IF;
-	PERFORM cdp.refresh_data_map();
+	-- of few pages: it is one of many things to do
+	PERFORM cdp.refresh_data_map(500);
 	RETURN false;
 END $$;
 COMMENT ON FUNCTION cdp.discover_step() IS 'Brings cdp.data_map up to date if that is an hour ago; part of cdp.maintain().';
