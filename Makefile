@@ -15,6 +15,7 @@ EXTENSION = cdp
 OBJS = \
 	src/cdp.o \
 	src/guc.o \
+	src/progress.o \
 	src/row.o \
 	src/store.o \
 	src/core/text.o \
@@ -37,6 +38,7 @@ OBJS = \
 	src/identity/identity_set_agg.o \
 	src/identity/rules.o \
 	src/identity/bearer.o \
+	src/identity/check.o \
 	src/identity/component.o \
 	src/identity/components.o \
 	src/identity/components_int.o \
@@ -46,28 +48,51 @@ OBJS = \
 	src/identity/graph.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
+	src/condition/value.o \
+	src/condition/pattern.o \
+	src/condition/compile.o \
+	src/condition/match.o \
+	src/condition/matches.o \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/metric.o \
+	src/profile/metric_backfill.o \
+	src/profile/metric_filter.o \
+	src/profile/metric_state.o \
+	src/profile/metric_value.o \
+	src/profile/explain.o \
+	src/profile/history.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
+	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
+	src/ingest/document.o \
+	src/ingest/inbox.o \
 	src/ingest/ingest.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
+	src/ingest/plan.o \
 	src/ingest/refusal.o \
+	src/ingest/schema.o \
+	src/ingest/replay.o \
+	src/ingest/retry.o \
+	src/ingest/stats.o \
 	src/ingest/unmerge.o \
+	src/ingest/view_write.o \
 	src/init.o
 
 # The install script is these fragments, joined in this order.
@@ -77,13 +102,19 @@ INSTALL_SQL = \
 	sql/install/21_identity.sql \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
+	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
+	sql/install/42_metric.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/55_discover.sql \
+	sql/install/52_plan.sql \
+	sql/install/52_replay.sql \
+	sql/install/53_inbox.sql \
+	sql/install/54_stats.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -92,15 +123,22 @@ REGRESS = \
 	identity_type \
 	components \
 	normalise \
+	condition \
 	identity \
 	rules \
 	rules_isolate \
 	identity_time \
 	ingest \
+	inbox \
 	storage \
 	attach \
 	discover \
+	plan \
 	profile \
+	metric \
+	survivorship \
+	replay \
+	view_write \
 	segment \
 	consent \
 	activation \
@@ -127,6 +165,7 @@ ISOLATION = \
 	pairs \
 	pairs_snapshot \
 	storage_race \
+	progress \
 	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.

@@ -74,6 +74,8 @@ for my $kind ('known', 'new')
 		{
 			line("identify | same in plpgsql, $kind, $clients c., $sync", 'tx/s', "identify_$kind $clients $sync rate", "same_identify_$kind $clients $sync rate");
 			line("  CPU of the server", 'us/tx', "identify_$kind $clients $sync cpu", "same_identify_$kind $clients $sync cpu");
+			line("identify | its rows alone, $kind, $clients c., $sync", 'tx/s', "identify_$kind $clients $sync rate", "rows_identify_$kind $clients $sync rate");
+			line("its rows alone | INSERT, $kind, $clients c., $sync", 'tx/s', "rows_identify_$kind $clients $sync rate", "insert_beside_$kind $clients $sync rate");
 			line("identify | INSERT, $kind pair, $clients c., $sync", 'tx/s', "identify_$kind $clients $sync rate", "insert_beside_$kind $clients $sync rate");
 		}
 		line("identify | plpgsql, $kind pair, 8 c., sync $sync", 'tx/s', "identify_$kind 8 $sync rate", "peer_identify_$kind 8 $sync rate");

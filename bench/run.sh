@@ -2,7 +2,7 @@
 # First figures, side by side with what PostgreSQL does without cdp. Called by "make bench"; README.md says how
 # to read the table. Works in a throw-away cluster with a private build, never as root.
 #
-#   make bench              100,000 people preloaded, about four minutes
+#   make bench              100,000 people preloaded, about twelve minutes
 #   make bench LONG=1       1,000,000 people and longer rounds
 #
 # Environment: ROUNDS (5) of single rows, BULK_ROUNDS (3) of the rest, SECONDS_EACH (2) for a timed run, PEOPLE.
@@ -126,6 +126,7 @@ for round in $(seq "$bulk_rounds"); do
 				seed=$((round * 20 + clients * 2 + (${#sync} - 2)))
 				timed "identify_$kind $clients $sync" identify_$kind $clients $sync $seed "$seconds"
 				timed "same_identify_$kind $clients $sync" same_identify_$kind $clients $sync $seed "$seconds"
+				timed "rows_identify_$kind $clients $sync" rows_identify_$kind $clients $sync $seed "$seconds"
 				timed "insert_beside_$kind $clients $sync" insert $clients $sync $seed "$seconds"
 			done
 			timed "peer_identify_$kind 8 $sync" peer_identify_$kind 8 $sync $seed "$seconds"

@@ -62,3 +62,11 @@ derived AS (SELECT 'person' AS kind, people.* FROM people UNION ALL SELECT 'node
 kept AS (SELECT 'person' AS kind, purpose_id, ord::bigint, valid_to FROM cdp_data.consent_ord
 	UNION ALL SELECT 'node', purpose_id, node_id, valid_to FROM cdp_data.consent_node)
 (TABLE derived EXCEPT TABLE kept) UNION ALL (TABLE kept EXCEPT TABLE derived);
+
+-- 11
+SELECT h.until_change, u.node_id FROM cdp_data.node_history h CROSS JOIN LATERAL unnest(h.nodes) u (node_id)
+WHERE NOT EXISTS (SELECT FROM cdp_data.node n WHERE n.node_id = u.node_id AND n.change = h.until_change)
+	AND NOT EXISTS (SELECT FROM cdp_data.node_history g WHERE g.change = h.until_change AND u.node_id = ANY (g.nodes));
+SELECT s.separation_id FROM cdp_data.identity_separation s CROSS JOIN LATERAL unnest(s.side_a) a (id)
+	CROSS JOIN LATERAL unnest(s.side_b) b (id) JOIN cdp_data.node n ON n.node_id = a.id JOIN cdp_data.node o ON o.node_id = b.id
+WHERE s.revoked_at IS NULL AND n.profile_id = o.profile_id;

@@ -174,7 +174,7 @@ WHERE NOT t.relrowsecurity OR NOT t.relforcerowsecurity
 	OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = t.oid AND p.polname = 'owner_all' AND p.polcmd = '*'
 		AND p.polpermissive AND p.polroles = ARRAY['cdp_owner'::regrole::oid] AND pg_get_expr(p.polqual, t.oid) = 'true')
 	OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = t.oid AND p.polname = 'consent' AND p.polcmd = 'r'
-		AND p.polpermissive AND p.polroles = ARRAY[0::oid] AND pg_get_expr(p.polqual, t.oid) ~ '^(\(*cdp\.(allowed|allowed_node|has_kind)\(|false$)')
+		AND p.polpermissive AND p.polroles = ARRAY[0::oid] AND pg_get_expr(p.polqual, t.oid) ~ '^(\(*cdp\.(allowed|allowed_node|has_kind)\(|\(EXISTS \( SELECT\s+FROM unnest\(.*\)\s+WHERE cdp\.allowed_node\(|false$)')
 	OR (SELECT count(*) FROM pg_policy p WHERE p.polrelid = t.oid) <> 2
 ORDER BY 1;
 -- a partition made later is guarded too

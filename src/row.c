@@ -590,26 +590,34 @@ serialization_failure(const char *what)
 			 errmsg("could not serialize access due to concurrent %s", what)));
 }
 
-/* Finds the row of a key under the active snapshot. */
-static bool
-find_row(Relation rel, const TableIndex *entry, const Datum *keys, TupleTableSlot *slot,
-		 LOCKMODE lock)
+/*
+ * A table open for some steps of one operation, with what they share: the way
+ * through the index, opened when it is first needed, and the rows in hand.
+ */
+typedef struct Cursor
 {
-	Relation index = index_open(entry->relid, lock);
-	IndexScanDesc scan = cdp_index_beginscan(rel, index, GetActiveSnapshot(), entry->nkeys);
-	ScanKeyData scankeys[CDP_ROW_KEYS];
-	bool found;
+	CdpRowOp *op;
+	Relation rel;
+	Table *table;
+	LOCKMODE lock;
+	Relation index;
+	IndexScanDesc scan;
+	TupleTableSlot *row; /* as it is */
+	TupleTableSlot *fresh; /* as it shall be */
+} Cursor;
 
-	for (int k = 0; k < entry->nkeys; k++)
-		ScanKeyEntryInitialize(&scankeys[k], 0, k + 1, BTEqualStrategyNumber, InvalidOid,
-							   entry->collations[k], entry->equal[k], keys[k]);
-	index_rescan(scan, scankeys, entry->nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	if (found)
-		ExecMaterializeSlot(slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	return found;
+static void
+close_cursor(Cursor *c)
+{
+	if (c->scan)
+	{
+		index_endscan(c->scan);
+		index_close(c->index, NoLock);
+	}
+	if (c->row)
+		ExecDropSingleTupleTableSlot(c->row);
+	if (c->fresh)
+		ExecDropSingleTupleTableSlot(c->fresh);
 }
 
 /* Has the row this key? */
@@ -641,16 +649,30 @@ find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum
 		   has_key(op, entry, keys, slot);
 }
 
+/* Brings the row of a key, as the active snapshot has it, into the cursor. */
 static bool
-find(Relation rel, const CdpRowOp *op, const Table *table, const Datum *keys, ItemPointer hint,
-	 TupleTableSlot *slot, LOCKMODE lock)
+seek(Cursor *c, const Datum *keys, ItemPointer hint)
 {
-	const TableIndex *entry = &table->indexes[op->index];
-	bool found = find_hint(rel, op, entry, keys, hint, slot) ||
-				 find_row(rel, entry, keys, slot, lock);
+	const TableIndex *entry = &c->table->indexes[c->op->index];
+	ScanKeyData scankeys[CDP_ROW_KEYS];
+	bool found;
 
+	if (c->row == NULL)
+		c->row = table_slot_create(c->rel, NULL);
+	if (find_hint(c->rel, c->op, entry, keys, hint, c->row))
+		return true;
+	if (c->scan == NULL)
+	{
+		c->index = index_open(entry->relid, c->lock);
+		c->scan = cdp_index_beginscan(c->rel, c->index, GetActiveSnapshot(), entry->nkeys);
+	}
+	for (int k = 0; k < entry->nkeys; k++)
+		ScanKeyEntryInitialize(&scankeys[k], 0, k + 1, BTEqualStrategyNumber, InvalidOid,
+							   entry->collations[k], entry->equal[k], keys[k]);
+	index_rescan(c->scan, scankeys, entry->nkeys, NULL, 0);
+	found = index_getnext_slot(c->scan, ForwardScanDirection, c->row);
 	if (found && hint)
-		*hint = slot->tts_tid;
+		*hint = c->row->tts_tid;
 	return found;
 }
 
@@ -710,6 +732,50 @@ lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock, bool *newer)
 	}
 }
 
+/* One row in the cursor's step; CDP_ROW_DETOUR: a case for the executor. */
+static Locking
+read_row(Cursor *c, const Datum *keys, ItemPointer hint, CdpRow *row)
+{
+	Locking locking = LOCKING_DONE;
+	bool newer = false;
+
+	if (!seek(c, keys, hint))
+		return LOCKING_NONE;
+	if (c->op->lock != CDP_ROW_UNLOCKED)
+		locking = lock_row(c->rel, c->row, c->op->lock, &newer);
+	/* whoever changed it while we waited may have changed its key */
+	if (newer && !has_key(c->op, &c->table->indexes[c->op->index], keys, c->row))
+		locking = LOCKING_NONE;
+	if (hint)
+		*hint = c->row->tts_tid;
+	if (locking == LOCKING_DONE)
+		copy_columns(c->op, c->row, row);
+	return locking;
+}
+
+static LOCKMODE
+lock_of(const CdpRowOp *op)
+{
+	return op->lock == CDP_ROW_UNLOCKED ? AccessShareLock : RowShareLock;
+}
+
+static bool
+is_direct(const CdpRowOp *op)
+{
+	return op->detour == NULL && cdp_guc_direct_storage;
+}
+
+static void
+begin_read(const CdpRowOp *op, bool read_only)
+{
+	if (op->lock != CDP_ROW_UNLOCKED)
+	{
+		PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
+		PreventCommandIfParallelMode("SELECT FOR NO KEY UPDATE");
+	}
+	begin_step(read_only);
+}
+
 /*
  * Reads the row of the key, locking it if the operation says so.  read_only:
  * under the snapshot of the calling query.  The columns are copied into the
@@ -718,48 +784,61 @@ lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock, bool *newer)
 bool
 cdp_row_read(CdpRowOp *op, const Datum *keys, bool read_only, ItemPointer hint, CdpRow *row)
 {
-	LOCKMODE lock = op->lock == CDP_ROW_UNLOCKED ? AccessShareLock : RowShareLock;
-	Table *table;
-	Relation rel;
-	TupleTableSlot *slot;
-	Locking locking = LOCKING_DONE;
-	bool newer = false;
-	bool found;
+	Cursor c = {.op = op, .lock = lock_of(op)};
 
-	rel = open_op(op, lock, &table);
-	if (op->detour == NULL && cdp_guc_direct_storage)
+	c.rel = open_op(op, c.lock, &c.table);
+	if (is_direct(op))
 	{
-		if (op->lock != CDP_ROW_UNLOCKED)
-		{
-			PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
-			PreventCommandIfParallelMode("SELECT FOR NO KEY UPDATE");
-		}
-		begin_step(read_only);
-		slot = table_slot_create(rel, NULL);
-		found = find(rel, op, table, keys, hint, slot, lock);
-		if (found && op->lock != CDP_ROW_UNLOCKED)
-			locking = lock_row(rel, slot, op->lock, &newer);
-		/* whoever changed it while we waited may have changed its key */
-		if (newer && !has_key(op, &table->indexes[op->index], keys, slot))
-			locking = LOCKING_NONE;
-		if (hint && found)
-			*hint = slot->tts_tid;
-		if (found && locking == LOCKING_DONE)
-			copy_columns(op, slot, row);
-		ExecDropSingleTupleTableSlot(slot);
+		Locking locking;
+
+		begin_read(op, read_only);
+		locking = read_row(&c, keys, hint, row);
+		close_cursor(&c);
 		end_step(op->lock != CDP_ROW_UNLOCKED);
 		if (locking != LOCKING_DETOUR)
 		{
-			table_close(rel, NoLock);
-			return found && locking == LOCKING_DONE;
+			table_close(c.rel, NoLock);
+			return locking == LOCKING_DONE;
 		}
 	}
-	table_close(rel, NoLock);
+	table_close(c.rel, NoLock);
 	if (run_statement(op, 'r', keys, NULL, read_only) != 1)
 		return false;
 	for (int k = 0; k < op->ncolumns; k++)
 		row->values[k] = cdp_store_value(0, k + 1, &row->nulls[k]);
 	return true;
+}
+
+/*
+ * The same for n keys (one after the other in keys), in their order; hints may
+ * be NULL.  found[i] says whether rows[i] is there.  False: a statement must do
+ * it; some rows may be locked already.
+ */
+bool
+cdp_row_read_many(CdpRowOp *op, int n, const Datum *keys, bool read_only, ItemPointer *hints,
+				  CdpRow *rows, bool *found)
+{
+	Cursor c = {.op = op, .lock = lock_of(op)};
+	bool done;
+
+	c.rel = open_op(op, c.lock, &c.table);
+	done = is_direct(op);
+	if (done)
+	{
+		begin_read(op, read_only);
+		for (int i = 0; i < n && done; i++)
+		{
+			Locking locking = read_row(&c, keys + i * op->nkeys, hints ? hints[i] : NULL, &rows[i]);
+
+			CHECK_FOR_INTERRUPTS();
+			found[i] = locking == LOCKING_DONE;
+			done = locking != LOCKING_DETOUR;
+		}
+		close_cursor(&c);
+		end_step(op->lock != CDP_ROW_UNLOCKED);
+	}
+	table_close(c.rel, NoLock);
+	return done;
 }
 
 /* Puts a tuple into the indexes; false: a unique one has it already (ignore). */
@@ -873,18 +952,11 @@ conflicts(Relation rel, const Table *table, TupleTableSlot *slot)
 	return conflict;
 }
 
-/* Inserts into a table that is ours to write. */
-static bool
-insert_row(const CdpRowOp *op, Relation rel, Table *table, const CdpRow *row)
+static void
+fill_slot(const CdpRowOp *op, Relation rel, TupleTableSlot *slot, const CdpRow *row)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	bool inserted = true;
-
-	PreventCommandIfReadOnly("INSERT");
-	PreventCommandIfParallelMode("INSERT");
-	begin_step(false);
-	memset(slot->tts_isnull, true, sizeof(bool) * desc->natts);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 	for (int k = 0; k < op->ncolumns; k++)
 	{
 		slot->tts_values[op->attnums[k] - 1] = row->values[k];
@@ -892,39 +964,85 @@ insert_row(const CdpRowOp *op, Relation rel, Table *table, const CdpRow *row)
 	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(rel);
+}
+
+static void
+begin_insert(void)
+{
+	PreventCommandIfReadOnly("INSERT");
+	PreventCommandIfParallelMode("INSERT");
+	begin_step(false);
+}
+
+/*
+ * One row in a step, into a table that is ours to write.  *look: look for a
+ * conflict before, instead of finding it by the index afterwards, when the row
+ * is in the table and must be taken back; set when one was found.
+ */
+static bool
+insert_row(const CdpRowOp *op, Relation rel, Table *table, TupleTableSlot *slot, const CdpRow *row,
+		   bool *look)
+{
+	TransactionId xid;
+
+	fill_slot(op, rel, slot, row);
 	if (!op->ignore)
 	{
 		table_tuple_insert(rel, slot, GetCurrentCommandId(true), 0, NULL);
 		(void) insert_index_entries(rel, table, slot, false, false, NULL);
+		return true;
 	}
-	else
+	xid = GetCurrentTransactionId();
+	for (;; *look = true)
 	{
-		TransactionId xid = GetCurrentTransactionId();
+		uint32 token;
+		bool unique;
 
-		for (bool look = !op->unlikely;; look = true)
-		{
-			uint32 token;
-			bool unique;
-
-			CHECK_FOR_INTERRUPTS();
-			if (look && conflicts(rel, table, slot))
-			{
-				inserted = false;
-				break;
-			}
-			token = SpeculativeInsertionLockAcquire(xid);
-			table_tuple_insert_speculative(rel, slot, GetCurrentCommandId(true), 0, NULL, token);
-			unique = insert_index_entries(rel, table, slot, true, false, NULL);
-			table_tuple_complete_speculative(rel, slot, token, unique);
-			SpeculativeInsertionLockRelease(xid);
-			if (unique)
-				break;
-			/* somebody came between the look and the insert */
-		}
+		CHECK_FOR_INTERRUPTS();
+		if (*look && conflicts(rel, table, slot))
+			return false;
+		token = SpeculativeInsertionLockAcquire(xid);
+		table_tuple_insert_speculative(rel, slot, GetCurrentCommandId(true), 0, NULL, token);
+		unique = insert_index_entries(rel, table, slot, true, false, NULL);
+		table_tuple_complete_speculative(rel, slot, token, unique);
+		SpeculativeInsertionLockRelease(xid);
+		if (unique)
+			return true;
+		/* somebody came between the look and the insert */
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	end_step(true);
-	return inserted;
+}
+
+/* Rows of one page and more go together: less to lock and to log. */
+#define MULTI 200
+
+static void
+insert_rows(const CdpRowOp *op, Relation rel, Table *table, const CdpRow *rows, int n)
+{
+	int width = Min(n, MULTI);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * width);
+	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext, "cdp rows",
+												ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < width; i++)
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	for (int from = 0; from < n; from += width)
+	{
+		int k = Min(width, n - from);
+		MemoryContext old = MemoryContextSwitchTo(chunk);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < k; i++)
+			fill_slot(op, rel, slots[i], &rows[from + i]);
+		table_multi_insert(rel, slots, k, GetCurrentCommandId(true), 0, NULL);
+		for (int i = 0; i < k; i++)
+			(void) insert_index_entries(rel, table, slots[i], false, false, NULL);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(chunk);
+	}
+	for (int i = 0; i < width; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	MemoryContextDelete(chunk);
+	pfree(slots);
 }
 
 /* A column that must not be null and would be is the executor's to complain about. */
@@ -945,14 +1063,54 @@ cdp_row_insert(CdpRowOp *op, const CdpRow *row)
 	Relation rel = open_op(op, RowExclusiveLock, &table);
 	bool inserted;
 
-	if (op->detour == NULL && cdp_guc_direct_storage && fits(op, rel, row))
+	if (is_direct(op) && fits(op, rel, row))
 	{
-		inserted = insert_row(op, rel, table, row);
+		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+		bool look = !op->unlikely;
+
+		begin_insert();
+		inserted = insert_row(op, rel, table, slot, row, &look);
+		ExecDropSingleTupleTableSlot(slot);
+		end_step(true);
 		table_close(rel, NoLock);
 		return inserted;
 	}
 	table_close(rel, NoLock);
 	return run_statement(op, 'i', NULL, row, false) == 1;
+}
+
+/*
+ * Inserts n rows in their order; inserted[i] says whether it was, NULL if all
+ * must be.  False: nothing was, a statement must do it.
+ */
+bool
+cdp_row_insert_many(CdpRowOp *op, int n, const CdpRow *rows, bool *inserted)
+{
+	Table *table;
+	Relation rel = open_op(op, RowExclusiveLock, &table);
+	bool direct = is_direct(op);
+
+	for (int i = 0; i < n && direct; i++)
+		direct = fits(op, rel, &rows[i]);
+	if (direct)
+	{
+		begin_insert();
+		if (op->ignore)
+		{
+			TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+			/* mostly all are new; where one is not, others will not be either */
+			bool look = false;
+
+			for (int i = 0; i < n; i++)
+				inserted[i] = insert_row(op, rel, table, slot, &rows[i], &look);
+			ExecDropSingleTupleTableSlot(slot);
+		}
+		else
+			insert_rows(op, rel, table, rows, n);
+		end_step(true);
+	}
+	table_close(rel, NoLock);
+	return direct;
 }
 
 /* Has a partition its columns where its parent has them? */
@@ -991,22 +1149,25 @@ part_detour(const CdpRowOp *op, Relation leaf, const Table *table, Relation pare
 }
 
 /*
- * Inserts a row into a partitioned table; part is the partition of its key, as
- * cdp_partition_of() says now.
+ * Inserts rows into a partitioned table; part is the partition of their keys,
+ * as cdp_partition_of() says now.
  */
 void
-cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row)
+cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *rows, int n)
 {
 	uint64 generation = cdp_store_generation();
 	Table *table;
 	Relation rel;
+	bool direct;
 	bool done = false;
 
 	op->parted = true;
 	rel = open_op(op, RowExclusiveLock, &table);
 	/* while we waited for the lock, the partition may have got other bounds, or gone */
-	if (op->detour == NULL && cdp_guc_direct_storage && OidIsValid(part) &&
-		generation == cdp_store_generation() && fits(op, rel, row))
+	direct = is_direct(op) && OidIsValid(part) && generation == cdp_store_generation();
+	for (int i = 0; i < n && direct; i++)
+		direct = fits(op, rel, &rows[i]);
+	if (direct)
 	{
 		Relation leaf = table_open(part, RowExclusiveLock);
 
@@ -1014,14 +1175,17 @@ cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row)
 		op->part_detour = part_detour(op, leaf, table, rel);
 		if (op->part_detour == NULL)
 		{
-			insert_row(op, leaf, table, row);
+			begin_insert();
+			insert_rows(op, leaf, table, rows, n);
+			end_step(true);
 			done = true;
 		}
 		table_close(leaf, NoLock);
 	}
 	table_close(rel, NoLock);
-	if (!done && run_statement(op, 'i', NULL, row, false) != 1)
-		elog(ERROR, "cdp: a row of \"%s\" was not inserted", op->table);
+	for (int i = 0; i < n && !done; i++)
+		if (run_statement(op, 'i', NULL, &rows[i], false) != 1)
+			elog(ERROR, "cdp: a row of \"%s\" was not inserted", op->table);
 }
 
 /*
@@ -1029,53 +1193,81 @@ cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row)
  * changed it meanwhile.
  */
 static TM_Result
-update_row(CdpRowOp *op, Relation rel, Table *table, const Datum *keys, ItemPointer hint,
-		   CdpRowChange change, void *arg, bool *found)
+change_row(Cursor *c, const Datum *keys, ItemPointer hint, CdpRowChange change, void *arg,
+		   bool *found)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-	TupleTableSlot *old = table_slot_create(rel, NULL);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	CdpRowOp *op = c->op;
+	TupleDesc desc = RelationGetDescr(c->rel);
 	CdpIndexUpdate indexes;
-	TM_Result result = TM_Ok;
+	TM_Result result;
 	CdpRow row;
 
-	*found = find(rel, op, table, keys, hint, old, RowExclusiveLock);
-	if (*found)
+	*found = seek(c, keys, hint);
+	if (!*found)
+		return TM_Ok;
+	slot_getallattrs(c->row);
+	for (int k = 0; k < op->ncolumns; k++)
 	{
-		slot_getallattrs(old);
-		for (int k = 0; k < op->ncolumns; k++)
-		{
-			row.values[k] = old->tts_values[op->attnums[k] - 1];
-			row.nulls[k] = old->tts_isnull[op->attnums[k] - 1];
-		}
+		row.values[k] = c->row->tts_values[op->attnums[k] - 1];
+		row.nulls[k] = c->row->tts_isnull[op->attnums[k] - 1];
 	}
-	if (*found && change(&row, arg))
+	if (!change(&row, arg))
+		return TM_Ok;
+	if (!fits(op, c->rel, &row))
+		return TM_BeingModified;
+	if (c->fresh == NULL)
+		c->fresh = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	ExecClearTuple(c->fresh);
+	memcpy(c->fresh->tts_values, c->row->tts_values, sizeof(Datum) * desc->natts);
+	memcpy(c->fresh->tts_isnull, c->row->tts_isnull, sizeof(bool) * desc->natts);
+	/* what was in a column that is gone goes, too */
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attisdropped)
+			c->fresh->tts_isnull[i] = true;
+	for (int k = 0; k < op->ncolumns; k++)
 	{
-		memcpy(slot->tts_values, old->tts_values, sizeof(Datum) * desc->natts);
-		memcpy(slot->tts_isnull, old->tts_isnull, sizeof(bool) * desc->natts);
-		/* what was in a column that is gone goes, too */
-		for (int i = 0; i < desc->natts; i++)
-			if (TupleDescAttr(desc, i)->attisdropped)
-				slot->tts_isnull[i] = true;
-		for (int k = 0; k < op->ncolumns; k++)
-		{
-			slot->tts_values[op->attnums[k] - 1] = row.values[k];
-			slot->tts_isnull[op->attnums[k] - 1] = row.nulls[k];
-		}
-		ExecStoreVirtualTuple(slot);
-		slot->tts_tableOid = RelationGetRelid(rel);
-		if (!fits(op, rel, &row))
-			result = TM_BeingModified;
-		else
-			result =
-				cdp_table_tuple_update(rel, &old->tts_tid, slot, GetActiveSnapshot(), &indexes);
-		if (result == TM_Ok && indexes != CDP_INDEX_NONE)
-			(void) insert_index_entries(rel, table, slot, false, indexes == CDP_INDEX_SUMMARIZING,
-										op);
+		c->fresh->tts_values[op->attnums[k] - 1] = row.values[k];
+		c->fresh->tts_isnull[op->attnums[k] - 1] = row.nulls[k];
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	ExecDropSingleTupleTableSlot(old);
+	ExecStoreVirtualTuple(c->fresh);
+	c->fresh->tts_tableOid = RelationGetRelid(c->rel);
+	result = cdp_table_tuple_update(c->rel, &c->row->tts_tid, c->fresh, GetActiveSnapshot(),
+									&indexes);
+	if (result == TM_Ok && indexes != CDP_INDEX_NONE)
+		(void) insert_index_entries(c->rel, c->table, c->fresh, false,
+									indexes == CDP_INDEX_SUMMARIZING, op);
 	return result;
+}
+
+static void
+begin_change(Relation rel)
+{
+	PreventCommandIfReadOnly("UPDATE");
+	PreventCommandIfParallelMode("UPDATE");
+	CheckCmdReplicaIdentity(rel, CMD_UPDATE);
+	begin_step(false);
+}
+
+/* What a change that met another one means; returns if the executor can go on. */
+static void
+check_change(TM_Result result)
+{
+	if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
+		serialization_failure("update");
+}
+
+/* The change by statements; the caller's lock holds others off. */
+static bool
+change_by_statement(CdpRowOp *op, const Datum *keys, CdpRowChange change, void *arg)
+{
+	CdpRow row;
+
+	compose(op, &op->plan, 'u');
+	if (run_statement(op, 'r', keys, NULL, false) != 1)
+		return false;
+	for (int k = 0; k < op->ncolumns; k++)
+		row.values[k] = cdp_store_value(0, k + 1, &row.nulls[k]);
+	return !change(&row, arg) || run_statement(op, 'u', keys, &row, false) == 1;
 }
 
 /*
@@ -1085,38 +1277,68 @@ update_row(CdpRowOp *op, Relation rel, Table *table, const Datum *keys, ItemPoin
 bool
 cdp_row_change(CdpRowOp *op, const Datum *keys, ItemPointer hint, CdpRowChange change, void *arg)
 {
-	Table *table;
-	Relation rel = open_op(op, RowExclusiveLock, &table);
-	CdpRow row;
+	Cursor c = {.op = op, .lock = RowExclusiveLock};
 
 	op->changes = true;
-	if (op->detour == NULL && cdp_guc_direct_storage)
+	c.rel = open_op(op, c.lock, &c.table);
+	if (is_direct(op))
 	{
 		TM_Result result;
 		bool found;
 
-		PreventCommandIfReadOnly("UPDATE");
-		PreventCommandIfParallelMode("UPDATE");
-		CheckCmdReplicaIdentity(rel, CMD_UPDATE);
-		begin_step(false);
-		result = update_row(op, rel, table, keys, hint, change, arg, &found);
+		begin_change(c.rel);
+		result = change_row(&c, keys, hint, change, arg, &found);
+		close_cursor(&c);
 		end_step(true);
 		if (result == TM_Ok)
 		{
-			table_close(rel, NoLock);
+			table_close(c.rel, NoLock);
 			return found;
 		}
-		if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
-			serialization_failure("update");
+		check_change(result);
 		/* the executor knows how to go on, or what to say */
 	}
-	table_close(rel, NoLock);
-	compose(op, &op->plan, 'u');
-	if (run_statement(op, 'r', keys, NULL, false) != 1)
-		return false;
-	for (int k = 0; k < op->ncolumns; k++)
-		row.values[k] = cdp_store_value(0, k + 1, &row.nulls[k]);
-	return !change(&row, arg) || run_statement(op, 'u', keys, &row, false) == 1;
+	table_close(c.rel, NoLock);
+	return change_by_statement(op, keys, change, arg);
+}
+
+/*
+ * The same for n rows, each key once; args[i] is the i-th change's argument and
+ * hints may be NULL.  False: a statement must do it, nothing was changed.
+ * Raises if a row is not there.
+ */
+bool
+cdp_row_change_many(CdpRowOp *op, int n, const Datum *keys, ItemPointer *hints,
+					CdpRowChange change, void **args)
+{
+	Cursor c = {.op = op, .lock = RowExclusiveLock};
+	bool direct;
+
+	op->changes = true;
+	c.rel = open_op(op, c.lock, &c.table);
+	direct = is_direct(op);
+	if (direct)
+	{
+		begin_change(c.rel);
+		for (int i = 0; i < n; i++)
+		{
+			const Datum *key = keys + i * op->nkeys;
+			bool found;
+			TM_Result result;
+
+			CHECK_FOR_INTERRUPTS();
+			result = change_row(&c, key, hints ? hints[i] : NULL, change, args[i], &found);
+			check_change(result);
+			if (result != TM_Ok)
+				found = change_by_statement(op, key, change, args[i]);
+			if (!found)
+				elog(ERROR, "cdp: a row of \"%s\" is gone", op->table);
+		}
+		close_cursor(&c);
+		end_step(true);
+	}
+	table_close(c.rel, NoLock);
+	return direct;
 }
 
 static bool

@@ -73,15 +73,17 @@ BEGIN
 	) WITH (fillfactor = 90);
 	CREATE INDEX node_profile ON cdp_data.node (profile_id);
 
-	-- Whom nodes belonged to before: from since until before "until".
+	-- Whom nodes belonged to before: from since until before "until".  Nodes
+	-- that came together and left together are one row, however many; from a
+	-- node's change one finds the row of who had it before, and so on back.
 	CREATE TABLE cdp_data.node_history (
-		node_id		bigint NOT NULL,
-		profile_id	bigint NOT NULL,
-		since		timestamptz NOT NULL,
-		change		bigint NOT NULL,
-		until		timestamptz NOT NULL,
 		until_change bigint NOT NULL,
-		PRIMARY KEY (node_id, until_change)
+		profile_id	bigint NOT NULL,
+		change		bigint NOT NULL,
+		since		timestamptz NOT NULL,
+		until		timestamptz NOT NULL,
+		nodes		bigint[] NOT NULL,
+		PRIMARY KEY (until_change, profile_id, change, since)
 	);
 	CREATE INDEX node_history_profile ON cdp_data.node_history (profile_id);
 

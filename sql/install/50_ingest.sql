@@ -36,7 +36,7 @@ BEGIN
 		key			uuid NOT NULL,
 		content		bigint NOT NULL,
 		received_at	timestamptz NOT NULL,
-		PRIMARY KEY (source, key)
+		PRIMARY KEY (key, source)
 	);
 
 	-- What was refused, with the reason.  The same refusal again is counted.
@@ -51,6 +51,8 @@ BEGIN
 		detail		text,
 		payload		jsonb,
 		recorded_by	name NOT NULL,
+		-- of the message's id; null if cdp.retry_rejected() cannot take it again
+		space		text COLLATE "C",
 		UNIQUE (source, message_id, reason)
 	);
 

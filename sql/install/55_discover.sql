@@ -176,9 +176,9 @@ BEGIN
 				WHEN 'number' THEN CASE WHEN t.value::text ~ '[.eE]' THEN 'number' ELSE 'integer' END
 				WHEN 'string' THEN CASE WHEN t.value #>> '{}' ~ '^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$' THEN 'email' ELSE 'string' END ELSE jsonb_typeof(t.value) END) AS value_type,
 				timestamptz '2000-01-01 00:00:00+00' + split_part(m.mark, ' ', 1)::bigint * interval '1 microsecond' AS ts
-			FROM p CROSS JOIN LATERAL jsonb_each(p.traits) t CROSS JOIN LATERAL (SELECT p.trait_meta ->> t.key) m (mark)
+			FROM p CROSS JOIN LATERAL jsonb_each(p.traits) t CROSS JOIN LATERAL (SELECT coalesce(substring(p.trait_meta ->> t.key FROM '-?[0-9]{1,18} [0-9a-f]{32} [^"]+'), '')) m (mark)
 			LEFT JOIN cdp_data.trait d ON d.name = t.key
-			WHERE jsonb_typeof(t.value) <> 'null' AND octet_length(t.key) BETWEEN 1 AND 200 AND m.mark IS NOT NULL),
+			WHERE jsonb_typeof(t.value) <> 'null' AND octet_length(t.key) BETWEEN 1 AND 200 AND m.mark <> ''),
 		typed AS (SELECT name, source, value_type, count(*) AS n, min(ts) AS f, max(ts) AS l FROM found GROUP BY 1, 2, 3),
 		one AS (SELECT name, source, sum(n) AS n, jsonb_object_agg(value_type, n) AS types, min(f) AS f, max(l) AS l FROM typed GROUP BY 1, 2 ORDER BY n DESC LIMIT 5000)
 		INSERT INTO cdp_data.data_map AS m (kind, type, event, name, source, rows, total, types, nodes, first_seen, last_seen, personal)

@@ -17,6 +17,9 @@ BEGIN
 	END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
+-- these decide about consent themselves
+GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
+	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text) TO PUBLIC;
 -- these run a query of the caller as the caller
 GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 
@@ -33,11 +36,11 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = 'role does not exist';
 	END IF;
 	functions := CASE kind
-		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
-		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
-		WHEN 'service' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,members,segment_count,segment_query,require_init}' END;
+		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
+		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -58,7 +61,7 @@ BEGIN
 				('profile_state', '{profile_id,ord,events,first_seen,last_seen,segments}'),
 				('node', '{node_id,profile_id,since}'),
 				('identifier_retired', '{namespace,value,node_id}'),
-				('node_history', '{node_id,profile_id,since,until,until_change}'),
+				('node_history', '{nodes,profile_id,since,until,until_change}'),
 				('identity_edge', '{a,b,rule,ts,last_ts,source,message_id,refused,refused_at}'),
 				('namespace', '{name,rank,max_per_profile,period,on_conflict,blocked,ttl,normaliser}'),
 				('identifier', '{namespace,value,node_id,first_seen,last_seen,ended}'),
@@ -73,7 +76,9 @@ BEGIN
 				('profile_merged', '{old_id,profile_id,ord}'),
 				('data_map', '{kind,type,event,name,source,rows,total,types,nodes,first_seen,last_seen,personal}'),
 				('data_map_personal', '{path,personal}'),
-				('trait', '{trait_id,name,type,survivorship,indexed,description}')) v (tbl, cols) LOOP
+				('event_definition', '{name,mode,schema,changed_at}'),
+				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
+				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
 		END LOOP;
@@ -81,17 +86,30 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
-					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.data_map, '
-					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces TO %I', who);
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.data_map, '
+					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
 		EXECUTE format('GRANT SELECT (separation_id, kind, merge_id, reason, at, actor, revoked_at, revoked_by) ON cdp_data.identity_separation TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.merges, cdp.separations TO %I', who);
 	END IF;
+	IF kind IN ('ingest', 'app') THEN
+		EXECUTE format('GRANT INSERT ON cdp.inbox TO %I', who);
+	END IF;
+	IF kind = 'app' THEN
+		EXECUTE format('GRANT UPDATE ON cdp.profiles TO %I', who);
+	END IF;
+	EXECUTE format('GRANT SELECT (task_id, kind, state, done_rows, total_rows, created_at) ON cdp_data.task TO %I', who);
+	EXECUTE format('GRANT SELECT ON cdp.progress TO %I', who);
+	IF kind = 'privacy' THEN
+		EXECUTE format('GRANT SELECT ON cdp.stats TO %I', who);
+	END IF;
 	IF kind IN ('ingest', 'privacy') THEN
 		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);
-		EXECUTE format('GRANT SELECT ON cdp.rejected TO %I', who);
+		EXECUTE format('GRANT SELECT (event, path, rule, mode, times, first_at, last_at, message_id) ON cdp_data.tracking_violation TO %I', who);
+		EXECUTE format('GRANT SELECT (name, mode, schema, changed_at) ON cdp_data.event_definition TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.rejected, cdp.tracking_violations, cdp.event_definitions TO %I', who);
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.provision(regrole, text) IS

@@ -81,6 +81,7 @@ void
 cdp_components_phase(CdpComponents *call, const char *phase)
 {
 	call->phase = phase;
+	cdp_progress_phase(&call->progress, phase);
 	cdp_components_tick(call);
 }
 
@@ -92,6 +93,7 @@ void
 cdp_components_tick(CdpComponents *call)
 {
 	CHECK_FOR_INTERRUPTS();
+	cdp_progress_set(&call->progress, (int64) call->edges);
 	if (call->next_notice != 0)
 	{
 		TimestampTz now = GetCurrentTimestamp();
@@ -481,6 +483,7 @@ run_query(const char *query, Receiver *receiver)
 		elog(ERROR, "could not prepare the query: %s", SPI_result_code_string(SPI_result));
 	check_query(plan);
 	receiver->call->expected = expected_rows(plan);
+	cdp_progress_total(&receiver->call->progress, (int64) receiver->call->expected);
 
 	options.read_only = true;
 	options.must_return_tuples = true;
@@ -570,6 +573,8 @@ connected_components(FunctionCallInfo fcinfo, Oid type, int ordered_argument)
 	receiver->pub.rDestroy = do_nothing;
 	receiver->pub.mydest = DestTuplestore; /* rows go to a place of ours */
 	receiver->call = call;
+	cdp_progress_start(&call->progress, CDP_WORK_COMPONENTS, 0);
+	cdp_progress_phase(&call->progress, call->phase);
 	run_query(query, receiver);
 
 	open_result(call, rsinfo);
@@ -578,6 +583,7 @@ connected_components(FunctionCallInfo fcinfo, Oid type, int ordered_argument)
 	else
 		cdp_components_any_finish(receiver->anys);
 	close_result(call);
+	cdp_progress_end(&call->progress);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

@@ -20,6 +20,7 @@
 #include "utils/tuplestore.h"
 
 #include "core/nodes.h"
+#include "progress.h"
 
 /* The type of the nodes, and how it is hashed, compared and copied. */
 typedef struct CdpNodeType
@@ -49,7 +50,8 @@ typedef struct CdpComponents
 	uint64 expected; /* rows of the query, says the planner */
 	uint64 edges; /* rows read that were not all null */
 	uint64 nodes; /* known so far */
-	TimestampTz next_notice; /* 0 without progress */
+	TimestampTz next_notice; /* 0 without notices */
+	CdpProgress progress;
 
 	bool ordered;
 	TupleDesc tupdesc;

@@ -14,6 +14,7 @@
 
 #include "compat.h"
 #include "ingest/config.h"
+#include "ingest/plan.h"
 #include "store.h"
 
 static CdpIngestConfig config;
@@ -135,6 +136,7 @@ cdp_ingest_config(void)
 											  ALLOCSET_SMALL_SIZES);
 		load_paths(&fresh);
 		load_partitions(&fresh);
+		fresh.plan = cdp_plan_load(fresh.context);
 		cdp_store_restore_result(saved);
 		if (config.previous)
 			MemoryContextDelete(config.previous);

@@ -26,6 +26,7 @@
 #include "core/time.h"
 #include "identity/identity.h"
 #include "ingest/ingest.h"
+#include "progress.h"
 #include "store.h"
 
 /* Pairs a batch. */
@@ -190,6 +191,7 @@ cdp_ingest_edges(PG_FUNCTION_ARGS)
 	char *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *source = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Tally tally = {0};
+	CdpProgress progress;
 	SPIPlanPtr plan;
 	Portal portal;
 	MemoryContext step;
@@ -215,6 +217,7 @@ cdp_ingest_edges(PG_FUNCTION_ARGS)
 				 errmsg("the query is not one that returns rows")));
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
 	check_columns(portal->tupDesc);
+	cdp_progress_start(&progress, CDP_WORK_PAIRS, 0);
 	for (;;)
 	{
 		SPITupleTable *table;
@@ -230,6 +233,7 @@ cdp_ingest_edges(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(step);
 		SPI_freetuptable(table);
+		cdp_progress_set(&progress, tally.pairs);
 		if (GetCurrentTimestamp() - told > 10 * USECS_PER_SEC)
 		{
 			told = GetCurrentTimestamp();
@@ -238,6 +242,7 @@ cdp_ingest_edges(PG_FUNCTION_ARGS)
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
+	cdp_progress_end(&progress);
 	values[0] = Int64GetDatum(tally.pairs);
 	values[1] = Int64GetDatum(tally.refused);
 	values[2] = Int64GetDatum(tally.rejected);

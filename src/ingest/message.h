@@ -48,6 +48,7 @@ typedef struct CdpMessage
 	char space; /* of its id: see cdp_message_key() */
 	int64 about; /* profile id instead of mentions, or 0 */
 	bool by_id; /* the mentions are those of profile ids: their present bearers are meant */
+	struct CdpPlanVerdict *plan; /* what it did wrong by the tracking plan, or NULL */
 	List *blocked; /* identifiers left out: namespace:value */
 	const char *rule; /* of the link: NULL is message */
 	const char *merge_reason; /* of a deliberate merge */
@@ -65,6 +66,7 @@ typedef struct CdpMessage
 	int64 profile_id;
 	const char *refusal; /* word, if its identifiers are not all one person */
 	uint8 key[16];
+	const char *misfit; /* a trait whose value was refused, NULL if none */
 	bool conflicts; /* duplicate of a message with other content */
 	bool claimed; /* its row in message_seen is ours */
 	int first; /* of a duplicate: earlier message of the batch, or -1 */

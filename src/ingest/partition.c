@@ -73,7 +73,7 @@ create_one(const char *name, TimestampTz from, TimestampTz to)
 	Datum args[3];
 
 	cdp_store_execute(psprintf("CREATE TABLE cdp_data.%s (LIKE cdp_data.event INCLUDING "
-							   "DEFAULTS INCLUDING STORAGE)",
+							   "DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)",
 							   q));
 	cdp_store_execute(psprintf("SELECT cdp.guard(%s, "
 							   "'cdp.allowed_node(node_id)')",

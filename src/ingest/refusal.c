@@ -19,15 +19,17 @@
 /* Sorted, so that two sessions refusing the same messages wait in one order. */
 static CdpPlan reject_plan = {
 	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
-	"  reason, detail, payload, recorded_by) "
-	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8 "
-	"FROM unnest($1, $2, $3, $4, $5, $6) u (source, message_id, reason, detail, payload, times) "
+	"  reason, detail, payload, recorded_by, space) "
+	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8, u.space "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $9) "
+	"  u (source, message_id, reason, detail, payload, times, space) "
 	"ORDER BY u.source, u.message_id, u.reason "
 	"ON CONFLICT (source, message_id, reason) DO UPDATE "
-	"  SET times = r.times + excluded.times, last_at = excluded.last_at",
-	8,
+	"  SET times = r.times + excluded.times, last_at = excluded.last_at "
+	"RETURNING r.message_id, r.reason, r.xmax = 0",
+	9,
 	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
-	 TIMESTAMPTZOID, NAMEOID},
+	 TIMESTAMPTZOID, NAMEOID, TEXTARRAYOID},
 	NULL};
 
 /* A refusal to be written at the end of a batch. */
@@ -38,6 +40,7 @@ typedef struct Refusal
 	const char *reason;
 	const char *detail;
 	Jsonb *payload;
+	const char *space; /* of its id, if cdp.retry_rejected() can take it; or NULL */
 } Refusal;
 
 /* Pushes a pair of an object, unless there is no value. */
@@ -121,6 +124,7 @@ cdp_refusal_note(List *list, const CdpMessage *m, const char *message_id, const 
 	r->reason = reason;
 	r->detail = detail;
 	r->payload = payload_of(m);
+	r->space = m->payload && !m->rule && !m->state ? psprintf("%c", m->space) : NULL;
 	return lappend(list, r);
 }
 
@@ -154,11 +158,12 @@ cdp_refusal_write(List *refusals, Oid writer)
 	const char **reason = palloc(sizeof(char *) * Max(n, 1));
 	const char **detail = palloc(sizeof(char *) * Max(n, 1));
 	Datum *payload = palloc(sizeof(Datum) * Max(n, 1));
+	const char **space = palloc(sizeof(char *) * Max(n, 1));
 	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
 	ListCell *lc;
 	int32 *times = palloc(sizeof(int32) * Max(n, 1));
 	NameData name;
-	Datum args[8];
+	Datum args[9];
 	int kept = 0;
 
 	if (n == 0)
@@ -182,6 +187,7 @@ cdp_refusal_write(List *refusals, Oid writer)
 		id[kept] = r->message_id;
 		reason[kept] = r->reason;
 		detail[kept] = r->detail;
+		space[kept] = r->space;
 		nulls[kept] = r->payload == NULL;
 		payload[kept++] = r->payload ? JsonbPGetDatum(r->payload) : (Datum) 0;
 	}
@@ -194,7 +200,30 @@ cdp_refusal_write(List *refusals, Oid writer)
 	args[6] = TimestampTzGetDatum(cdp_now());
 	namestrcpy(&name, GetUserNameFromId(writer, false));
 	args[7] = NameGetDatum(&name);
+	args[8] = cdp_array_text(space, kept);
 	cdp_store_run(&reject_plan, args, NULL, false, -1);
+}
+
+/*
+ * Message ids of the refusals just written, for this reason, that were not
+ * known before: their rows were inserted, not updated.
+ */
+List *
+cdp_refusal_fresh(const char *reason)
+{
+	List *ids = NIL;
+	uint64 rows = cdp_store_save_result().rows;
+
+	for (uint64 r = 0; r < rows; r++)
+	{
+		bool isnull;
+		char *id = cdp_store_text(r, 1);
+
+		if (id && strcmp(cdp_store_text(r, 2), reason) == 0 &&
+			DatumGetBool(cdp_store_value(r, 3, &isnull)))
+			ids = lappend(ids, id);
+	}
+	return ids;
 }
 
 /* Records one refusal on its own; inside cdp_store_enter(). */
@@ -202,7 +231,7 @@ void
 cdp_refusal_record(const char *source, const char *message_id,
 				   const char *reason, const char *detail, Jsonb *payload, Oid writer)
 {
-	Refusal r = {source, message_id, reason, detail, payload};
+	Refusal r = {source, message_id, reason, detail, payload, NULL};
 
 	cdp_refusal_write(list_make1(&r), writer);
 }

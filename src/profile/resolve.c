@@ -30,14 +30,17 @@ static CdpPlan ord_plan = {
 	NULL};
 
 /*
- * Whose a node was at a time: by the interval that holds it.  The last column
- * is who she is now.
+ * Whose a node was at a time: back from who has it, change by change.  The
+ * last column is who she is now.
  */
 static CdpPlan as_of_plan = {
-	"SELECT coalesce((SELECT h.profile_id FROM cdp_data.node_history h WHERE h.node_id = $1 "
-	"    AND h.since <= $2 AND h.until > $2 ORDER BY h.until_change DESC LIMIT 1), "
-	"  CASE WHEN n.since <= $2 THEN n.profile_id END), n.profile_id "
-	"FROM cdp_data.node n WHERE n.node_id = $1",
+	"WITH RECURSIVE back AS (SELECT n.profile_id, n.since, n.change FROM cdp_data.node n "
+	"    WHERE n.node_id = $1 "
+	"  UNION ALL SELECT h.profile_id, h.since, h.change FROM back b "
+	"    CROSS JOIN LATERAL (SELECT * FROM cdp_data.node_history h "
+	"      WHERE h.until_change = b.change AND $1 = ANY (h.nodes) OFFSET 0) h WHERE b.since > $2) "
+	"SELECT (SELECT b.profile_id FROM back b WHERE b.since <= $2 ORDER BY b.change DESC LIMIT 1), "
+	"  n.profile_id FROM cdp_data.node n WHERE n.node_id = $1",
 	2,
 	{INT8OID, TIMESTAMPTZOID},
 	NULL};

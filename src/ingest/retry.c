@@ -1,0 +1,265 @@
+/*
+ * src/ingest/retry.c
+ *		cdp.retry_rejected(): what was refused, taken again after a fix.
+ *
+ * A message goes the way it went, from its source, in its space of ids, at the
+ * time it arrived, so that the result is what it had been with the fix in
+ * place from the start.  What is taken leaves cdp.rejected; so does what
+ * turns out to have come since.  What is refused again stays and is counted,
+ * under the reason that holds now.
+ *
+ * Rows of cdp.rejected come last in the order of locks (docs/architecture.md),
+ * so they are not locked while messages are taken: one retry at a time, by an
+ * advisory lock.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "ingest/document.h"
+#include "ingest/ingest.h"
+#include "progress.h"
+#include "store.h"
+
+/* Messages taken together. */
+#define RETRY_BATCH 1000
+
+PG_FUNCTION_INFO_V1(cdp_retry_rejected);
+
+/*
+ * Of conflicting_duplicate and invalid_trait the message itself was taken.
+ * Rows without a space were no messages (pairs, rows of a mapping that failed).
+ */
+static CdpPlan read_plan = {
+	"SELECT r.rejected_id, r.source, r.space, r.reason, r.payload, r.rejected_at "
+	"FROM cdp_data.rejected r WHERE r.rejected_id > $1 AND r.rejected_id <= $2 "
+	"AND r.space IS NOT NULL AND r.payload IS NOT NULL "
+	"AND r.reason NOT IN ('conflicting_duplicate', 'invalid_trait') "
+	"AND ($3 IS NULL OR r.reason = $3) AND ($4 IS NULL OR r.source = $4) "
+	"AND ($5 IS NULL OR r.last_at >= $5) AND ($6 IS NULL OR r.recorded_by = $6) "
+	"ORDER BY r.rejected_id LIMIT $7",
+	7,
+	{INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, NAMEOID, INT8OID},
+	NULL};
+
+static CdpPlan last_plan = {
+	"SELECT coalesce(max(r.rejected_id), 0) FROM cdp_data.rejected r", 0, {0}, NULL};
+
+static CdpPlan settle_plan = {
+	"DELETE FROM cdp_data.rejected r WHERE r.rejected_id = ANY ($1)", 1, {INT8ARRAYOID}, NULL};
+
+static CdpPlan again_plan = {
+	"UPDATE cdp_data.rejected r SET times = r.times + 1, last_at = $2 "
+	"WHERE r.rejected_id = ANY ($1)",
+	2,
+	{INT8ARRAYOID, TIMESTAMPTZOID},
+	NULL};
+
+/* Another reason now; the same message may have been refused for it before. */
+static CdpPlan move_plan = {
+	"WITH gone AS (DELETE FROM cdp_data.rejected r WHERE r.rejected_id = $1 RETURNING r.*) "
+	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
+	"  reason, detail, payload, recorded_by, space) "
+	"SELECT g.rejected_at, $4, g.times + 1, g.source, g.message_id, $2, $3, g.payload, "
+	"  g.recorded_by, g.space FROM gone g "
+	"ON CONFLICT (source, message_id, reason) DO UPDATE SET times = r.times + 1, "
+	"  last_at = excluded.last_at, rejected_at = LEAST(r.rejected_at, excluded.rejected_at)",
+	4,
+	{INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	NULL};
+
+/* What was asked for. */
+typedef struct Wish
+{
+	Datum args[7]; /* of read_plan */
+	char nulls[8];
+	int64 left; /* messages at most */
+} Wish;
+
+typedef struct Tally
+{
+	int64 accepted;
+	int64 duplicates;
+	int64 rejected;
+} Tally;
+
+/* The next rows as documents, in memory of the caller's context. */
+static int
+read_rows(Wish *wish, CdpDocument *documents, int64 *ids, char **reasons)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+	CdpStore store;
+	int n;
+
+	wish->args[6] = Int64GetDatum(Min(wish->left, RETRY_BATCH));
+	cdp_store_enter(&store);
+	n = cdp_store_run(&read_plan, wish->args, wish->nulls, false, -1);
+	old = MemoryContextSwitchTo(context);
+	for (int i = 0; i < n; i++)
+	{
+		CdpDocument *d = &documents[i];
+		JsonbValue text;
+		bool isnull;
+		Datum payload = cdp_store_value(i, 5, &isnull);
+
+		memset(d, 0, sizeof(*d));
+		ids[i] = cdp_store_int64(i, 1);
+		d->source = pstrdup(cdp_store_text(i, 2));
+		d->space = cdp_store_text(i, 3)[0];
+		d->single = true;
+		d->received_at = cdp_store_int64(i, 6);
+		d->json = (Jsonb *) PG_DETOAST_DATUM_COPY(payload);
+		reasons[i] = pstrdup(cdp_store_text(i, 4));
+		/* what could not be read is kept as text */
+		if (JsonbExtractScalar(&d->json->root, &text) && text.type == jbvString)
+		{
+			d->text = pnstrdup(text.val.string.val, text.val.string.len);
+			d->json = NULL;
+			d->single = false;
+		}
+	}
+	MemoryContextSwitchTo(old);
+	cdp_store_leave(&store);
+	wish->left -= n;
+	if (n > 0)
+		wish->args[0] = Int64GetDatum(ids[n - 1]);
+	return n;
+}
+
+/* Writes what became of them; inside cdp_store_enter(). */
+static void
+settle(const CdpDocument *documents, const int64 *ids, char *const *reasons, int n, Tally *tally)
+{
+	int64 *gone = palloc(sizeof(int64) * n);
+	int64 *again = palloc(sizeof(int64) * n);
+	int ngone = 0;
+	int nagain = 0;
+	Datum args[4];
+
+	for (int i = 0; i < n; i++)
+	{
+		const CdpDocument *d = &documents[i];
+
+		tally->rejected += d->rejected > 0;
+		tally->accepted += d->rejected == 0 && d->accepted > 0;
+		tally->duplicates += d->rejected == 0 && d->accepted == 0;
+		if (d->rejected == 0)
+			gone[ngone++] = ids[i];
+		else if (strcmp(d->reason, reasons[i]) == 0)
+			again[nagain++] = ids[i];
+	}
+	if (ngone > 0)
+	{
+		args[0] = cdp_array_int64(gone, ngone);
+		cdp_store_run(&settle_plan, args, NULL, false, -1);
+	}
+	if (nagain > 0)
+	{
+		args[0] = cdp_array_int64(again, nagain);
+		args[1] = TimestampTzGetDatum(cdp_now());
+		cdp_store_run(&again_plan, args, NULL, false, -1);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (documents[i].rejected == 0 || strcmp(documents[i].reason, reasons[i]) == 0)
+			continue;
+		args[0] = Int64GetDatum(ids[i]);
+		args[1] = CStringGetTextDatum(documents[i].reason);
+		args[2] = CStringGetTextDatum(documents[i].detail);
+		args[3] = TimestampTzGetDatum(cdp_now());
+		cdp_store_run(&move_plan, args, NULL, false, -1);
+	}
+}
+
+static void
+retry_all(Wish *wish, Oid lock, Tally *tally)
+{
+	CdpDocument *documents = palloc(sizeof(CdpDocument) * RETRY_BATCH);
+	int64 *ids = palloc(sizeof(int64) * RETRY_BATCH);
+	char **reasons = palloc(sizeof(char *) * RETRY_BATCH);
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "cdp retry",
+												ALLOCSET_DEFAULT_SIZES);
+	CdpProgress progress;
+	CdpStore store;
+
+	(void) DirectFunctionCall1(pg_advisory_xact_lock_int8, Int64GetDatum((int64) lock));
+	cdp_store_enter(&store);
+	cdp_store_run(&last_plan, NULL, NULL, false, 1);
+	wish->args[1] = Int64GetDatum(cdp_store_int64(0, 1));
+	cdp_store_leave(&store);
+	cdp_progress_start(&progress, CDP_WORK_RETRY, 0);
+	for (;;)
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch);
+		int n = read_rows(wish, documents, ids, reasons);
+
+		CHECK_FOR_INTERRUPTS();
+		if (n > 0)
+		{
+			cdp_document_take(documents, n, GetUserId(), CDP_INGEST_UNRECORDED);
+			cdp_store_enter(&store);
+			settle(documents, ids, reasons, n, tally);
+			cdp_store_leave(&store);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
+		if (n == 0 || wish->left <= 0)
+			break;
+		cdp_progress_set(&progress, tally->accepted + tally->duplicates + tally->rejected);
+	}
+	cdp_progress_end(&progress);
+}
+
+/*
+ * cdp.retry_rejected(reason, source, since, max): a role whom row policies
+ * bind retries what it recorded itself.
+ */
+Datum
+cdp_retry_rejected(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	static const char *const words[] = {"accepted", "duplicate", "rejected"};
+	int64 counts[3];
+	Wish wish = {.left = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT32(3)};
+	Tally tally = {0};
+	NameData caller;
+
+	if (wish.left < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max must not be negative")));
+	cdp_store_require();
+	InitMaterializedSRF(fcinfo, 0);
+	memset(wish.nulls, ' ', sizeof(wish.nulls) - 1);
+	wish.args[0] = Int64GetDatum(0);
+	for (int i = 0; i < 3; i++)
+	{
+		wish.args[2 + i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
+		wish.nulls[2 + i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	namestrcpy(&caller, GetUserNameFromId(GetUserId(), false));
+	wish.args[5] = NameGetDatum(&caller);
+	if (cdp_role_is_exempt(GetUserId()))
+		wish.nulls[5] = 'n';
+	if (wish.left > 0)
+		retry_all(&wish, fcinfo->flinfo->fn_oid, &tally);
+	counts[0] = tally.accepted;
+	counts[1] = tally.duplicates;
+	counts[2] = tally.rejected;
+	for (int i = 0; i < (int) lengthof(words); i++)
+	{
+		Datum values[2] = {CStringGetTextDatum(words[i]), Int64GetDatum(counts[i])};
+		bool nulls[2] = {false, false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
