@@ -110,6 +110,7 @@ INSTALL_SQL = \
 	sql/install/42_metric.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/55_discover.sql \
 	sql/install/52_plan.sql \
 	sql/install/52_replay.sql \
 	sql/install/53_inbox.sql \
@@ -131,6 +132,7 @@ REGRESS = \
 	inbox \
 	storage \
 	attach \
+	discover \
 	plan \
 	profile \
 	metric \

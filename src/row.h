@@ -6,9 +6,11 @@
  * it.  A prepared statement spends more on starting its executor than on the
  * row.  The operations below go to the table and its indexes directly, where
  * the table is as cdp.init() made it; where somebody gave it a trigger, a
- * rule, a policy, a check, a column with a default, or an index of another
- * kind, they run the statement that says the same.  cdp.storage_paths() tells
- * which, and why.
+ * rule, a policy, a check, a column with a default, of a domain or of a stated
+ * length, an index of another kind, partitions or another owner, they run the
+ * statement that says the same.  cdp.storage_paths() tells which, and why.
+ * What looks at statements (pg_stat_statements, pgaudit) does not see rows
+ * written directly: cdp.direct_storage turns that off.
  *
  * Both ways see what a statement would: a new snapshot under READ COMMITTED,
  * the transaction's own changes, and error 40001 under REPEATABLE READ when

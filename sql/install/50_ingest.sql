@@ -325,6 +325,8 @@ BEGIN
 			MESSAGE = 'attach needs a table and a mapping object',
 			HINT = 'Example: cdp.attach(''shop.orders'', ''{"event": "Order Completed", "identifiers": {"user_id": "customer_id"}, "time": "created_at", "properties": ["total"]}'').';
 	END IF;
+	-- what cdp.suggest_mapping() says of its proposal
+	mapping := mapping - 'about';
 	SELECT c.relkind INTO kind FROM pg_class c WHERE c.oid = tbl;
 	IF kind NOT IN ('r', 'p') THEN
 		RAISE wrong_object_type USING MESSAGE = format('%s is not a table', tbl);

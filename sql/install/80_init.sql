@@ -59,6 +59,8 @@ BEGIN
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	-- what few people have is theirs
+	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('tracking_violation', 'cdp.has_kind(''ingest'') OR cdp.has_kind(''privacy'')');
 	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
@@ -89,6 +91,7 @@ CREATE FUNCTION cdp.install_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.refresh_views();
+	PERFORM cdp.install_data_map();
 	PERFORM cdp.install_plan_views();
 
 	CREATE VIEW cdp.identifiers WITH (security_invoker = true) AS
@@ -295,6 +298,7 @@ BEGIN
 		('consent', 'cdp.install_consent()'),
 		('profile', 'cdp.install_profile()'),
 		('activation', 'cdp.install_activation()'),
+		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
 		('ingest', 'cdp.install_ingest()'),

@@ -74,6 +74,8 @@ BEGIN
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
 				('outbox', '{delivery_id,segment_id,channel,purpose_id,profile_id,ord,created_at,state,reason,leased_until,attempts,settled_at}'),
 				('profile_merged', '{old_id,profile_id,ord}'),
+				('data_map', '{kind,type,event,name,source,rows,total,types,nodes,first_seen,last_seen,personal}'),
+				('data_map_personal', '{path,personal}'),
 				('event_definition', '{name,mode,schema,changed_at}'),
 				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
 				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
@@ -84,7 +86,7 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
-					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, '
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN

@@ -323,13 +323,27 @@ step_partitions(void)
 	return missing;
 }
 
+static CdpPlan discover_plan = {"SELECT cdp.discover_step()", 0, {0}, NULL};
+
+/* The map of data, now and then; never a reason to go on. */
+static bool
+step_discover(void)
+{
+	CdpStore store;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&discover_plan, NULL, NULL, false, 1);
+	cdp_store_leave(&store);
+	return false;
+}
+
 /* One piece of whatever waits; false: nothing does. */
 static bool
 do_step(void)
 {
 	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   cdp_metric_tidy_step();
+		   cdp_metric_tidy_step() || step_discover();
 }
 
 /* cdp.maintain_step() */
