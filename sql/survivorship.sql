@@ -23,7 +23,6 @@ SELECT cdp.define_trait('x', survivorship => 'source_priority', sources => '{crm
 SELECT cdp.define_trait('x', survivorship => 'union', index => true);
 SELECT cdp.define_trait('x', ignore_empty => NULL);
 SELECT cdp.redefine_trait('x', 'max');
-\set VERBOSITY default
 SELECT count(cdp.define_trait(name, type, survivorship, false, NULL, sources, ignore_empty)::text) AS traits FROM (VALUES
 	('latest_e', 'text', 'latest', NULL, true), ('oldest_e', 'text', 'oldest', NULL, true),
 	('trusted', 'text', 'source_priority', '{crm,shop}'::text[], false), ('trusted_e', 'text', 'source_priority', '{crm,shop}', true),

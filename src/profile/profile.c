@@ -498,7 +498,7 @@ survives(Person *person, const CdpTraitChange *change, int namelen, const CdpTra
 	CdpTally holder = {0};
 	JsonbValue place;
 	JsonbValue *mark;
-	char *source;
+	char *source = NULL;
 
 	*slot = find_patch(person, change->name, namelen, NULL);
 	if (*slot)
