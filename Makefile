@@ -38,6 +38,7 @@ OBJS = \
 	src/identity/identity_set_agg.o \
 	src/identity/rules.o \
 	src/identity/bearer.o \
+	src/identity/check.o \
 	src/identity/component.o \
 	src/identity/components.o \
 	src/identity/components_int.o \
@@ -47,18 +48,33 @@ OBJS = \
 	src/identity/graph.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
+	src/condition/value.o \
+	src/condition/pattern.o \
+	src/condition/compile.o \
+	src/condition/match.o \
+	src/condition/matches.o \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/metric.o \
+	src/profile/metric_backfill.o \
+	src/profile/metric_filter.o \
+	src/profile/metric_state.o \
+	src/profile/metric_value.o \
+	src/profile/explain.o \
+	src/profile/history.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
+	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
 	src/ingest/document.o \
@@ -69,8 +85,11 @@ OBJS = \
 	src/ingest/maintain.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
+	src/ingest/plan.o \
 	src/ingest/refusal.o \
 	src/ingest/retry.o \
+	src/ingest/schema.o \
+	src/ingest/replay.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \
 	src/ingest/view_write.o \
@@ -83,12 +102,16 @@ INSTALL_SQL = \
 	sql/install/21_identity.sql \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
+	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
+	sql/install/42_metric.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
+	sql/install/52_plan.sql \
+	sql/install/52_replay.sql \
 	sql/install/53_inbox.sql \
 	sql/install/54_stats.sql \
 	sql/install/80_init.sql \
@@ -99,6 +122,7 @@ REGRESS = \
 	identity_type \
 	components \
 	normalise \
+	condition \
 	identity \
 	rules \
 	rules_isolate \
@@ -107,8 +131,12 @@ REGRESS = \
 	inbox \
 	storage \
 	attach \
+	plan \
 	profile \
 	view_write \
+	metric \
+	survivorship \
+	replay \
 	segment \
 	consent \
 	activation \
@@ -135,6 +163,7 @@ ISOLATION = \
 	pairs \
 	pairs_snapshot \
 	progress \
+	storage_race \
 	lock_order
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.

@@ -58,6 +58,8 @@ DROP TRIGGER audit ON cdp_data.event;
 CREATE TRIGGER audit AFTER INSERT ON cdp_data.event_202505 FOR EACH ROW EXECUTE FUNCTION audit();
 TRUNCATE audit;
 SELECT act('part');
+SELECT cdp.track('cookie:part', 'Seen', at => '2025-05-02') > 0 AS taken;
+SELECT * FROM detours();
 SELECT what, count(*) FROM audit GROUP BY 1 ORDER BY 1;
 DROP TRIGGER audit ON cdp_data.event_202505;
 -- a rule
@@ -134,6 +136,92 @@ INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, source,
 SELECT cdp.track('cookie:unique', 'Seen', at => '2025-05-02', message_id => 'taken');
 DELETE FROM cdp_data.event WHERE message_id = 'taken';
 DROP INDEX cdp_data.mine;
+-- whole rows, equal nulls
+ALTER TABLE cdp_data.profile_state ADD COLUMN note text;
+CREATE UNIQUE INDEX mine ON cdp_data.profile_state (profile_id) WHERE profile_state IS NOT NULL;
+SELECT act('whole');
+SELECT * FROM detours();
+SET enable_seqscan = off; SET enable_bitmapscan = off;
+SELECT count(*) FROM cdp_data.profile_state WHERE profile_state IS NOT NULL;
+RESET enable_seqscan; RESET enable_bitmapscan;
+DROP INDEX cdp_data.mine;
+ALTER TABLE cdp_data.profile_state DROP COLUMN note;
+ALTER TABLE cdp_data.message_seen ADD COLUMN note text;
+CREATE UNIQUE INDEX mine ON cdp_data.message_seen (source, note) NULLS NOT DISTINCT WHERE received_at > '2100-01-01';
+DROP INDEX cdp_data.mine;
+DELETE FROM cdp_data.message_seen;
+CREATE UNIQUE INDEX mine ON cdp_data.message_seen (source, note) NULLS NOT DISTINCT;
+SELECT cdp.track('cookie:equal', 'Seen', at => '2025-05-02', message_id => 'equal1') > 0 AS taken;
+SET statement_timeout = '10s';
+SELECT cdp.track('cookie:equal', 'Seen', at => '2025-05-02', message_id => 'equal2') > 0 AS taken;
+RESET statement_timeout;
+SELECT * FROM detours();
+DROP INDEX cdp_data.mine;
+ALTER TABLE cdp_data.message_seen DROP COLUMN note;
+-- domains and lengths
+CREATE DOMAIN short AS text DEFAULT 'none' CHECK (length(VALUE) < 6);
+GRANT USAGE ON SCHEMA public TO cdp_owner;
+ALTER TABLE cdp_data.node ADD COLUMN brief short;
+SELECT act('domain');
+SELECT * FROM detours();
+SELECT brief, count(*) FROM cdp_data.node GROUP BY 1 ORDER BY 1;
+ALTER TABLE cdp_data.node DROP COLUMN brief;
+ALTER TABLE cdp_data.node ADD COLUMN brief varchar(8);
+SELECT act('length');
+SELECT * FROM detours();
+ALTER TABLE cdp_data.node DROP COLUMN brief;
+-- rights and owners
+REVOKE UPDATE ON cdp_data.profile_state FROM cdp_owner;
+SELECT cdp.track('cookie:domain', 'Seen', at => '2025-05-02');
+GRANT UPDATE ON cdp_data.profile_state TO cdp_owner;
+ALTER TABLE cdp_data.node OWNER TO CURRENT_USER;
+SELECT cdp.track('cookie:domain', 'Seen', at => '2025-05-02');
+ALTER TABLE cdp_data.node OWNER TO cdp_owner;
+-- the owner's own policy
+ALTER POLICY owner_all ON cdp_data.identifier WITH CHECK (namespace <> 'cookie');
+SELECT act('own');
+SELECT * FROM detours();
+ALTER POLICY owner_all ON cdp_data.identifier WITH CHECK (true);
+SELECT act('ours'), (SELECT count(*) FROM detours());
+-- tables in partitions
+BEGIN;
+ALTER TABLE cdp_data.message_seen RENAME TO message_seen_old;
+CREATE TABLE cdp_data.message_seen (source text COLLATE "C" NOT NULL, key uuid NOT NULL, content bigint NOT NULL, received_at timestamptz NOT NULL, PRIMARY KEY (source, key)) PARTITION BY HASH (source);
+CREATE TABLE cdp_data.message_seen_0 PARTITION OF cdp_data.message_seen FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+ALTER TABLE cdp_data.message_seen OWNER TO cdp_owner;
+ALTER TABLE cdp_data.message_seen_0 OWNER TO cdp_owner;
+SELECT act('hash');
+SELECT * FROM detours();
+ROLLBACK;
+BEGIN;
+ALTER TABLE cdp_data.event DETACH PARTITION cdp_data.event_202505;
+ALTER TABLE cdp_data.event_202505 RENAME TO event_old;
+CREATE TABLE cdp_data.event_202505 (LIKE cdp_data.event) PARTITION BY HASH (node_id);
+CREATE TABLE cdp_data.event_202505_0 PARTITION OF cdp_data.event_202505 FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+ALTER TABLE cdp_data.event_202505 OWNER TO cdp_owner;
+ALTER TABLE cdp_data.event_202505_0 OWNER TO cdp_owner;
+ALTER TABLE cdp_data.event ATTACH PARTITION cdp_data.event_202505 FOR VALUES FROM ('2025-05-01') TO ('2025-06-01');
+SELECT cdp.track('cookie:hash', 'Seen', at => '2025-05-02') > 0 AS taken;
+SELECT * FROM detours();
+SELECT tableoid::regclass, count(*) FROM cdp_data.event_202505 GROUP BY 1;
+ALTER TABLE cdp_data.event DETACH PARTITION cdp_data.event_202505;
+DELETE FROM cdp_data.event_202505;
+ALTER TABLE cdp_data.event ATTACH PARTITION cdp_data.event_202505 DEFAULT;
+SELECT cdp.track('cookie:hash', 'Seen', at => '2025-05-02') > 0 AS taken;
+ROLLBACK;
+-- values out of line, and what was in a column that is gone
+ALTER TABLE cdp_data.profile_state ADD COLUMN note text;
+ALTER TABLE cdp_data.profile_state ALTER COLUMN note SET STORAGE EXTERNAL;
+UPDATE cdp_data.profile_state SET note = repeat('long', 3000), segments = ARRAY(SELECT generate_series(1, 5000))
+WHERE profile_id = (SELECT cdp.resolve('cookie:plain'));
+SELECT cdp.track('cookie:plain', 'Seen', properties => jsonb_build_object('big', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 2000) i)), at => '2025-05-02', message_id => 'big') > 0 AS taken;
+SELECT length(note), cardinality(segments) FROM cdp_data.profile_state WHERE profile_id = (SELECT cdp.resolve('cookie:plain'));
+SELECT length(properties ->> 'big'), (SELECT count(*) FROM detours()) FROM cdp_data.event WHERE message_id = 'big';
+UPDATE cdp_data.profile_state SET note = repeat('short', 100), segments = '{}' WHERE note IS NOT NULL;
+ALTER TABLE cdp_data.profile_state DROP COLUMN note;
+SELECT pg_column_size(s.*) > 500 AS has_note FROM cdp_data.profile_state s WHERE profile_id = (SELECT cdp.resolve('cookie:plain'));
+SELECT cdp.track('cookie:plain', 'Seen', at => '2025-05-02') > 0 AS taken, (SELECT count(*) FROM detours());
+SELECT pg_column_size(s.*) > 500 AS has_note FROM cdp_data.profile_state s WHERE profile_id = (SELECT cdp.resolve('cookie:plain'));
 -- a partition detached and attached with other bounds
 ALTER TABLE cdp_data.event DETACH PARTITION cdp_data.event_202505;
 SELECT cdp.track('cookie:plain', 'Seen', at => '2025-05-03');
@@ -152,6 +240,16 @@ ALTER TABLE cdp_data.profile_state REPLICA IDENTITY NOTHING;
 SELECT cdp.track('cookie:plain', 'Seen', at => '2025-06-01');
 DROP PUBLICATION all_states;
 SELECT act('end'), (SELECT count(*) FROM detours());
+
+-- what is not there yet is found when it is
+ALTER TABLE cdp_data.identity_edge RENAME COLUMN refused_at TO refused_when;
+\c
+SET cdp.clock = '2025-06-01 00:00Z';
+SELECT cdp.track(ARRAY['cookie:late', 'device:late'], 'Seen', at => '2025-05-02 00:00Z');
+SELECT cdp.track(ARRAY['cookie:late', 'device:late'], 'Seen', at => '2025-05-02 00:00Z');
+SELECT count(*) < 100 AS ends FROM cdp.storage_paths();
+ALTER TABLE cdp_data.identity_edge RENAME COLUMN refused_when TO refused_at;
+SELECT cdp.track(ARRAY['cookie:late', 'device:late'], 'Seen', at => '2025-05-02 00:00Z') > 0 AS taken;
 
 \c :main
 DROP DATABASE regress_cdp_storage;

@@ -27,6 +27,8 @@
 #include "nodes/primnodes.h"
 #include "rewrite/rowsecurity.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -111,6 +113,26 @@ cdp_row_register(void)
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 }
 
+static bool
+is_true(const Expr *condition)
+{
+	return condition && IsA(condition, Const) && !((const Const *) condition)->constisnull &&
+		   DatumGetBool(((const Const *) condition)->constvalue);
+}
+
+/* Does a policy let the owner do everything with every row? */
+static bool
+lets_owner(const RowSecurityPolicy *policy)
+{
+	const Oid *roles = (const Oid *) ARR_DATA_PTR(policy->roles);
+	bool named = false;
+
+	for (int i = 0; i < ARR_DIMS(policy->roles)[0] && !named; i++)
+		named = roles[i] == cdp_store_owner() || roles[i] == ACL_ID_PUBLIC;
+	return named && policy->polcmd == '*' && is_true(policy->qual) &&
+		   (policy->with_check_qual == NULL || is_true(policy->with_check_qual));
+}
+
 /*
  * Does something else than the owner's own policy speak about his rows?
  * Permissive policies only add; a restrictive one takes away.
@@ -119,18 +141,32 @@ static bool
 is_restricted(Relation rel)
 {
 	ListCell *lc;
+	bool allowed = false;
 
 	if (!rel->rd_rel->relrowsecurity || !rel->rd_rel->relforcerowsecurity)
 		return false;
 	if (rel->rd_rsdesc == NULL)
 		return true;
 	foreach(lc, rel->rd_rsdesc->policies)
-		if (!((RowSecurityPolicy *) lfirst(lc))->permissive)
+	{
+		const RowSecurityPolicy *policy = lfirst(lc);
+
+		if (!policy->permissive)
 			return true;
-	foreach(lc, rel->rd_rsdesc->policies)
-		if (strcmp(((RowSecurityPolicy *) lfirst(lc))->policy_name, "owner_all") == 0)
-			return false;
-	return true;
+		allowed = allowed || lets_owner(policy);
+	}
+	return !allowed;
+}
+
+/* Is the table ours, with all the rights that an owner begins with? */
+static bool
+is_owned(Relation rel)
+{
+	const AclMode rights = ACL_SELECT | ACL_INSERT | ACL_UPDATE;
+
+	return rel->rd_rel->relowner == cdp_store_owner() &&
+		   pg_class_aclmask(RelationGetRelid(rel), rel->rd_rel->relowner, rights, ACLMASK_ALL) ==
+			   rights;
 }
 
 /* What about the table itself is not as we made it. */
@@ -149,14 +185,16 @@ table_detour(Relation rel)
 		return "a trigger";
 	if (rel->rd_rules != NULL)
 		return "a rule";
+	if (!is_owned(rel))
+		return "another owner, or rights taken from ours";
 	if (is_restricted(rel))
 		return "a policy";
 	return NULL;
 }
 
-/* Columns that a write must compute make it the executor's. */
-static bool
-has_computed(Relation rel)
+/* Columns that a write must compute, check or cut make it the executor's. */
+static const char *
+column_detour(Relation rel)
 {
 	TupleDesc desc = RelationGetDescr(rel);
 
@@ -164,10 +202,17 @@ has_computed(Relation rel)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && (att->attgenerated != '\0' || att->attidentity != '\0'))
-			return true;
+		if (att->attisdropped)
+			continue;
+		if (att->attgenerated != '\0' || att->attidentity != '\0')
+			return "a generated column";
+		/* its checks and its default may change without a word to the table */
+		if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN || get_typdefault(att->atttypid) != NULL)
+			return "a column of a domain";
+		if (att->atttypmod >= 0)
+			return "a column with a type modifier";
 	}
-	return false;
+	return NULL;
 }
 
 /* Describes an index, or says why it is not ours to write. */
@@ -186,6 +231,8 @@ describe_index(Table *table, Relation index, TableIndex *entry)
 		return "an index being built";
 	if (!form->indimmediate || form->indisexclusion)
 		return "a deferred or exclusion constraint";
+	if (form->indnullsnotdistinct)
+		return "an index to which nulls are equal";
 	if (!entry->btree && index->rd_rel->relam != BRIN_AM_OID)
 		return "an index of another kind";
 	if (RelationGetIndexExpressions(index) != NIL || form->indnatts != form->indnkeyatts)
@@ -195,8 +242,10 @@ describe_index(Table *table, Relation index, TableIndex *entry)
 	{
 		NullTest *test = linitial(predicate);
 
+		/* "t IS NOT NULL" of a whole row is something else */
 		if (list_length(predicate) != 1 || !IsA(test, NullTest) || !entry->btree ||
-			test->nulltesttype != IS_NOT_NULL || !IsA(test->arg, Var))
+			test->nulltesttype != IS_NOT_NULL || test->argisrow || !IsA(test->arg, Var) ||
+			((Var *) test->arg)->varattno <= 0)
 			return "a partial index";
 		entry->where = ((Var *) test->arg)->varattno;
 	}
@@ -228,17 +277,45 @@ describe_index(Table *table, Relation index, TableIndex *entry)
 	return NULL;
 }
 
-/* Fills a table's entry; whoever calls holds a lock on it. */
+/* Describes a table's indexes; writing it without knowing all would leave them behind. */
+static void
+describe_indexes(Table *table, Relation rel)
+{
+	List *oids = RelationGetIndexList(rel);
+	ListCell *lc;
+
+	foreach(lc, oids)
+	{
+		Relation index;
+		const char *why;
+
+		if (table->nindexes == MAX_INDEXES)
+		{
+			table->detour = "many indexes";
+			break;
+		}
+		index = index_open(lfirst_oid(lc), AccessShareLock);
+		why = describe_index(table, index, &table->indexes[table->nindexes]);
+		index_close(index, AccessShareLock);
+		if (why && table->detour == NULL)
+			table->detour = why;
+		table->nindexes++;
+	}
+	list_free(oids);
+}
+
+/*
+ * Fills a table's entry; whoever calls holds a lock on it.  To look at an index
+ * may take long and be cancelled: what is half done is not valid.
+ */
 static void
 describe(Table *table, Relation rel)
 {
 	while (!table->valid)
 	{
-		List *oids;
-		ListCell *lc;
-
 		/* an invalidation while we look must not be lost */
-		table->valid = true;
+		uint64 started = version;
+
 		if (table->context)
 			MemoryContextReset(table->context);
 		else
@@ -246,30 +323,12 @@ describe(Table *table, Relation rel)
 												   ALLOCSET_SMALL_SIZES);
 		table->checks = rel->rd_att->constr ? rel->rd_att->constr->num_check : 0;
 		table->detour = table_detour(rel);
-		if (table->detour == NULL && has_computed(rel))
-			table->detour = "a generated column";
+		if (table->detour == NULL)
+			table->detour = column_detour(rel);
 		table->nindexes = 0;
-		if (rel->rd_rel->relkind != RELKIND_RELATION)
-			continue;
-		oids = RelationGetIndexList(rel);
-		foreach(lc, oids)
-		{
-			Relation index;
-			const char *why;
-
-			if (table->nindexes == MAX_INDEXES)
-			{
-				table->detour = "many indexes";
-				break;
-			}
-			index = index_open(lfirst_oid(lc), AccessShareLock);
-			why = describe_index(table, index, &table->indexes[table->nindexes]);
-			index_close(index, AccessShareLock);
-			if (why && table->detour == NULL)
-				table->detour = why;
-			table->nindexes++;
-		}
-		list_free(oids);
+		if (rel->rd_rel->relkind == RELKIND_RELATION)
+			describe_indexes(table, rel);
+		table->valid = started == version;
 	}
 }
 
@@ -347,23 +406,47 @@ names_all(Relation rel, const CdpRowOp *op)
 	return true;
 }
 
-static void
-resolve_names(CdpRowOp *op)
+/*
+ * Brings an operation up to date with its table, which is locked.  False: the
+ * name means another table by now.
+ */
+static bool
+settle(CdpRowOp *op, Relation rel, const Table *table, LOCKMODE lock)
 {
-	if (op->version == 0)
-	{
-		op->next = used;
-		used = op;
-	}
-	op->relid = cdp_store_relation(op->table);
+	if (cdp_store_relation(op->table) != op->relid)
+		return false;
 	for (op->nkeys = 0; op->nkeys < CDP_ROW_KEYS && op->keys[op->nkeys]; op->nkeys++)
 		op->key_attnums[op->nkeys] = attnum_of(op->relid, op->keys[op->nkeys]);
 	for (op->ncolumns = 0; op->ncolumns < CDP_ROW_COLUMNS && op->columns[op->ncolumns];
 		 op->ncolumns++)
 		op->attnums[op->ncolumns] = attnum_of(op->relid, op->columns[op->ncolumns]);
+	Assert(op->nkeys + op->ncolumns <= CDP_PLAN_MAX_ARGS);
+	op->part_detour = NULL;
+	op->detour = table->detour;
+	op->index = op->nkeys > 0 ? index_of(table, op) : -1;
+	if (op->detour == NULL && rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && !op->parted)
+		op->detour = "partitions";
+	if (op->detour == NULL && rel->rd_rel->relispartition)
+		op->detour = "a partition of another table";
+	if (op->detour == NULL && op->nkeys > 0 && op->index < 0)
+		op->detour = "no unique index";
+	if (op->detour == NULL && op->nkeys == 0 && !names_all(rel, op))
+		op->detour = "a column with a default";
+	if (op->detour == NULL && lock == RowExclusiveLock && table->checks > op->checks)
+		op->detour = "a check";
+	if (!op->listed)
+	{
+		op->next = used;
+		used = op;
+		op->listed = true;
+	}
+	return true;
 }
 
-/* Opens the operation's table and brings both up to date. */
+/*
+ * Opens the operation's table and brings both up to date.  Names are looked up
+ * again under the lock: while we waited for it, they may have changed.
+ */
 static Relation
 open_op(CdpRowOp *op, LOCKMODE lock, Table **table)
 {
@@ -373,21 +456,15 @@ open_op(CdpRowOp *op, LOCKMODE lock, Table **table)
 		uint64 stamp = version + cdp_store_generation();
 
 		if (op->version != stamp)
-			resolve_names(op);
+			op->relid = cdp_store_relation(op->table);
 		rel = table_open(op->relid, lock);
 		*table = table_of(rel);
 		if (op->version == stamp && stamp == version + cdp_store_generation())
 			return rel;
 		/* first use, or something changed: settle it, then look again */
-		op->detour = (*table)->detour;
-		op->index = op->nkeys > 0 ? index_of(*table, op) : -1;
-		if (op->detour == NULL && op->nkeys > 0 && op->index < 0)
-			op->detour = "no unique index";
-		if (op->detour == NULL && op->nkeys == 0 && !names_all(rel, op))
-			op->detour = "a column with a default";
-		if (op->detour == NULL && lock == RowExclusiveLock && (*table)->checks > op->checks)
-			op->detour = "a check";
-		op->version = version + cdp_store_generation();
+		stamp = version + cdp_store_generation();
+		if (settle(op, rel, *table, lock))
+			op->version = stamp;
 		table_close(rel, NoLock);
 	}
 }
@@ -513,39 +590,40 @@ serialization_failure(const char *what)
 			 errmsg("could not serialize access due to concurrent %s", what)));
 }
 
-/* Finds the row of a key under the active snapshot. */
-static bool
-find_row(Relation rel, const TableIndex *entry, const Datum *keys, TupleTableSlot *slot,
-		 LOCKMODE lock)
+/*
+ * A table open for some steps of one operation, with what they share: the way
+ * through the index, opened when it is first needed, and the rows in hand.
+ */
+typedef struct Cursor
 {
-	Relation index = index_open(entry->relid, lock);
-	IndexScanDesc scan = cdp_index_beginscan(rel, index, GetActiveSnapshot(), entry->nkeys);
-	ScanKeyData scankeys[CDP_ROW_KEYS];
-	bool found;
+	CdpRowOp *op;
+	Relation rel;
+	Table *table;
+	LOCKMODE lock;
+	Relation index;
+	IndexScanDesc scan;
+	TupleTableSlot *row; /* as it is */
+	TupleTableSlot *fresh; /* as it shall be */
+} Cursor;
 
-	for (int k = 0; k < entry->nkeys; k++)
-		ScanKeyEntryInitialize(&scankeys[k], 0, k + 1, BTEqualStrategyNumber, InvalidOid,
-							   entry->collations[k], entry->equal[k], keys[k]);
-	index_rescan(scan, scankeys, entry->nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	if (found)
-		ExecMaterializeSlot(slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	return found;
+static void
+close_cursor(Cursor *c)
+{
+	if (c->scan)
+	{
+		index_endscan(c->scan);
+		index_close(c->index, NoLock);
+	}
+	if (c->row)
+		ExecDropSingleTupleTableSlot(c->row);
+	if (c->fresh)
+		ExecDropSingleTupleTableSlot(c->fresh);
 }
 
-/*
- * Finds the row at once where it was, if that version is still the one to see.
- * The place may have become another row's meanwhile.
- */
+/* Has the row this key? */
 static bool
-find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum *keys,
-		  ItemPointer hint, TupleTableSlot *slot)
+has_key(const CdpRowOp *op, const TableIndex *entry, const Datum *keys, TupleTableSlot *slot)
 {
-	if (hint == NULL || !ItemPointerIsValid(hint) ||
-		!table_tuple_fetch_row_version(rel, hint, GetActiveSnapshot(), slot))
-		return false;
 	for (int k = 0; k < op->nkeys; k++)
 	{
 		bool isnull;
@@ -558,16 +636,43 @@ find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum
 	return true;
 }
 
+/*
+ * Finds the row at once where it was, if that version is still the one to see.
+ * The place may have become another row's meanwhile.
+ */
 static bool
-find(Relation rel, const CdpRowOp *op, const Table *table, const Datum *keys, ItemPointer hint,
-	 TupleTableSlot *slot, LOCKMODE lock)
+find_hint(Relation rel, const CdpRowOp *op, const TableIndex *entry, const Datum *keys,
+		  ItemPointer hint, TupleTableSlot *slot)
 {
-	const TableIndex *entry = &table->indexes[op->index];
-	bool found = find_hint(rel, op, entry, keys, hint, slot) ||
-				 find_row(rel, entry, keys, slot, lock);
+	return hint != NULL && ItemPointerIsValid(hint) &&
+		   table_tuple_fetch_row_version(rel, hint, GetActiveSnapshot(), slot) &&
+		   has_key(op, entry, keys, slot);
+}
 
+/* Brings the row of a key, as the active snapshot has it, into the cursor. */
+static bool
+seek(Cursor *c, const Datum *keys, ItemPointer hint)
+{
+	const TableIndex *entry = &c->table->indexes[c->op->index];
+	ScanKeyData scankeys[CDP_ROW_KEYS];
+	bool found;
+
+	if (c->row == NULL)
+		c->row = table_slot_create(c->rel, NULL);
+	if (find_hint(c->rel, c->op, entry, keys, hint, c->row))
+		return true;
+	if (c->scan == NULL)
+	{
+		c->index = index_open(entry->relid, c->lock);
+		c->scan = cdp_index_beginscan(c->rel, c->index, GetActiveSnapshot(), entry->nkeys);
+	}
+	for (int k = 0; k < entry->nkeys; k++)
+		ScanKeyEntryInitialize(&scankeys[k], 0, k + 1, BTEqualStrategyNumber, InvalidOid,
+							   entry->collations[k], entry->equal[k], keys[k]);
+	index_rescan(c->scan, scankeys, entry->nkeys, NULL, 0);
+	found = index_getnext_slot(c->scan, ForwardScanDirection, c->row);
 	if (found && hint)
-		*hint = slot->tts_tid;
+		*hint = c->row->tts_tid;
 	return found;
 }
 
@@ -596,7 +701,7 @@ typedef enum Locking
 } Locking;
 
 static Locking
-lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock)
+lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock, bool *newer)
 {
 	TM_FailureData failure;
 	ItemPointerData tid = slot->tts_tid;
@@ -610,6 +715,7 @@ lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock)
 							 &failure))
 	{
 		case TM_Ok:
+			*newer = failure.traversed;
 			return LOCKING_DONE;
 		case TM_WouldBlock:
 			return LOCKING_NONE;
@@ -626,6 +732,50 @@ lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock)
 	}
 }
 
+/* One row in the cursor's step; CDP_ROW_DETOUR: a case for the executor. */
+static Locking
+read_row(Cursor *c, const Datum *keys, ItemPointer hint, CdpRow *row)
+{
+	Locking locking = LOCKING_DONE;
+	bool newer = false;
+
+	if (!seek(c, keys, hint))
+		return LOCKING_NONE;
+	if (c->op->lock != CDP_ROW_UNLOCKED)
+		locking = lock_row(c->rel, c->row, c->op->lock, &newer);
+	/* whoever changed it while we waited may have changed its key */
+	if (newer && !has_key(c->op, &c->table->indexes[c->op->index], keys, c->row))
+		locking = LOCKING_NONE;
+	if (hint)
+		*hint = c->row->tts_tid;
+	if (locking == LOCKING_DONE)
+		copy_columns(c->op, c->row, row);
+	return locking;
+}
+
+static LOCKMODE
+lock_of(const CdpRowOp *op)
+{
+	return op->lock == CDP_ROW_UNLOCKED ? AccessShareLock : RowShareLock;
+}
+
+static bool
+is_direct(const CdpRowOp *op)
+{
+	return op->detour == NULL && cdp_guc_direct_storage;
+}
+
+static void
+begin_read(const CdpRowOp *op, bool read_only)
+{
+	if (op->lock != CDP_ROW_UNLOCKED)
+	{
+		PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
+		PreventCommandIfParallelMode("SELECT FOR NO KEY UPDATE");
+	}
+	begin_step(read_only);
+}
+
 /*
  * Reads the row of the key, locking it if the operation says so.  read_only:
  * under the snapshot of the calling query.  The columns are copied into the
@@ -634,44 +784,61 @@ lock_row(Relation rel, TupleTableSlot *slot, CdpRowLock lock)
 bool
 cdp_row_read(CdpRowOp *op, const Datum *keys, bool read_only, ItemPointer hint, CdpRow *row)
 {
-	LOCKMODE lock = op->lock == CDP_ROW_UNLOCKED ? AccessShareLock : RowShareLock;
-	Table *table;
-	Relation rel;
-	TupleTableSlot *slot;
-	Locking locking = LOCKING_DONE;
-	bool found;
+	Cursor c = {.op = op, .lock = lock_of(op)};
 
-	rel = open_op(op, lock, &table);
-	if (op->detour == NULL && cdp_guc_direct_storage)
+	c.rel = open_op(op, c.lock, &c.table);
+	if (is_direct(op))
 	{
-		if (op->lock != CDP_ROW_UNLOCKED)
-		{
-			PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
-			PreventCommandIfParallelMode("SELECT FOR NO KEY UPDATE");
-		}
-		begin_step(read_only);
-		slot = table_slot_create(rel, NULL);
-		found = find(rel, op, table, keys, hint, slot, lock);
-		if (found && op->lock != CDP_ROW_UNLOCKED)
-			locking = lock_row(rel, slot, op->lock);
-		if (hint && found)
-			*hint = slot->tts_tid;
-		if (found && locking == LOCKING_DONE)
-			copy_columns(op, slot, row);
-		ExecDropSingleTupleTableSlot(slot);
+		Locking locking;
+
+		begin_read(op, read_only);
+		locking = read_row(&c, keys, hint, row);
+		close_cursor(&c);
 		end_step(op->lock != CDP_ROW_UNLOCKED);
 		if (locking != LOCKING_DETOUR)
 		{
-			table_close(rel, NoLock);
-			return found && locking == LOCKING_DONE;
+			table_close(c.rel, NoLock);
+			return locking == LOCKING_DONE;
 		}
 	}
-	table_close(rel, NoLock);
+	table_close(c.rel, NoLock);
 	if (run_statement(op, 'r', keys, NULL, read_only) != 1)
 		return false;
 	for (int k = 0; k < op->ncolumns; k++)
 		row->values[k] = cdp_store_value(0, k + 1, &row->nulls[k]);
 	return true;
+}
+
+/*
+ * The same for n keys (one after the other in keys), in their order; hints may
+ * be NULL.  found[i] says whether rows[i] is there.  False: a statement must do
+ * it; some rows may be locked already.
+ */
+bool
+cdp_row_read_many(CdpRowOp *op, int n, const Datum *keys, bool read_only, ItemPointer *hints,
+				  CdpRow *rows, bool *found)
+{
+	Cursor c = {.op = op, .lock = lock_of(op)};
+	bool done;
+
+	c.rel = open_op(op, c.lock, &c.table);
+	done = is_direct(op);
+	if (done)
+	{
+		begin_read(op, read_only);
+		for (int i = 0; i < n && done; i++)
+		{
+			Locking locking = read_row(&c, keys + i * op->nkeys, hints ? hints[i] : NULL, &rows[i]);
+
+			CHECK_FOR_INTERRUPTS();
+			found[i] = locking == LOCKING_DONE;
+			done = locking != LOCKING_DETOUR;
+		}
+		close_cursor(&c);
+		end_step(op->lock != CDP_ROW_UNLOCKED);
+	}
+	table_close(c.rel, NoLock);
+	return done;
 }
 
 /* Puts a tuple into the indexes; false: a unique one has it already (ignore). */
@@ -785,18 +952,11 @@ conflicts(Relation rel, const Table *table, TupleTableSlot *slot)
 	return conflict;
 }
 
-/* Inserts into a table that is ours to write. */
-static bool
-insert_row(const CdpRowOp *op, Relation rel, Table *table, const CdpRow *row)
+static void
+fill_slot(const CdpRowOp *op, Relation rel, TupleTableSlot *slot, const CdpRow *row)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	bool inserted = true;
-
-	PreventCommandIfReadOnly("INSERT");
-	PreventCommandIfParallelMode("INSERT");
-	begin_step(false);
-	memset(slot->tts_isnull, true, sizeof(bool) * desc->natts);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 	for (int k = 0; k < op->ncolumns; k++)
 	{
 		slot->tts_values[op->attnums[k] - 1] = row->values[k];
@@ -804,39 +964,85 @@ insert_row(const CdpRowOp *op, Relation rel, Table *table, const CdpRow *row)
 	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(rel);
+}
+
+static void
+begin_insert(void)
+{
+	PreventCommandIfReadOnly("INSERT");
+	PreventCommandIfParallelMode("INSERT");
+	begin_step(false);
+}
+
+/*
+ * One row in a step, into a table that is ours to write.  *look: look for a
+ * conflict before, instead of finding it by the index afterwards, when the row
+ * is in the table and must be taken back; set when one was found.
+ */
+static bool
+insert_row(const CdpRowOp *op, Relation rel, Table *table, TupleTableSlot *slot, const CdpRow *row,
+		   bool *look)
+{
+	TransactionId xid;
+
+	fill_slot(op, rel, slot, row);
 	if (!op->ignore)
 	{
 		table_tuple_insert(rel, slot, GetCurrentCommandId(true), 0, NULL);
 		(void) insert_index_entries(rel, table, slot, false, false, NULL);
+		return true;
 	}
-	else
+	xid = GetCurrentTransactionId();
+	for (;; *look = true)
 	{
-		TransactionId xid = GetCurrentTransactionId();
+		uint32 token;
+		bool unique;
 
-		for (bool look = !op->unlikely;; look = true)
-		{
-			uint32 token;
-			bool unique;
-
-			CHECK_FOR_INTERRUPTS();
-			if (look && conflicts(rel, table, slot))
-			{
-				inserted = false;
-				break;
-			}
-			token = SpeculativeInsertionLockAcquire(xid);
-			table_tuple_insert_speculative(rel, slot, GetCurrentCommandId(true), 0, NULL, token);
-			unique = insert_index_entries(rel, table, slot, true, false, NULL);
-			table_tuple_complete_speculative(rel, slot, token, unique);
-			SpeculativeInsertionLockRelease(xid);
-			if (unique)
-				break;
-			/* somebody came between the look and the insert */
-		}
+		CHECK_FOR_INTERRUPTS();
+		if (*look && conflicts(rel, table, slot))
+			return false;
+		token = SpeculativeInsertionLockAcquire(xid);
+		table_tuple_insert_speculative(rel, slot, GetCurrentCommandId(true), 0, NULL, token);
+		unique = insert_index_entries(rel, table, slot, true, false, NULL);
+		table_tuple_complete_speculative(rel, slot, token, unique);
+		SpeculativeInsertionLockRelease(xid);
+		if (unique)
+			return true;
+		/* somebody came between the look and the insert */
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	end_step(true);
-	return inserted;
+}
+
+/* Rows of one page and more go together: less to lock and to log. */
+#define MULTI 200
+
+static void
+insert_rows(const CdpRowOp *op, Relation rel, Table *table, const CdpRow *rows, int n)
+{
+	int width = Min(n, MULTI);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * width);
+	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext, "cdp rows",
+												ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < width; i++)
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	for (int from = 0; from < n; from += width)
+	{
+		int k = Min(width, n - from);
+		MemoryContext old = MemoryContextSwitchTo(chunk);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < k; i++)
+			fill_slot(op, rel, slots[i], &rows[from + i]);
+		table_multi_insert(rel, slots, k, GetCurrentCommandId(true), 0, NULL);
+		for (int i = 0; i < k; i++)
+			(void) insert_index_entries(rel, table, slots[i], false, false, NULL);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(chunk);
+	}
+	for (int i = 0; i < width; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	MemoryContextDelete(chunk);
+	pfree(slots);
 }
 
 /* A column that must not be null and would be is the executor's to complain about. */
@@ -857,14 +1063,54 @@ cdp_row_insert(CdpRowOp *op, const CdpRow *row)
 	Relation rel = open_op(op, RowExclusiveLock, &table);
 	bool inserted;
 
-	if (op->detour == NULL && cdp_guc_direct_storage && fits(op, rel, row))
+	if (is_direct(op) && fits(op, rel, row))
 	{
-		inserted = insert_row(op, rel, table, row);
+		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+		bool look = !op->unlikely;
+
+		begin_insert();
+		inserted = insert_row(op, rel, table, slot, row, &look);
+		ExecDropSingleTupleTableSlot(slot);
+		end_step(true);
 		table_close(rel, NoLock);
 		return inserted;
 	}
 	table_close(rel, NoLock);
 	return run_statement(op, 'i', NULL, row, false) == 1;
+}
+
+/*
+ * Inserts n rows in their order; inserted[i] says whether it was, NULL if all
+ * must be.  False: nothing was, a statement must do it.
+ */
+bool
+cdp_row_insert_many(CdpRowOp *op, int n, const CdpRow *rows, bool *inserted)
+{
+	Table *table;
+	Relation rel = open_op(op, RowExclusiveLock, &table);
+	bool direct = is_direct(op);
+
+	for (int i = 0; i < n && direct; i++)
+		direct = fits(op, rel, &rows[i]);
+	if (direct)
+	{
+		begin_insert();
+		if (op->ignore)
+		{
+			TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+			/* mostly all are new; where one is not, others will not be either */
+			bool look = false;
+
+			for (int i = 0; i < n; i++)
+				inserted[i] = insert_row(op, rel, table, slot, &rows[i], &look);
+			ExecDropSingleTupleTableSlot(slot);
+		}
+		else
+			insert_rows(op, rel, table, rows, n);
+		end_step(true);
+	}
+	table_close(rel, NoLock);
+	return direct;
 }
 
 /* Has a partition its columns where its parent has them? */
@@ -889,33 +1135,57 @@ same_layout(Relation leaf, Relation parent)
 	return true;
 }
 
+/* Why a partition is not ours to write, NULL if it is. */
+static const char *
+part_detour(const CdpRowOp *op, Relation leaf, const Table *table, Relation parent)
+{
+	if (leaf->rd_rel->relkind != RELKIND_RELATION || !leaf->rd_rel->relispartition)
+		return "a partition that is no table";
+	if (table->detour)
+		return table->detour;
+	if (table->checks > op->checks)
+		return "a check";
+	return same_layout(leaf, parent) ? NULL : "other columns in a partition";
+}
+
 /*
- * Inserts a row into a partitioned table; part is the partition of its key, as
- * far as the caller knows.
+ * Inserts rows into a partitioned table; part is the partition of their keys,
+ * as cdp_partition_of() says now.
  */
 void
-cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row)
+cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *rows, int n)
 {
+	uint64 generation = cdp_store_generation();
 	Table *table;
-	Relation rel = open_op(op, RowExclusiveLock, &table);
+	Relation rel;
+	bool direct;
 	bool done = false;
 
-	if (op->detour == NULL && cdp_guc_direct_storage && OidIsValid(part) && fits(op, rel, row))
+	op->parted = true;
+	rel = open_op(op, RowExclusiveLock, &table);
+	/* while we waited for the lock, the partition may have got other bounds, or gone */
+	direct = is_direct(op) && OidIsValid(part) && generation == cdp_store_generation();
+	for (int i = 0; i < n && direct; i++)
+		direct = fits(op, rel, &rows[i]);
+	if (direct)
 	{
 		Relation leaf = table_open(part, RowExclusiveLock);
 
 		table = table_of(leaf);
-		if (leaf->rd_rel->relispartition && table->detour == NULL && table->checks <= op->checks &&
-			same_layout(leaf, rel))
+		op->part_detour = part_detour(op, leaf, table, rel);
+		if (op->part_detour == NULL)
 		{
-			insert_row(op, leaf, table, row);
+			begin_insert();
+			insert_rows(op, leaf, table, rows, n);
+			end_step(true);
 			done = true;
 		}
 		table_close(leaf, NoLock);
 	}
 	table_close(rel, NoLock);
-	if (!done && run_statement(op, 'i', NULL, row, false) != 1)
-		elog(ERROR, "cdp: a row of \"%s\" was not inserted", op->table);
+	for (int i = 0; i < n && !done; i++)
+		if (run_statement(op, 'i', NULL, &rows[i], false) != 1)
+			elog(ERROR, "cdp: a row of \"%s\" was not inserted", op->table);
 }
 
 /*
@@ -923,49 +1193,81 @@ cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row)
  * changed it meanwhile.
  */
 static TM_Result
-update_row(CdpRowOp *op, Relation rel, Table *table, const Datum *keys, ItemPointer hint,
-		   CdpRowChange change, void *arg, bool *found)
+change_row(Cursor *c, const Datum *keys, ItemPointer hint, CdpRowChange change, void *arg,
+		   bool *found)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-	TupleTableSlot *old = table_slot_create(rel, NULL);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	CdpRowOp *op = c->op;
+	TupleDesc desc = RelationGetDescr(c->rel);
 	CdpIndexUpdate indexes;
-	TM_Result result = TM_Ok;
+	TM_Result result;
 	CdpRow row;
 
-	*found = find(rel, op, table, keys, hint, old, RowExclusiveLock);
-	if (*found)
+	*found = seek(c, keys, hint);
+	if (!*found)
+		return TM_Ok;
+	slot_getallattrs(c->row);
+	for (int k = 0; k < op->ncolumns; k++)
 	{
-		slot_getallattrs(old);
-		for (int k = 0; k < op->ncolumns; k++)
-		{
-			row.values[k] = old->tts_values[op->attnums[k] - 1];
-			row.nulls[k] = old->tts_isnull[op->attnums[k] - 1];
-		}
+		row.values[k] = c->row->tts_values[op->attnums[k] - 1];
+		row.nulls[k] = c->row->tts_isnull[op->attnums[k] - 1];
 	}
-	if (*found && change(&row, arg))
+	if (!change(&row, arg))
+		return TM_Ok;
+	if (!fits(op, c->rel, &row))
+		return TM_BeingModified;
+	if (c->fresh == NULL)
+		c->fresh = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	ExecClearTuple(c->fresh);
+	memcpy(c->fresh->tts_values, c->row->tts_values, sizeof(Datum) * desc->natts);
+	memcpy(c->fresh->tts_isnull, c->row->tts_isnull, sizeof(bool) * desc->natts);
+	/* what was in a column that is gone goes, too */
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attisdropped)
+			c->fresh->tts_isnull[i] = true;
+	for (int k = 0; k < op->ncolumns; k++)
 	{
-		memcpy(slot->tts_values, old->tts_values, sizeof(Datum) * desc->natts);
-		memcpy(slot->tts_isnull, old->tts_isnull, sizeof(bool) * desc->natts);
-		for (int k = 0; k < op->ncolumns; k++)
-		{
-			slot->tts_values[op->attnums[k] - 1] = row.values[k];
-			slot->tts_isnull[op->attnums[k] - 1] = row.nulls[k];
-		}
-		ExecStoreVirtualTuple(slot);
-		slot->tts_tableOid = RelationGetRelid(rel);
-		if (!fits(op, rel, &row))
-			result = TM_BeingModified;
-		else
-			result =
-				cdp_table_tuple_update(rel, &old->tts_tid, slot, GetActiveSnapshot(), &indexes);
-		if (result == TM_Ok && indexes != CDP_INDEX_NONE)
-			(void) insert_index_entries(rel, table, slot, false, indexes == CDP_INDEX_SUMMARIZING,
-										op);
+		c->fresh->tts_values[op->attnums[k] - 1] = row.values[k];
+		c->fresh->tts_isnull[op->attnums[k] - 1] = row.nulls[k];
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	ExecDropSingleTupleTableSlot(old);
+	ExecStoreVirtualTuple(c->fresh);
+	c->fresh->tts_tableOid = RelationGetRelid(c->rel);
+	result = cdp_table_tuple_update(c->rel, &c->row->tts_tid, c->fresh, GetActiveSnapshot(),
+									&indexes);
+	if (result == TM_Ok && indexes != CDP_INDEX_NONE)
+		(void) insert_index_entries(c->rel, c->table, c->fresh, false,
+									indexes == CDP_INDEX_SUMMARIZING, op);
 	return result;
+}
+
+static void
+begin_change(Relation rel)
+{
+	PreventCommandIfReadOnly("UPDATE");
+	PreventCommandIfParallelMode("UPDATE");
+	CheckCmdReplicaIdentity(rel, CMD_UPDATE);
+	begin_step(false);
+}
+
+/* What a change that met another one means; returns if the executor can go on. */
+static void
+check_change(TM_Result result)
+{
+	if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
+		serialization_failure("update");
+}
+
+/* The change by statements; the caller's lock holds others off. */
+static bool
+change_by_statement(CdpRowOp *op, const Datum *keys, CdpRowChange change, void *arg)
+{
+	CdpRow row;
+
+	compose(op, &op->plan, 'u');
+	if (run_statement(op, 'r', keys, NULL, false) != 1)
+		return false;
+	for (int k = 0; k < op->ncolumns; k++)
+		row.values[k] = cdp_store_value(0, k + 1, &row.nulls[k]);
+	return !change(&row, arg) || run_statement(op, 'u', keys, &row, false) == 1;
 }
 
 /*
@@ -975,38 +1277,68 @@ update_row(CdpRowOp *op, Relation rel, Table *table, const Datum *keys, ItemPoin
 bool
 cdp_row_change(CdpRowOp *op, const Datum *keys, ItemPointer hint, CdpRowChange change, void *arg)
 {
-	Table *table;
-	Relation rel = open_op(op, RowExclusiveLock, &table);
-	CdpRow row;
+	Cursor c = {.op = op, .lock = RowExclusiveLock};
 
 	op->changes = true;
-	if (op->detour == NULL && cdp_guc_direct_storage)
+	c.rel = open_op(op, c.lock, &c.table);
+	if (is_direct(op))
 	{
 		TM_Result result;
 		bool found;
 
-		PreventCommandIfReadOnly("UPDATE");
-		PreventCommandIfParallelMode("UPDATE");
-		CheckCmdReplicaIdentity(rel, CMD_UPDATE);
-		begin_step(false);
-		result = update_row(op, rel, table, keys, hint, change, arg, &found);
+		begin_change(c.rel);
+		result = change_row(&c, keys, hint, change, arg, &found);
+		close_cursor(&c);
 		end_step(true);
 		if (result == TM_Ok)
 		{
-			table_close(rel, NoLock);
+			table_close(c.rel, NoLock);
 			return found;
 		}
-		if (IsolationUsesXactSnapshot() && (result == TM_Updated || result == TM_Deleted))
-			serialization_failure("update");
+		check_change(result);
 		/* the executor knows how to go on, or what to say */
 	}
-	table_close(rel, NoLock);
-	compose(op, &op->plan, 'u');
-	if (run_statement(op, 'r', keys, NULL, false) != 1)
-		return false;
-	for (int k = 0; k < op->ncolumns; k++)
-		row.values[k] = cdp_store_value(0, k + 1, &row.nulls[k]);
-	return !change(&row, arg) || run_statement(op, 'u', keys, &row, false) == 1;
+	table_close(c.rel, NoLock);
+	return change_by_statement(op, keys, change, arg);
+}
+
+/*
+ * The same for n rows, each key once; args[i] is the i-th change's argument and
+ * hints may be NULL.  False: a statement must do it, nothing was changed.
+ * Raises if a row is not there.
+ */
+bool
+cdp_row_change_many(CdpRowOp *op, int n, const Datum *keys, ItemPointer *hints,
+					CdpRowChange change, void **args)
+{
+	Cursor c = {.op = op, .lock = RowExclusiveLock};
+	bool direct;
+
+	op->changes = true;
+	c.rel = open_op(op, c.lock, &c.table);
+	direct = is_direct(op);
+	if (direct)
+	{
+		begin_change(c.rel);
+		for (int i = 0; i < n; i++)
+		{
+			const Datum *key = keys + i * op->nkeys;
+			bool found;
+			TM_Result result;
+
+			CHECK_FOR_INTERRUPTS();
+			result = change_row(&c, key, hints ? hints[i] : NULL, change, args[i], &found);
+			check_change(result);
+			if (result != TM_Ok)
+				found = change_by_statement(op, key, change, args[i]);
+			if (!found)
+				elog(ERROR, "cdp: a row of \"%s\" is gone", op->table);
+		}
+		close_cursor(&c);
+		end_step(true);
+	}
+	table_close(c.rel, NoLock);
+	return direct;
 }
 
 static bool

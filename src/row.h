@@ -58,6 +58,8 @@ typedef struct CdpRowOp
 	int16 attnums[CDP_ROW_COLUMNS];
 	int index; /* of the keys, -1: no such index */
 	bool changes; /* it is an update */
+	bool parted; /* it inserts into partitions */
+	bool listed; /* among those that this session used */
 	const char *detour; /* why the statement is used, NULL if it is not */
 	const char *part_detour; /* the same of the last partition written */
 	struct CdpRowOp *next; /* of those that this session used */
@@ -67,14 +69,20 @@ typedef struct CdpRowOp
 
 extern void cdp_row_register(void);
 /*
+ * The functions for many open the table once and see one snapshot; where a
+ * statement must do the work, they say so, for then one for all is better.
+ *
  * hint, where given, is where the row was when it was read before: looked at
  * first, for it spares the way through the index, and set to where it is now.
  * Whatever it says, the row is that of the keys.
  */
 extern bool cdp_row_read(CdpRowOp *op, const Datum *keys, bool read_only, ItemPointer hint,
 						 CdpRow *row);
+extern bool cdp_row_read_many(CdpRowOp *op, int n, const Datum *keys, bool read_only,
+							  ItemPointer *hints, CdpRow *rows, bool *found);
 extern bool cdp_row_insert(CdpRowOp *op, const CdpRow *row);
-extern void cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *row);
+extern bool cdp_row_insert_many(CdpRowOp *op, int n, const CdpRow *rows, bool *inserted);
+extern void cdp_row_insert_part(CdpRowOp *op, Oid part, const CdpRow *rows, int n);
 extern bool cdp_row_update(CdpRowOp *op, const Datum *keys, const CdpRow *row);
 
 /* Changes the columns that are there; false: there is nothing to write. */
@@ -82,5 +90,7 @@ typedef bool (*CdpRowChange)(CdpRow *row, void *arg);
 
 extern bool cdp_row_change(CdpRowOp *op, const Datum *keys, ItemPointer hint,
 						   CdpRowChange change, void *arg);
+extern bool cdp_row_change_many(CdpRowOp *op, int n, const Datum *keys, ItemPointer *hints,
+								CdpRowChange change, void **args);
 
 #endif /* CDP_ROW_H */

@@ -52,6 +52,8 @@ static struct
 /* Counts invalidations; never 0, so that 0 marks an empty cache. */
 static uint64 generation = 1;
 
+static bool frozen; /* see cdp_store_freeze() */
+
 PG_FUNCTION_INFO_V1(cdp_config_changed);
 PG_FUNCTION_INFO_V1(cdp_lock_relation);
 PG_FUNCTION_INFO_V1(cdp_require_init);
@@ -370,7 +372,7 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 	PG_TRY();
 	{
 		prepare(plan);
-		rc = SPI_execute_plan(plan->plan, values, nulls, read_only, 0);
+		rc = SPI_execute_plan(plan->plan, values, nulls, read_only || frozen, 0);
 	}
 	PG_FINALLY();
 	{
@@ -386,6 +388,38 @@ cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls, bool read_only, i
 	return (int) SPI_processed;
 }
 
+/*
+ * Does the work with one snapshot: whatever its statements say, they see what
+ * was committed when it began, and change nothing (an attempt raises).
+ */
+void
+cdp_store_freeze(void (*work)(void *arg), void *arg)
+{
+	bool before = frozen;
+
+	CommandCounterIncrement();
+	PushCopiedSnapshot(GetTransactionSnapshot());
+	UpdateActiveSnapshotCommandId();
+	frozen = true;
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_FINALLY();
+	{
+		frozen = before;
+	}
+	PG_END_TRY();
+	PopActiveSnapshot();
+}
+
+/* Is this inside cdp_store_freeze()? */
+bool
+cdp_store_is_frozen(void)
+{
+	return frozen;
+}
+
 /* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
 Portal
 cdp_store_open(CdpPlan *plan, Datum *values)
@@ -397,7 +431,7 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	PG_TRY();
 	{
 		prepare(plan);
-		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, false);
+		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, frozen);
 	}
 	PG_FINALLY();
 	{

@@ -14,7 +14,7 @@ chdir $top or die "$top: $!\n";
 # A file may include its own module and lower floors (docs/architecture.md).
 my %floor = (
 	core => 1,
-	identity => 2,
+	identity => 2, condition => 2,
 	affinity => 3, segment => 3, consent => 3, experiment => 3, insight => 3,
 	profile => 4, activation => 4,
 	ingest => 5,

@@ -7,7 +7,9 @@ BEGIN
 		trait_id	int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 		name		text COLLATE "C" NOT NULL UNIQUE,
 		type		text COLLATE "C" NOT NULL,
-		survivorship text COLLATE "C" NOT NULL CHECK (survivorship IN ('latest', 'oldest')),
+		survivorship text COLLATE "C" NOT NULL CHECK (survivorship IN ('latest', 'oldest', 'source_priority', 'most_frequent', 'max', 'min', 'union')),
+		sources		text[],
+		ignore_empty boolean NOT NULL DEFAULT false,
 		indexed		boolean NOT NULL,
 		description	text,
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
@@ -43,12 +45,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';
 
-CREATE FUNCTION cdp.profile_columns() RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(string_agg(format(', p.%I', t.name), '' ORDER BY t.trait_id), '')
-	FROM cdp_data.trait t
-$$;
-COMMENT ON FUNCTION cdp.profile_columns() IS 'Select list of the declared traits, in the order of their declaration.';
+-- New columns come last, and one whose metric was dropped stays: views upon
+-- these views must survive.
+CREATE FUNCTION cdp.profile_columns(of_view text, fixed int) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	result text;
+BEGIN
+	SELECT string_agg(format(', %s AS %I', coalesce(c.expr, format('NULL::%s', format_type(a.atttypid, NULL))), coalesce(c.name, a.attname)), ''
+		ORDER BY a.attnum, c.kind, c.id) INTO result
+	FROM (SELECT 1 AS kind, t.trait_id AS id, t.name::text AS name, format('p.%I', t.name) AS expr FROM cdp_data.trait t
+		UNION ALL SELECT 2, m.metric_id, m.name, format('cdp.metric_%s(p.profile_id, %s)', CASE m.type WHEN 'double precision' THEN 'float8'
+			WHEN 'timestamp with time zone' THEN 'timestamptz' WHEN 'text[]' THEN 'text_array' ELSE m.type END, m.metric_id)
+		FROM cdp_data.metric m WHERE of_view = 'cdp.profiles') c
+	FULL JOIN (SELECT * FROM pg_attribute x WHERE x.attrelid = to_regclass(of_view) AND x.attnum > fixed AND NOT x.attisdropped) a
+		ON a.attname::text = c.name;
+	RETURN coalesce(result, '');
+END $$;
+COMMENT ON FUNCTION cdp.profile_columns(text, int) IS
+'Select list of declared traits and metrics for a view of people, after its fixed columns; part of cdp.refresh_views().';
 
 -- Columns are only ever appended, so that views upon these views survive.
 CREATE FUNCTION cdp.refresh_views() RETURNS void
@@ -67,12 +82,12 @@ BEGIN
 			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
 			FROM cdp_data.node n JOIN cdp_data.identifier i ON i.node_id = n.node_id
 			WHERE n.profile_id = p.profile_id AND i.ended IS NULL GROUP BY i.namespace) x) AS identifiers,
-		p.traits' || cdp.profile_columns() || '
+		p.traits' || cdp.profile_columns('cdp.profiles', 7) || '
 	FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
 	-- What a segment's predicate may look at; for the owner alone.
 	EXECUTE 'CREATE OR REPLACE VIEW cdp_data.profile_rule AS
-	SELECT p.profile_id, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns() || '
+	SELECT p.profile_id, s.first_seen, s.last_seen, s.events, p.traits' || cdp.profile_columns('cdp_data.profile_rule', 5) || '
 	FROM cdp_data.profile p JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
 	COMMENT ON VIEW cdp.profiles IS 'One row per person, as far as the current role''s purposes allow.';
@@ -90,6 +105,10 @@ BEGIN
 				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('app', 'analyst', 'service', 'privacy') LOOP
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, r.role_name);
 		END LOOP;
+	END LOOP;
+	FOR t IN SELECT m.name, concat(m.aggregate, coalesce(' of ' || m.property, ''), ' of ', coalesce('event ' || m.event, 'every event'),
+			', ' || nullif(m.filter, '{}')::text, coalesce(' within ' || m.period::text, '')) AS description FROM cdp_data.metric m LOOP
+		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name, 'Metric: ' || t.description || '.');
 	END LOOP;
 	PERFORM set_config('role', saved, true);
 END $$;
@@ -135,8 +154,34 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_backfill_t
 COMMENT ON FUNCTION cdp.backfill_trait(text) IS
 'Moves the values of a newly declared trait out of the undeclared ones; part of cdp.define_trait().';
 
+CREATE FUNCTION cdp.check_survivorship(name text, survivorship text, sources text[], ignore_empty boolean) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF survivorship IS NULL OR survivorship NOT IN ('latest', 'oldest', 'source_priority', 'most_frequent', 'max', 'min', 'union') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('trait %s cannot have survivorship %s', quote_ident(name), coalesce(quote_literal(survivorship), 'NULL')),
+			HINT = 'Use latest, oldest, source_priority, most_frequent, max, min or union.';
+	END IF;
+	IF (survivorship = 'source_priority') <> (sources IS NOT NULL) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('trait %s cannot have survivorship %s %s sources', quote_ident(name), quote_literal(survivorship),
+				CASE WHEN sources IS NULL THEN 'without' ELSE 'with' END),
+			HINT = 'source_priority, and nothing else, has a list of sources, the most trusted first: sources => ''{crm,shop}''.';
+	END IF;
+	IF cardinality(sources) NOT BETWEEN 1 AND 100 OR array_ndims(sources) > 1 OR array_position(sources, NULL) IS NOT NULL
+			OR cardinality(sources) <> (SELECT count(DISTINCT s) FROM unnest(sources) s) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('trait %s cannot have such a list of sources', quote_ident(name)),
+			HINT = 'It has 1 to 100 names, each once.';
+	END IF;
+	IF ignore_empty IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'ignore_empty must not be null';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.check_survivorship(text, text, text[], boolean) IS 'Raises unless this can decide which value of a trait survives; part of cdp.define_trait().';
+
 CREATE FUNCTION cdp.define_trait(name text, type text DEFAULT 'text', survivorship text DEFAULT 'latest',
-	index boolean DEFAULT false, description text DEFAULT NULL) RETURNS void
+	index boolean DEFAULT false, description text DEFAULT NULL, sources text[] DEFAULT NULL, ignore_empty boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	kind text;
@@ -160,10 +205,14 @@ BEGIN
 			DETAIL = 'Only these types keep their indexes under row-level policies: text, int, bigint, float8, bool, date, timestamptz, uuid.',
 			HINT = 'Keep money as bigint in minor units; lists and objects need no declaration, they stay in column traits.';
 	END IF;
-	IF survivorship IS NULL OR survivorship NOT IN ('latest', 'oldest') THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = format('trait %s cannot have survivorship %s', quote_ident(name), coalesce(quote_literal(survivorship), 'NULL')),
-			HINT = 'Use ''latest'' or ''oldest'', by the time of the event.';
+	PERFORM cdp.check_survivorship(name, survivorship, sources, ignore_empty);
+	IF survivorship = 'union' THEN
+		kind := kind || '[]';
+		IF index THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = format('trait %s cannot have survivorship %s and an index', quote_ident(name), quote_literal(survivorship)),
+				HINT = 'Its column is an array, whose operators do not use an index under row-level policies.';
+		END IF;
 	END IF;
 	IF name IN ('profile_id', 'ord', 'traits', 'trait_meta', 'created_at', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers',
 				'rev', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
@@ -172,17 +221,24 @@ BEGIN
 			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 	END IF;
 
+	IF EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = define_trait.name COLLATE "C") THEN
+		RAISE reserved_name USING
+			MESSAGE = format('trait %s cannot be declared: a metric has this name', quote_ident(name)),
+			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+	END IF;
+
 	SELECT * INTO old FROM cdp_data.trait t WHERE t.name = define_trait.name COLLATE "C";
 	IF FOUND THEN
-		IF old.type <> kind OR old.survivorship <> survivorship THEN
+		IF old.type <> kind OR old.survivorship <> survivorship OR old.sources IS DISTINCT FROM sources OR old.ignore_empty <> ignore_empty THEN
 			RAISE duplicate_object USING
 				MESSAGE = format('trait %s is already declared as %s, %s', quote_ident(name), old.type, old.survivorship),
-				HINT = 'Type and survivorship of a declared trait stay; declare one of another name.';
+				HINT = 'The type of a declared trait stays; cdp.redefine_trait() changes which value survives.';
 		END IF;
 	ELSE
 		PERFORM cdp.lock_storage(true);
-		INSERT INTO cdp_data.trait (name, type, survivorship, indexed, description)
-		VALUES (define_trait.name, kind, define_trait.survivorship, coalesce(define_trait.index, false), define_trait.description);
+		INSERT INTO cdp_data.trait (name, type, survivorship, sources, ignore_empty, indexed, description)
+		VALUES (define_trait.name, kind, define_trait.survivorship, define_trait.sources, define_trait.ignore_empty,
+			coalesce(define_trait.index, false), define_trait.description);
 		EXECUTE format('ALTER TABLE cdp_data.profile ADD COLUMN %I %s', name, kind);
 		moved := cdp.backfill_trait(name);
 	END IF;
@@ -199,8 +255,53 @@ BEGIN
 		PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s ORDER BY s.segment_id LIMIT 1;
 	END IF;
 END $$;
-COMMENT ON FUNCTION cdp.define_trait(text, text, text, boolean, text) IS
+COMMENT ON FUNCTION cdp.define_trait(text, text, text, boolean, text, text[], boolean) IS
 'Declares a trait as a typed column of cdp.profiles, filled from what is known already; index makes WHERE on it an index look-up.';
+
+CREATE FUNCTION cdp.redefine_trait(name text, survivorship text, sources text[] DEFAULT NULL, ignore_empty boolean DEFAULT false) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	old record;
+	id int;
+BEGIN
+	PERFORM cdp.require_admin();
+	SELECT * INTO old FROM cdp_data.trait t WHERE t.name = redefine_trait.name COLLATE "C";
+	IF NOT FOUND THEN
+		RAISE undefined_object USING
+			MESSAGE = format('trait %s is not declared', coalesce(quote_ident(name), 'NULL')),
+			HINT = 'Declare it with cdp.define_trait().';
+	END IF;
+	PERFORM cdp.check_survivorship(name, survivorship, sources, ignore_empty);
+	IF (old.survivorship = 'union') <> (survivorship = 'union') THEN
+		RAISE feature_not_supported USING
+			MESSAGE = format('trait %s cannot change between one value and a union of values', quote_ident(name)),
+			HINT = 'The type of its column would change: declare another trait.';
+	END IF;
+	PERFORM cdp.lock_storage();
+	UPDATE cdp_data.trait t SET survivorship = redefine_trait.survivorship, sources = redefine_trait.sources,
+		ignore_empty = redefine_trait.ignore_empty WHERE t.trait_id = old.trait_id;
+	UPDATE cdp_data.task t SET position = NULL, state = 'waiting', done_rows = 0, updated_at = NULL
+	WHERE t.kind = 'trait' AND t.target = old.trait_id AND t.state IN ('waiting', 'running') RETURNING t.task_id INTO id;
+	IF id IS NULL THEN
+		INSERT INTO cdp_data.task (kind, target, total_rows)
+		VALUES ('trait', old.trait_id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.profile_state'::regclass))
+		RETURNING task_id INTO id;
+	END IF;
+	RETURN id;
+END $$;
+COMMENT ON FUNCTION cdp.redefine_trait(text, text, text[], boolean) IS
+'Changes which value of a declared trait survives. It holds for messages from now on; cdp.maintain() folds the people known anew. Returns the task, see cdp.tasks.';
+
+CREATE FUNCTION cdp.explain_trait(profile_id bigint, trait text)
+RETURNS TABLE (value text, source text, at timestamptz, message_id text, won boolean, why text)
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 10 AS 'MODULE_PATHNAME', 'cdp_explain_trait';
+COMMENT ON FUNCTION cdp.explain_trait(bigint, text) IS
+'Every value that a person''s messages gave to a trait, the one that survived first, and why; nothing for whom the caller may not see.';
+CREATE FUNCTION cdp.explain_trait(who text, trait text)
+RETURNS TABLE (value text, source text, at timestamptz, message_id text, won boolean, why text)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'SELECT * FROM cdp.explain_trait(cdp.resolve(who), trait)';
+COMMENT ON FUNCTION cdp.explain_trait(text, text) IS
+'Every value that a person''s messages gave to a trait, the one that survived first, and why; nothing for whom the caller may not see.';
 
 CREATE FUNCTION cdp.define_segment(name text, predicate text DEFAULT NULL, rule jsonb DEFAULT NULL, description text DEFAULT NULL) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -36,7 +36,7 @@ BEGIN
 		key			uuid NOT NULL,
 		content		bigint NOT NULL,
 		received_at	timestamptz NOT NULL,
-		PRIMARY KEY (source, key)
+		PRIMARY KEY (key, source)
 	);
 
 	-- What was refused, with the reason.  The same refusal again is counted.

@@ -56,9 +56,11 @@ BEGIN
 	PERFORM cdp.guard('consent_node', 'false');
 	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('tracking_violation', 'cdp.has_kind(''ingest'') OR cdp.has_kind(''privacy'')');
 	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
 		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)');
 	END LOOP;
@@ -69,6 +71,7 @@ BEGIN
 	PERFORM cdp.watch('role_purpose');
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
+	PERFORM cdp.watch('metric');
 	PERFORM cdp.watch('channel');
 	PERFORM cdp.watch('activation');
 	PERFORM cdp.watch('event_partition');
@@ -76,6 +79,7 @@ BEGIN
 	PERFORM cdp.watch('namespace');
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
+	PERFORM cdp.watch('event_definition');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -85,6 +89,7 @@ CREATE FUNCTION cdp.install_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.refresh_views();
+	PERFORM cdp.install_plan_views();
 
 	CREATE VIEW cdp.identifiers WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, i.first_seen, i.last_seen
@@ -206,8 +211,10 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, a.tbl::text AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
-	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target;
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, t.name::text) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
+	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target
+	LEFT JOIN cdp_data.trait t ON k.kind = 'trait' AND t.trait_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
 
 	CREATE VIEW cdp.purposes WITH (security_invoker = true) AS
@@ -215,8 +222,15 @@ BEGIN
 	COMMENT ON VIEW cdp.purposes IS 'What data may be used for.';
 
 	CREATE VIEW cdp.traits WITH (security_invoker = true) AS
-	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description FROM cdp_data.trait t;
+	SELECT t.name::text AS name, t.type::text AS type, t.survivorship::text AS survivorship, t.indexed, t.description,
+		t.sources, t.ignore_empty FROM cdp_data.trait t;
 	COMMENT ON VIEW cdp.traits IS 'Declared traits: the typed columns of cdp.profiles.';
+
+	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
+	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
+		m.state::text AS state, m.created_at
+	FROM cdp_data.metric m;
+	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
 
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
@@ -282,6 +296,8 @@ BEGIN
 		('consent', 'cdp.install_consent()'),
 		('profile', 'cdp.install_profile()'),
 		('activation', 'cdp.install_activation()'),
+		('plan', 'cdp.install_plan()'),
+		('metric', 'cdp.install_metric()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

@@ -17,6 +17,9 @@ BEGIN
 	END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
+-- these decide about consent themselves
+GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
+	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text) TO PUBLIC;
 -- these run a query of the caller as the caller
 GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 
@@ -34,10 +37,10 @@ BEGIN
 	END IF;
 	functions := CASE kind
 		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
-		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
-		WHEN 'service' THEN '{resolve,canonical,explain_identity,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,members,segment_count,segment_query,require_init}' END;
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,require_init}'
+		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,require_init}'
+		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -71,7 +74,9 @@ BEGIN
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
 				('outbox', '{delivery_id,segment_id,channel,purpose_id,profile_id,ord,created_at,state,reason,leased_until,attempts,settled_at}'),
 				('profile_merged', '{old_id,profile_id,ord}'),
-				('trait', '{trait_id,name,type,survivorship,indexed,description}')) v (tbl, cols) LOOP
+				('event_definition', '{name,mode,schema,changed_at}'),
+				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
+				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
 		END LOOP;
@@ -79,8 +84,8 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
-					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, '
-					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces TO %I', who);
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, '
+					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
@@ -100,7 +105,9 @@ BEGIN
 	END IF;
 	IF kind IN ('ingest', 'privacy') THEN
 		EXECUTE format('GRANT SELECT (rejected_at, last_at, times, source, message_id, reason, detail, payload) ON cdp_data.rejected TO %I', who);
-		EXECUTE format('GRANT SELECT ON cdp.rejected TO %I', who);
+		EXECUTE format('GRANT SELECT (event, path, rule, mode, times, first_at, last_at, message_id) ON cdp_data.tracking_violation TO %I', who);
+		EXECUTE format('GRANT SELECT (name, mode, schema, changed_at) ON cdp_data.event_definition TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.rejected, cdp.tracking_violations, cdp.event_definitions TO %I', who);
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.provision(regrole, text) IS

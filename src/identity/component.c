@@ -725,9 +725,9 @@ former_anchor(const CdpComponent *c, const char *nodes, int64 profile_id, bool *
 	return anchor;
 }
 
-/* States of known evidence that changed. */
-static void
-collect_states(CdpComponent *c, CdpGraph *graph)
+/* Lists in graph->states the known evidence whose state changed. */
+void
+cdp_component_states(CdpComponent *c, CdpGraph *graph)
 {
 	graph->states = graph->states ?
 						repalloc_huge(graph->states,
@@ -947,6 +947,6 @@ cdp_component_assign(CdpComponent *c, CdpGraph *graph)
 			graph->redirects[graph->nredirects++] =
 				(CdpRedirect){old_id[r], now, cdp_graph_locked(graph, now)->ord};
 	}
-	collect_states(c, graph);
+	cdp_component_states(c, graph);
 	collect_verdicts(c, graph);
 }

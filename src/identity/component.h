@@ -69,5 +69,6 @@ extern CdpComponent *cdp_component_load(const int64 *profiles, int n);
 extern void cdp_component_add(CdpComponent *c, CdpGraph *graph, int link);
 extern void cdp_component_run(CdpComponent *c);
 extern void cdp_component_assign(CdpComponent *c, CdpGraph *graph);
+extern void cdp_component_states(CdpComponent *c, CdpGraph *graph);
 
 #endif /* CDP_IDENTITY_COMPONENT_H */

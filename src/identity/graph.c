@@ -216,6 +216,47 @@ find_one(CdpIdent *ident, bool read_only)
 	return true;
 }
 
+/* The same for all; false: not done. */
+static bool
+find_many(CdpGraph *graph, bool read_only)
+{
+	int n = graph->nidents;
+	Datum *keys = palloc(sizeof(Datum) * 2 * n);
+	ItemPointer *hints = palloc(sizeof(ItemPointer) * n);
+	CdpIdent **known = palloc(sizeof(CdpIdent *) * n);
+	CdpRow *rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
+	CdpRow *owners;
+	bool *found = palloc(sizeof(bool) * n);
+	int nknown = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		keys[2 * i] = CStringGetTextDatum(graph->idents[i].ns);
+		keys[2 * i + 1] = UUIDPGetDatum((pg_uuid_t *) graph->idents[i].key);
+		hints[i] = &graph->idents[i].place;
+	}
+	if (!cdp_row_read_many(&find_row, n, keys, read_only, hints, rows, found))
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		if (!found[i])
+			continue;
+		rows[nknown] = rows[i];
+		known[nknown] = &graph->idents[i];
+		keys[nknown] = rows[i].values[1];
+		hints[nknown++] = &graph->idents[i].node_place;
+	}
+	owners = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(nknown, 1));
+	if (!cdp_row_read_many(&owner_row, nknown, keys, read_only, hints, owners, found))
+		return false;
+	for (int i = 0; i < nknown; i++)
+		if (found[i])
+			take_found(known[i], &rows[i], DatumGetInt64(owners[i].values[0]));
+	pfree(rows);
+	pfree(owners);
+	return true;
+}
+
 /*
  * Looks up every identifier: sets node_id and profile_id of those that are
  * known, collides where the key belongs to another value.  read_only: under
@@ -261,6 +302,8 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 			(void) find_one(&graph->idents[i], read_only);
 		return;
 	}
+	if (find_many(graph, read_only))
+		return;
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	found = cdp_store_run(&find_plan, args, NULL, read_only, -1);
@@ -516,6 +559,44 @@ read_locked(CdpLocked *locked, const CdpRow *row)
 	locked->stored_newest = locked->newest;
 }
 
+/* recheck() for many; false: not done. */
+static bool
+recheck_many(CdpIdent **ident, int n, bool *same)
+{
+	Datum *keys = palloc(sizeof(Datum) * n);
+	ItemPointer *hints = palloc(sizeof(ItemPointer) * n);
+	CdpRow *rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
+	bool *found = palloc(sizeof(bool) * n);
+	int k = 0;
+
+	*same = true;
+	for (int i = 0; i < n; i++)
+	{
+		keys[i] = Int64GetDatum(ident[i]->node_id);
+		hints[i] = &ident[i]->node_place;
+	}
+	if (!cdp_row_read_many(&owner_row, n, keys, false, hints, rows, found))
+		return false;
+	for (int i = 0; i < n; i++)
+		*same &= found[i] && DatumGetInt64(rows[i].values[0]) == ident[i]->profile_id;
+	/* of a former bearer nothing ends any more */
+	for (int i = 0; i < n; i++)
+		if (!ident[i]->former)
+		{
+			keys[k] = Int64GetDatum(ident[i]->node_id);
+			hints[k] = &ident[i]->place;
+			ident[k++] = ident[i];
+		}
+	if (!cdp_row_read_many(&ended_row, k, keys, false, hints, rows, found))
+		return false;
+	for (int i = 0; i < k; i++)
+		*same &= found[i] &&
+				 (rows[i].nulls[0] ? DT_NOEND : DatumGetTimestampTz(rows[i].values[0])) ==
+					 ident[i]->stored_ended;
+	pfree(rows);
+	return true;
+}
+
 /*
  * Do the round's known nodes belong to the profiles that are locked, and are
  * its identifiers still theirs?
@@ -530,6 +611,7 @@ recheck(CdpGraph *graph)
 	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
 	CdpIdent **ident = palloc(sizeof(CdpIdent *) * Max(graph->nidents, 1));
 	Datum args[3];
+	bool same;
 
 	for (int i = 0; i < graph->nidents; i++)
 	{
@@ -562,10 +644,41 @@ recheck(CdpGraph *graph)
 		}
 		return true;
 	}
+	if (recheck_many(ident, n, &same))
+		return same;
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_int64(owners, n);
 	args[2] = cdp_array_datums(ended, former, n, TIMESTAMPTZOID);
 	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+}
+
+/* Locks these, ascending; *n: how many are there.  False: not done. */
+static bool
+lock_many(CdpGraph *graph, const int64 *wanted, int nwanted, int *n)
+{
+	Datum *keys = palloc(sizeof(Datum) * nwanted);
+	ItemPointer *hints = palloc(sizeof(ItemPointer) * nwanted);
+	ItemPointerData *places = palloc0(sizeof(ItemPointerData) * nwanted);
+	CdpRow *rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * nwanted);
+	bool *found = palloc(sizeof(bool) * nwanted);
+
+	for (int i = 0; i < nwanted; i++)
+	{
+		keys[i] = Int64GetDatum(wanted[i]);
+		hints[i] = &places[i];
+	}
+	if (!cdp_row_read_many(&lock_row, nwanted, keys, false, hints, rows, found))
+		return false;
+	*n = 0;
+	for (int i = 0; i < nwanted; i++)
+	{
+		if (!found[i])
+			continue;
+		read_locked(&graph->locked[*n], &rows[i]);
+		graph->locked[(*n)++].place = places[i];
+	}
+	pfree(rows);
+	return true;
 }
 
 /*
@@ -601,7 +714,7 @@ lock_round(CdpGraph *graph, Round *round)
 			read_locked(&graph->locked[n], &row);
 			graph->locked[n].place = place;
 		}
-	else
+	else if (!lock_many(graph, wanted, nwanted, &n))
 	{
 		args[0] = cdp_array_int64(wanted, nwanted);
 		n = cdp_store_run(&lock_plan, args, NULL, false, -1);

@@ -36,6 +36,7 @@
 
 #include "core/linkage.h"
 #include "nodes/pg_list.h"
+#include "storage/itemptr.h"
 #include "utils/timestamp.h"
 
 /* One distinct identifier of a batch. */

@@ -420,6 +420,7 @@ write_fresh(CdpGraph *graph, int64 change, TimestampTz now)
 	int n = 0;
 	int64 *node = palloc(sizeof(int64) * Max(graph->nidents, 1));
 	int64 *owner = palloc(sizeof(int64) * Max(graph->nidents, 1));
+	CdpRow *rows;
 	Datum args[4];
 
 	for (int i = 0; i < graph->nidents; i++)
@@ -431,14 +432,11 @@ write_fresh(CdpGraph *graph, int64 change, TimestampTz now)
 	}
 	if (n == 0)
 		return;
-	for (int i = 0; n <= CDP_FEW && i < n; i++)
-	{
-		CdpRow row = {.values = {Int64GetDatum(node[i]), Int64GetDatum(owner[i]),
-								 TimestampTzGetDatum(now), Int64GetDatum(change)}};
-
-		(void) cdp_row_insert(&node_row, &row);
-	}
-	if (n <= CDP_FEW)
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
+	for (int i = 0; i < n; i++)
+		rows[i] = (CdpRow){.values = {Int64GetDatum(node[i]), Int64GetDatum(owner[i]),
+									  TimestampTzGetDatum(now), Int64GetDatum(change)}};
+	if (cdp_row_insert_many(&node_row, n, rows, NULL))
 		return;
 	args[2] = TimestampTzGetDatum(now);
 	args[3] = Int64GetDatum(change);
@@ -502,6 +500,28 @@ widen(CdpRow *row, void *arg)
 	return true;
 }
 
+/* The same for many; false: not done. */
+static bool
+widen_many(const char **ns, uint8 (*key)[16], const TimestampTz *first, const TimestampTz *last,
+		   ItemPointerData *place, int n)
+{
+	Datum *keys = palloc(sizeof(Datum) * 2 * n);
+	TimestampTz(*times)[2] = palloc(sizeof(*times) * n);
+	ItemPointer *hints = palloc(sizeof(ItemPointer) * n);
+	void **args = palloc(sizeof(void *) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		keys[2 * i] = CStringGetTextDatum(ns[i]);
+		keys[2 * i + 1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		hints[i] = &place[i];
+		times[i][0] = first[i];
+		times[i][1] = last[i];
+		args[i] = times[i];
+	}
+	return cdp_row_change_many(&seen_row, n, keys, hints, widen, args);
+}
+
 /* Records when the batch mentioned identifiers that were known before. */
 static void
 record_mentions(CdpGraph *graph)
@@ -543,7 +563,7 @@ record_mentions(CdpGraph *graph)
 		if (!cdp_row_change(&seen_row, args, &place[i], widen, times))
 			elog(ERROR, "cdp: a known identifier is gone");
 	}
-	if (n <= CDP_FEW)
+	if (n <= CDP_FEW || widen_many(ns, key, first, last, place, n))
 		return;
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);

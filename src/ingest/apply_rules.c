@@ -26,6 +26,7 @@
 #include "identity/component.h"
 #include "identity/rules.h"
 #include "ingest/ingest.h"
+#include "profile/metric.h"
 #include "store.h"
 
 /* People looked at in one statement. */
@@ -77,7 +78,7 @@ static CdpPlan refile_plan = {
 	"  other_nodes = nullif(e.other_nodes[2:], '{}'), "
 	"  blocked = array_append(e.blocked, u.name) "
 	"FROM unnest($1, $2) u (node_id, name) "
-	"WHERE e.node_id = ANY (ARRAY[u.node_id]) AND e.other_nodes IS NOT NULL",
+	"WHERE e.node_id = ANY (ARRAY[u.node_id]) AND e.other_nodes IS NOT NULL RETURNING e.node_id",
 	2,
 	{INT8ARRAYOID, TEXTARRAYOID},
 	NULL};
@@ -177,8 +178,18 @@ refile_events(CdpGraph *graph)
 		return;
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_text(names, n);
-	while (cdp_store_run(&refile_plan, args, NULL, false, -1) > 0)
+	while ((rows = cdp_store_run(&refile_plan, args, NULL, false, -1)) > 0)
+	{
+		/* who lost events has metrics made anew, and so has who got them */
+		int64 *changed = palloc(sizeof(int64) * (rows + n));
+
 		CHECK_FOR_INTERRUPTS();
+		for (int r = 0; r < rows; r++)
+			changed[r] = cdp_store_int64(r, 1);
+		memcpy(&changed[rows], nodes, sizeof(int64) * n);
+		(void) cdp_metric_rebuild(changed, rows + n, 0);
+		pfree(changed);
+	}
 }
 
 static void

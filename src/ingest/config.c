@@ -14,6 +14,7 @@
 
 #include "compat.h"
 #include "ingest/config.h"
+#include "ingest/plan.h"
 #include "store.h"
 
 static CdpIngestConfig config;
@@ -99,8 +100,8 @@ load_partitions(CdpIngestConfig *fresh)
 	int n = cdp_store_run_latest(
 		"SELECT c.oid::bigint, c.relpartbound::text FROM cdp_data.event_partition p "
 		"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
-		"AND i.inhparent = 'cdp_data.event'::regclass JOIN pg_class c ON c.oid = i.inhrelid "
-		"WHERE c.relpartbound IS NOT NULL");
+		"AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
+		"JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relpartbound IS NOT NULL");
 
 	fresh->partitions = MemoryContextAlloc(fresh->context, sizeof(CdpRange) * Max(n, 1));
 	for (int i = 0; i < n; i++)
@@ -108,7 +109,8 @@ load_partitions(CdpIngestConfig *fresh)
 		PartitionBoundSpec *spec = stringToNode(cdp_store_text(i, 2));
 		CdpRange *range = &fresh->partitions[fresh->npartitions];
 
-		if (spec->strategy != PARTITION_STRATEGY_RANGE)
+		/* a default one has no bounds */
+		if (spec->is_default || spec->strategy != PARTITION_STRATEGY_RANGE)
 			continue;
 		/* as attached, whatever the list says */
 		range->relid = (Oid) cdp_store_int64(i, 1);
@@ -134,6 +136,7 @@ cdp_ingest_config(void)
 											  ALLOCSET_SMALL_SIZES);
 		load_paths(&fresh);
 		load_partitions(&fresh);
+		fresh.plan = cdp_plan_load(fresh.context);
 		cdp_store_restore_result(saved);
 		if (config.previous)
 			MemoryContextDelete(config.previous);

@@ -26,6 +26,8 @@ typedef struct CdpRange
 	Oid relid;
 } CdpRange;
 
+struct CdpTrackingPlan;
+
 typedef struct CdpIngestConfig
 {
 	uint64 generation;
@@ -35,6 +37,7 @@ typedef struct CdpIngestConfig
 	int npaths;
 	CdpRange *partitions; /* ascending */
 	int npartitions;
+	struct CdpTrackingPlan *plan; /* NULL: there is none */
 } CdpIngestConfig;
 
 extern const CdpIngestConfig *cdp_ingest_config(void);

@@ -6,13 +6,14 @@
  * could differ.  The stages, each a few set-based statements:
  *
  *	lock		the table of states, against redefinition meanwhile
+ *	plan		what the tracking plan asks (ingest/plan.h)
  *	partitions	that the events' times need
  *	dedupe		a row in message_seen before anything else; who does not get
  *				to insert it has a duplicate
  *	resolve		identifiers to locked profiles (identity/graph.h)
  *	join		people whom a message showed to be one
  *	event		append
- *	fold		traits, counts
+ *	fold		metrics, traits, counts
  *	consent		records, and what they and the merges change
  *	segments	evaluated for the people who changed; entries to the outbox
  *	refuse		what was rejected, with the reason
@@ -41,7 +42,9 @@
 #include "identity/rules.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/plan.h"
 #include "ingest/refusal.h"
+#include "profile/metric.h"
 #include "profile/profile.h"
 #include "row.h"
 #include "segment/segment.h"
@@ -85,22 +88,6 @@ static CdpPlan replace_plan = {
 	"UPDATE cdp_data.message_seen m SET content = $3 WHERE m.source = $1 AND m.key = $2",
 	3,
 	{TEXTOID, UUIDOID, INT8OID},
-	NULL};
-
-static CdpPlan event_plan = {
-	"INSERT INTO cdp_data.event (ts, node_id, message_key, received_at, type, name, source, "
-	"message_id, "
-	"  properties, traits, context, extra, other_nodes, blocked) "
-	"SELECT u.ts, u.node, u.key, u.received, u.type, u.name, $13, u.message_id, "
-	"u.properties, u.traits, "
-	"  u.context, u.extra, u.others::bigint[], u.blocked::text[] "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14) "
-	"  u (ts, node, key, received, type, name, message_id, properties, traits, context, "
-	"extra, others, blocked)",
-	14,
-	{TIMESTAMPTZARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
-	 TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
-	 JSONBARRAYOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID},
 	NULL};
 
 static CdpPlan about_plan = {
@@ -270,6 +257,42 @@ typedef struct SeenEntry
 	bool inserted;
 } SeenEntry;
 
+static int
+compare_seen(const void *a, const void *b, void *arg)
+{
+	uint8(*key)[16] = arg;
+
+	return memcmp(key[*(const int *) a], key[*(const int *) b], 16);
+}
+
+/* Writes the keys' rows, in their order, and notes which are new.  False: not done. */
+static bool
+mark_seen(HTAB *seen, Datum source, uint8 (*key)[16], const int64 *content, const TimestampTz *at,
+		  int n)
+{
+	int *order = palloc(sizeof(int) * n);
+	CdpRow *rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
+	bool *inserted = palloc(sizeof(bool) * n);
+	bool done;
+
+	for (int i = 0; i < n; i++)
+		order[i] = i;
+	qsort_arg(order, n, sizeof(int), compare_seen, key);
+	for (int i = 0; i < n; i++)
+		rows[i] = (CdpRow){.values = {source, UUIDPGetDatum((pg_uuid_t *) key[order[i]]),
+									  Int64GetDatum(content[order[i]]),
+									  TimestampTzGetDatum(at[order[i]])}};
+	done = cdp_row_insert_many(&seen_row, n, rows, inserted);
+	for (int i = 0; i < n && done; i++)
+	{
+		SeenEntry *entry = hash_search(seen, key[order[i]], HASH_FIND, NULL);
+
+		entry->inserted = inserted[i];
+	}
+	pfree(rows);
+	return done;
+}
+
 /*
  * Marks duplicates: of a message of this batch, or of one seen before.  The
  * source is the same for the whole batch.
@@ -328,19 +351,21 @@ dedupe(Batch *batch)
 			batch->messages[entry->first].status = CDP_DUPLICATE;
 		return;
 	}
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	args[2] = cdp_array_int64(content, n);
-	args[3] = cdp_array_timestamptz(at, n);
-	rows = cdp_store_run(&seen_plan, args, NULL, false, -1);
-	for (int r = 0; r < rows; r++)
+	if (!mark_seen(seen, args[0], key, content, at, n))
 	{
-		bool isnull;
-		Datum d = cdp_store_value(r, 1, &isnull);
-		SeenEntry *entry = hash_search(seen, DatumGetPointer(d), HASH_FIND, NULL);
+		args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
+		args[2] = cdp_array_int64(content, n);
+		args[3] = cdp_array_timestamptz(at, n);
+		rows = cdp_store_run(&seen_plan, args, NULL, false, -1);
+		for (int r = 0; r < rows; r++)
+		{
+			bool isnull;
+			Datum d = cdp_store_value(r, 1, &isnull);
+			SeenEntry *entry = hash_search(seen, DatumGetPointer(d), HASH_FIND, NULL);
 
-		Assert(entry != NULL);
-		entry->inserted = true;
-		batch->messages[entry->first].claimed = true;
+			Assert(entry != NULL);
+			entry->inserted = true;
+		}
 	}
 
 	for (int i = 0; i < batch->n; i++)
@@ -351,6 +376,7 @@ dedupe(Batch *batch)
 		if (m->status != CDP_ACCEPTED)
 			continue;
 		entry = hash_search(seen, m->key, HASH_FIND, NULL);
+		m->claimed = entry->inserted;
 		if (!entry->inserted)
 			m->status = CDP_DUPLICATE;
 	}
@@ -515,9 +541,10 @@ link_collides(const Batch *batch, const CdpMessage *m)
 }
 
 /*
- * Messages whose identifier collides with a stored one are rejected.  A
- * rejected message may come again, corrected, under its id: later in the same
- * batch it takes the place of the first, and else the id is given free.
+ * Messages whose identifier collides with a stored one are rejected.  One that
+ * is rejected, for this or by the tracking plan, may come again, corrected,
+ * under its id: later in the same batch it takes the place of the first, and
+ * else the id is given free.
  */
 static void
 reject_collisions(Batch *batch)
@@ -541,7 +568,7 @@ reject_collisions(Batch *batch)
 		if (m->status != CDP_DUPLICATE || m->first < 0)
 			continue;
 		first = &batch->messages[m->first];
-		if (first->status != CDP_REJECTED || !first->claimed)
+		if (first->status != CDP_REJECTED || !first->claimed || cdp_plan_refuse(m))
 			continue;
 		first->claimed = false;
 		m->claimed = true;
@@ -584,112 +611,108 @@ date_mentions(Batch *batch)
 	}
 }
 
+/* Where an event goes. */
+typedef struct Place
+{
+	Oid part;
+	int message;
+} Place;
+
+static int
+compare_places(const void *a, const void *b)
+{
+	const Place *x = a;
+	const Place *y = b;
+
+	if (x->part != y->part)
+		return x->part < y->part ? -1 : 1;
+	return x->message - y->message;
+}
+
+static void
+set_or_null(CdpRow *row, int at, Datum value, bool there)
+{
+	row->values[at] = value;
+	row->nulls[at] = !there;
+}
+
+/* An event's row, in the order of event_row. */
+static void
+fill_event(const Batch *batch, const CdpMessage *m, Datum source, CdpRow *row)
+{
+	const CdpLink *link = &batch->graph.links[m->link];
+	List *left_out = list_concat_copy(m->blocked, link->left_out);
+	const Jsonb *parts[4] = {m->properties, m->traits, m->context, m->extra};
+	int64 *others = palloc(sizeof(int64) * link->n);
+
+	for (int k = 1; k < link->n; k++)
+		others[k - 1] = batch->graph.idents[link->idents[k]].node_id;
+	memset(row, 0, sizeof(*row));
+	row->values[0] = TimestampTzGetDatum(m->ts);
+	row->values[1] = Int64GetDatum(batch->graph.idents[link->idents[0]].node_id);
+	row->values[2] = UUIDPGetDatum((pg_uuid_t *) m->key);
+	row->values[3] = TimestampTzGetDatum(m->received_at);
+	row->values[4] = CStringGetTextDatum(m->type);
+	set_or_null(row, 5, m->name ? CStringGetTextDatum(m->name) : (Datum) 0, m->name != NULL);
+	row->values[6] = source;
+	row->values[7] = CStringGetTextDatum(m->message_id);
+	for (int d = 0; d < 4; d++)
+		set_or_null(row, 8 + d, JsonbPGetDatum(parts[d]), parts[d] != NULL);
+	set_or_null(row, 12, link->n > 1 ? cdp_array_int64(others, link->n - 1) : (Datum) 0,
+				link->n > 1);
+	set_or_null(row, 13,
+				left_out ? cdp_array_parse(cdp_text_list(left_out), TEXTARRAYOID) : (Datum) 0,
+				left_out != NIL);
+}
+
 static void
 insert_events(Batch *batch)
 {
 	int n = 0;
 	int room = Max(batch->n, 1);
-	TimestampTz *ts = palloc(sizeof(TimestampTz) * room);
-	TimestampTz *received = palloc(sizeof(TimestampTz) * room);
-	int64 *node = palloc(sizeof(int64) * room);
-	uint8(*key)[16] = palloc(16 * room);
-	const char **type = palloc(sizeof(char *) * room);
-	const char **name = palloc(sizeof(char *) * room);
-	const char **id = palloc(sizeof(char *) * room);
-	const char **others = palloc(sizeof(char *) * room);
-	const char **blocked = palloc(sizeof(char *) * room);
-	Datum *docs[4];
-	bool *nulls[4];
-	Datum args[14];
+	Place *places = palloc(sizeof(Place) * room);
+	Datum source = CStringGetTextDatum(batch->messages[0].source);
+	CdpRow *rows;
 
-	for (int d = 0; d < 4; d++)
+	for (int i = 0; i < batch->n; i++)
+		if (batch->messages[i].status == CDP_ACCEPTED && is_event(&batch->messages[i]))
+			places[n++] = (Place){cdp_partition_of(batch->messages[i].ts), i};
+	if (n == 0)
+		return;
+	if (n > 1)
+		qsort(places, n, sizeof(Place), compare_places);
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
+	for (int i = 0; i < n; i++)
+		fill_event(batch, &batch->messages[places[i].message], source, &rows[i]);
+	for (int i = 0, k; i < n; i = k)
 	{
-		docs[d] = palloc(sizeof(Datum) * room);
-		nulls[d] = palloc(sizeof(bool) * room);
+		for (k = i + 1; k < n && places[k].part == places[i].part; k++)
+			;
+		cdp_row_insert_part(&event_row, places[i].part, rows + i, k - i);
 	}
+	pfree(rows);
+	pfree(places);
+}
+
+/* The events into the metrics of their nodes. */
+static void
+fold_metrics(Batch *batch)
+{
+	CdpMetricEvent *events = palloc(sizeof(CdpMetricEvent) * Max(batch->n, 1));
+	int n = 0;
+
 	for (int i = 0; i < batch->n; i++)
 	{
-		CdpMessage *m = &batch->messages[i];
-		CdpLink *link;
-		Jsonb *parts[4];
-		List *left_out;
+		const CdpMessage *m = &batch->messages[i];
+		const CdpLink *link;
 
 		if (m->status != CDP_ACCEPTED || !is_event(m))
 			continue;
 		link = &batch->graph.links[m->link];
-		ts[n] = m->ts;
-		received[n] = m->received_at;
-		node[n] = batch->graph.idents[link->idents[0]].node_id;
-		memcpy(key[n], m->key, 16);
-		type[n] = m->type;
-		name[n] = m->name;
-		id[n] = m->message_id;
-		left_out = list_concat_copy(m->blocked, link->left_out);
-		blocked[n] = left_out == NIL ? NULL : cdp_text_list(left_out);
-		others[n] = NULL;
-		if (link->n > 1)
-		{
-			StringInfoData list;
-
-			initStringInfo(&list);
-			for (int k = 1; k < link->n; k++)
-				appendStringInfo(&list, "%s" INT64_FORMAT, k == 1 ? "{" : ",",
-								 batch->graph.idents[link->idents[k]].node_id);
-			appendStringInfoChar(&list, '}');
-			others[n] = list.data;
-		}
-		parts[0] = m->properties;
-		parts[1] = m->traits;
-		parts[2] = m->context;
-		parts[3] = m->extra;
-		for (int d = 0; d < 4; d++)
-		{
-			nulls[d][n] = parts[d] == NULL;
-			docs[d][n] = parts[d] ? JsonbPGetDatum(parts[d]) : (Datum) 0;
-		}
-		n++;
+		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
+									   m->ts, m->key, m->type, m->name, m->properties};
 	}
-	if (n == 0)
-		return;
-	if (n == 1)
-	{
-		const char *texts[4] = {name[0], NULL, others[0], blocked[0]};
-		const int at[4] = {5, 6, 12, 13};
-		const Oid types[4] = {TEXTOID, TEXTOID, INT8ARRAYOID, TEXTARRAYOID};
-		CdpRow row = {.values = {TimestampTzGetDatum(ts[0]), Int64GetDatum(node[0]),
-								 UUIDPGetDatum((pg_uuid_t *) key[0]),
-								 TimestampTzGetDatum(received[0]), CStringGetTextDatum(type[0])}};
-
-		texts[1] = batch->messages[0].source;
-		row.values[7] = CStringGetTextDatum(id[0]);
-		for (int d = 0; d < 4; d++)
-		{
-			row.values[8 + d] = docs[d][0];
-			row.nulls[8 + d] = nulls[d][0];
-		}
-		for (int t = 0; t < 4; t++)
-		{
-			row.nulls[at[t]] = texts[t] == NULL;
-			if (texts[t])
-				row.values[at[t]] = types[t] == TEXTOID ? CStringGetTextDatum(texts[t]) :
-														  cdp_array_parse(texts[t], types[t]);
-		}
-		cdp_row_insert_part(&event_row, cdp_partition_of(ts[0]), &row);
-		return;
-	}
-	args[0] = cdp_array_timestamptz(ts, n);
-	args[1] = cdp_array_int64(node, n);
-	args[2] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	args[3] = cdp_array_timestamptz(received, n);
-	args[4] = cdp_array_text(type, n);
-	args[5] = cdp_array_text(name, n);
-	args[6] = cdp_array_text(id, n);
-	for (int d = 0; d < 4; d++)
-		args[7 + d] = cdp_array_datums(docs[d], nulls[d], n, JSONBOID);
-	args[11] = cdp_array_text(others, n);
-	args[12] = CStringGetTextDatum(batch->messages[0].source);
-	args[13] = cdp_array_text(blocked, n);
-	cdp_store_run(&event_plan, args, NULL, false, n);
+	cdp_metric_fold(events, n);
 }
 
 /* Traits of identify messages. */
@@ -732,6 +755,7 @@ fold_traits(Batch *batch)
 			memcpy(c->message_key, m->key, 16);
 			c->source = m->source;
 			c->origin = i;
+			c->counted = cdp_graph_locked(&batch->graph, m->profile_id)->rebuild;
 		}
 	}
 	nrefused = cdp_profile_fold(changes, n, refused);
@@ -915,9 +939,13 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 
 	resolve_about(&batch);
 	screen(&batch);
+	cdp_plan_check(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		dedupe(&batch);
+	for (int i = 0; i < n; i++)
+		if (messages[i].status == CDP_ACCEPTED)
+			(void) cdp_plan_refuse(&messages[i]);
 	build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
 	reject_collisions(&batch);
@@ -955,6 +983,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
+		fold_metrics(&batch);
 		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);
@@ -964,6 +993,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (batch.refusals != NIL && !(flags & CDP_INGEST_UNRECORDED))
 		cdp_refusal_write(batch.refusals, caller);
+	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
 }
 
 static int

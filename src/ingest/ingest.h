@@ -23,6 +23,8 @@ extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 extern void cdp_ingest_reshape(CdpGraph *graph);
 extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
 extern bool cdp_apply_rules_step(void);
+extern bool cdp_apply_trait_step(void);
 extern bool cdp_unmerge_revoke(CdpGraph *graph, void *caller);
+extern void cdp_require_steward(Oid caller, const char *what);
 
 #endif /* CDP_INGEST_INGEST_H */

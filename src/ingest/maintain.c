@@ -32,6 +32,8 @@
 #include "ingest/capture.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
+#include "ingest/plan.h"
+#include "profile/metric.h"
 #include "progress.h"
 #include "store.h"
 
@@ -321,12 +323,21 @@ step_partitions(void)
 	return missing;
 }
 
+/* One piece of whatever waits; false: nothing does. */
+static bool
+do_step(void)
+{
+	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
+		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
+		   cdp_metric_tidy_step();
+}
+
 /* cdp.maintain_step() */
 Datum
 cdp_maintain_step(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
-	PG_RETURN_BOOL(step_partitions() || step_backfill() || cdp_apply_rules_step());
+	PG_RETURN_BOOL(do_step());
 }
 
 /*
@@ -339,7 +350,7 @@ cdp_maintain(PG_FUNCTION_ARGS)
 	bool atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 				  ((CallContext *) fcinfo->context)->atomic;
 	int seconds = PG_ARGISNULL(0) ? 55 : PG_GETARG_INT32(0);
-	MemoryContext step;
+	MemoryContext context;
 	CdpProgress progress;
 	TimestampTz end = GetCurrentTimestamp() + (int64) seconds * USECS_PER_SEC;
 
@@ -349,8 +360,8 @@ cdp_maintain(PG_FUNCTION_ARGS)
 				 errmsg("max_seconds must not be negative")));
 	cdp_store_require();
 	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
-	step = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
-								 ALLOCSET_DEFAULT_SIZES);
+	context = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
+									ALLOCSET_DEFAULT_SIZES);
 	cdp_progress_start(&progress, CDP_WORK_MAINTAIN, 0);
 	for (;;)
 	{
@@ -358,12 +369,12 @@ cdp_maintain(PG_FUNCTION_ARGS)
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
-		old = MemoryContextSwitchTo(step);
+		old = MemoryContextSwitchTo(context);
 		PushActiveSnapshot(GetTransactionSnapshot());
-		more = step_partitions() || step_backfill() || cdp_apply_rules_step();
+		more = do_step();
 		PopActiveSnapshot();
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(step);
+		MemoryContextReset(context);
 		if (!atomic)
 			SPI_commit();
 		cdp_progress_set(&progress, progress.done + 1);

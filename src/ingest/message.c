@@ -157,8 +157,10 @@ cdp_message_mention(CdpMessage *m, const char *ns, int nslen,
 						  palloc(sizeof(CdpMention) * m->mention_room);
 	}
 	mention = &m->mentions[m->nmentions++];
-	mention->ns = text.data;
-	mention->value = colon + 1;
+	/* the buffer is a kilobyte, and a batch has thousands */
+	mention->ns = memcpy(palloc(text.len + 1), text.data, text.len + 1);
+	mention->value = mention->ns + (colon - text.data) + 1;
+	pfree(text.data);
 }
 
 /* The value at a dotted path, NULL if it is not there. */

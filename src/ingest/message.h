@@ -48,6 +48,7 @@ typedef struct CdpMessage
 	char space; /* of its id: see cdp_message_key() */
 	int64 about; /* profile id instead of mentions, or 0 */
 	bool by_id; /* the mentions are those of profile ids: their present bearers are meant */
+	struct CdpPlanVerdict *plan; /* what it did wrong by the tracking plan, or NULL */
 	List *blocked; /* identifiers left out: namespace:value */
 	const char *rule; /* of the link: NULL is message */
 	const char *merge_reason; /* of a deliberate merge */

@@ -25,7 +25,8 @@ static CdpPlan reject_plan = {
 	"  u (source, message_id, reason, detail, payload, times, space) "
 	"ORDER BY u.source, u.message_id, u.reason "
 	"ON CONFLICT (source, message_id, reason) DO UPDATE "
-	"  SET times = r.times + excluded.times, last_at = excluded.last_at",
+	"  SET times = r.times + excluded.times, last_at = excluded.last_at "
+	"RETURNING r.message_id, r.reason, r.xmax = 0",
 	9,
 	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
 	 TIMESTAMPTZOID, NAMEOID, TEXTARRAYOID},
@@ -201,6 +202,28 @@ cdp_refusal_write(List *refusals, Oid writer)
 	args[7] = NameGetDatum(&name);
 	args[8] = cdp_array_text(space, kept);
 	cdp_store_run(&reject_plan, args, NULL, false, -1);
+}
+
+/*
+ * Message ids of the refusals just written, for this reason, that were not
+ * known before: their rows were inserted, not updated.
+ */
+List *
+cdp_refusal_fresh(const char *reason)
+{
+	List *ids = NIL;
+	uint64 rows = cdp_store_save_result().rows;
+
+	for (uint64 r = 0; r < rows; r++)
+	{
+		bool isnull;
+		char *id = cdp_store_text(r, 1);
+
+		if (id && strcmp(cdp_store_text(r, 2), reason) == 0 &&
+			DatumGetBool(cdp_store_value(r, 3, &isnull)))
+			ids = lappend(ids, id);
+	}
+	return ids;
 }
 
 /* Records one refusal on its own; inside cdp_store_enter(). */

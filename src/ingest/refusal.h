@@ -11,6 +11,7 @@
 extern List *cdp_refusal_note(List *list, const CdpMessage *m, const char *message_id,
 							  const char *reason, const char *detail);
 extern void cdp_refusal_write(List *refusals, Oid writer);
+extern List *cdp_refusal_fresh(const char *reason);
 extern void cdp_refusal_record(const char *source, const char *message_id, const char *reason,
 							   const char *detail, Jsonb *payload, Oid writer);
 

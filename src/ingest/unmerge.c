@@ -121,8 +121,8 @@ static CdpPlan end_plan = {
 	NULL};
 
 /* Only those who may overrule or correct: superusers and kind privacy. */
-static void
-require_steward(Oid caller, const char *what)
+void
+cdp_require_steward(Oid caller, const char *what)
 {
 	if (!cdp_role_is_exempt(caller) && !cdp_consent_has_kind(caller, "privacy"))
 		ereport(ERROR,
@@ -220,7 +220,7 @@ merge(CdpMention *mentions, int n, bool by_id, char *reason, bool override, CdpS
 	bool isnull;
 
 	if (override)
-		require_steward(store->caller, "merge against the rules");
+		cdp_require_steward(store->caller, "merge against the rules");
 	m.type = "merge";
 	m.source = "cdp.merge";
 	m.space = CDP_SPACE_MERGE;
@@ -353,7 +353,7 @@ cdp_unmerge(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("merge_id must not be null")));
 	cdp_store_enter(&store);
-	require_steward(store.caller, "unmerge");
+	cdp_require_steward(store.caller, "unmerge");
 	args[0] = PG_GETARG_DATUM(0);
 	if (cdp_store_run(&merge_row_plan, args, NULL, false, -1) != 1)
 		ereport(ERROR,
@@ -427,7 +427,7 @@ cdp_unlink(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("an identifier must not be null")));
 	cdp_store_enter(&store);
-	require_steward(store.caller, "unlink");
+	cdp_require_steward(store.caller, "unlink");
 	for (int i = 0; i < 2; i++)
 		nodes[i] = node_of(text_to_cstring(PG_GETARG_TEXT_PP(i)));
 	if (nodes[0] == nodes[1])
@@ -481,7 +481,7 @@ cdp_remove_identifier(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("an identifier must not be null")));
 	cdp_store_enter(&store);
-	require_steward(store.caller, "remove an identifier");
+	cdp_require_steward(store.caller, "remove an identifier");
 	/* under the lock of whoever has it; she may lose it while we wait for her */
 	do
 	{

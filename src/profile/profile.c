@@ -7,7 +7,8 @@
  * another when its (time, key) is higher ("latest") or lower ("oldest"), so
  * the result does not depend on the order in which messages arrive, and
  * joining two people is the same fold over the values of both.  An unset
- * trait keeps its mark: an older value must not come back.
+ * trait keeps its mark: an older value must not come back.  Other rules, and
+ * traits that keep a tally of values instead of a mark: survive.h.
  */
 #include "postgres.h"
 
@@ -16,23 +17,28 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
 #include "compat.h"
 #include "profile/profile.h"
+#include "profile/survive.h"
 #include "profile/trait.h"
 #include "row.h"
 #include "store.h"
 
-/* A change that won so far, to be written. */
+/* What a trait becomes, to be written. */
 typedef struct Patch
 {
-	const CdpTraitChange *change;
-	const CdpTrait *trait; /* NULL: undeclared */
-	char *text; /* canonical, declared traits; NULL unsets */
+	const char *name;
 	int namelen;
+	const CdpTrait *trait; /* NULL: undeclared */
+	const CdpTraitChange *change; /* that won so far; NULL: there is no value */
+	const char *text; /* canonical, declared traits; NULL unsets */
+	CdpTallies tallies; /* instead, of a trait that has them */
+	bool from_events; /* what is stored does not tell: to be folded from events */
 } Patch;
 
 /* One person under the fold. */
@@ -41,6 +47,7 @@ typedef struct Person
 	int64 profile_id;
 	Jsonb *traits;
 	Jsonb *meta;
+	Datum declared; /* array of texts by trait, or 0 */
 	Patch *patches;
 	int npatches;
 	int *slots; /* open addressing: index of a patch by its name, or -1 */
@@ -133,7 +140,9 @@ append_as_text(StringInfo sql, const CdpTrait *trait)
 {
 	const char *column = quote_identifier(trait->name);
 
-	if (trait->type == CDP_TRAIT_TIMESTAMPTZ)
+	if (trait->survival == CDP_SURVIVE_UNION)
+		appendStringInfo(sql, "p.%s::text", column);
+	else if (trait->type == CDP_TRAIT_TIMESTAMPTZ)
 		appendStringInfo(sql, "to_char(p.%s AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
 						 column);
 	else if (trait->type == CDP_TRAIT_DATE)
@@ -229,6 +238,9 @@ cdp_profile_create(CdpGraph *graph)
 	int32 *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
 	int64 *rev = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(graph->nlocked, 1));
+	Datum none = empty_object();
+	CdpRow *profiles;
+	CdpRow *states;
 	Datum args[4];
 
 	for (int i = 0; i < graph->nlocked; i++)
@@ -242,20 +254,26 @@ cdp_profile_create(CdpGraph *graph)
 		rev[n] = locked->rev;
 		at[n++] = locked->returns ? locked->created_at : cdp_now();
 	}
-	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	profiles = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(n, 1));
+	states = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(n, 1));
+	for (int i = 0; i < n; i++)
 	{
-		Datum none = empty_object();
-		CdpRow profile = {.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]), none, none,
-									 TimestampTzGetDatum(at[i])}};
-		CdpRow state = {.values = {profile.values[0], profile.values[1], Int64GetDatum(rev[i]),
-								   Int64GetDatum(0), cdp_array_int32(NULL, 0), BoolGetDatum(false),
-								   BoolGetDatum(false)}};
-
-		(void) cdp_row_insert(&profile_row, &profile);
-		(void) cdp_row_insert(&state_row, &state);
+		profiles[i] = (CdpRow){.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]), none, none,
+										  TimestampTzGetDatum(at[i])}};
+		states[i] = (CdpRow){.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]),
+										Int64GetDatum(rev[i]), Int64GetDatum(0),
+										cdp_array_int32(NULL, 0), BoolGetDatum(false),
+										BoolGetDatum(false)}};
 	}
-	if (n <= CDP_FEW)
+	if (n == 0)
 		return;
+	if (cdp_row_insert_many(&profile_row, n, profiles, NULL))
+	{
+		if (!cdp_row_insert_many(&state_row, n, states, NULL))
+			for (int i = 0; i < n; i++)
+				(void) cdp_row_insert(&state_row, &states[i]);
+		return;
+	}
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int32(ord, n);
 	args[2] = cdp_array_int64(rev, n);
@@ -303,6 +321,9 @@ cdp_profile_count(const CdpActivity *activity, int n)
 	uint8(*key)[16] = palloc(16 * Max(n, 1));
 	bool *contested = palloc(sizeof(bool) * Max(n, 1));
 	bool *separated = palloc(sizeof(bool) * Max(n, 1));
+	Datum *keys = palloc(sizeof(Datum) * Max(n, 1));
+	ItemPointer *hints = palloc(sizeof(ItemPointer) * Max(n, 1));
+	void **each = palloc(sizeof(void *) * Max(n, 1));
 	Datum args[8];
 
 	if (n == 0)
@@ -320,14 +341,13 @@ cdp_profile_count(const CdpActivity *activity, int n)
 		contested[i] = locked->contested;
 		separated[i] = locked->separated;
 	}
-	for (int i = 0; n <= CDP_FEW && i < n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		args[0] = Int64GetDatum(id[i]);
-		if (!cdp_row_change(&count_row, args, &activity[i].locked->place, add_activity,
-							(void *) &activity[i]))
-			elog(ERROR, "cdp: a locked profile is gone");
+		keys[i] = Int64GetDatum(id[i]);
+		hints[i] = &activity[i].locked->place;
+		each[i] = (void *) &activity[i];
 	}
-	if (n <= CDP_FEW)
+	if (cdp_row_change_many(&count_row, n, keys, hints, add_activity, each))
 		return;
 	args[0] = cdp_array_int64(id, n);
 	args[1] = cdp_array_int64(events, n);
@@ -381,19 +401,6 @@ parse_mark(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source
 	return true;
 }
 
-/* Is (ts, key) of the change the one that survives against the mark's? */
-static bool
-beats(const CdpTraitChange *change, bool oldest, TimestampTz ts, const uint8 *key)
-{
-	int cmp;
-
-	if (change->ts != ts)
-		cmp = change->ts > ts ? 1 : -1;
-	else
-		cmp = memcmp(change->message_key, key, 16);
-	return oldest ? cmp < 0 : cmp > 0;
-}
-
 static void
 prepare_patches(Person *person, int room)
 {
@@ -419,7 +426,7 @@ find_patch(const Person *person, const char *name, int len, uint32 *free_slot)
 	{
 		Patch *patch = &person->patches[person->slots[i]];
 
-		if (patch->namelen == len && memcmp(patch->change->name, name, len) == 0)
+		if (patch->namelen == len && memcmp(patch->name, name, len) == 0)
 			return patch;
 		i = (i + 1) & (person->nslots - 1);
 	}
@@ -428,42 +435,153 @@ find_patch(const Person *person, const char *name, int len, uint32 *free_slot)
 	return NULL;
 }
 
-/* Room for a trait that has no patch yet; the caller fills it. */
+/* Room for a trait that has no patch yet. */
 static Patch *
-add_patch(Person *person, const char *name, int len)
+add_patch(Person *person, const char *name, int len, const CdpTrait *trait)
 {
 	uint32 slot = 0;
+	Patch *patch = &person->patches[person->npatches];
 
 	(void) find_patch(person, name, len, &slot);
-	person->slots[slot] = person->npatches;
-	return &person->patches[person->npatches++];
+	person->slots[slot] = person->npatches++;
+	memset(patch, 0, sizeof(Patch));
+	patch->name = name;
+	patch->namelen = len;
+	patch->trait = trait;
+	return patch;
 }
 
-static bool
-survives(Person *person, const CdpTraitChange *change, int namelen,
-		 const CdpTrait *trait, Patch **slot)
+/* Text of a declared trait as the read statement gives it; NULL for null. */
+static char *
+declared_text(Datum array, const CdpTrait *trait)
 {
-	bool oldest = trait && trait->oldest;
-	JsonbValue holder;
+	const CdpTraitConfig *config = cdp_trait_config();
+	Datum *elems;
+	bool *nulls;
+	int n;
+	int i = 0;
+
+	if (array == (Datum) 0)
+		return NULL;
+	while (i < config->n && strcmp(config->traits[i].name, trait->name) != 0)
+		i++;
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elems, &nulls, &n);
+	return i >= n || nulls[i] ? NULL : TextDatumGetCString(elems[i]);
+}
+
+static CdpTally
+tally_of(const CdpTraitChange *change, const char *text)
+{
+	CdpTally t = {.text = text, .ts = change->ts, .source = change->source, .change = change};
+
+	t.times = Max(change->times, 1);
+	memcpy(t.key, change->message_key, 16);
+	return t;
+}
+
+static void
+damaged_mark(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("mark of trait \"%s\" is damaged", name),
+			 errhint("See cdp.verify() and cdp.rebuild().")));
+}
+
+/* Is the value the one that survives, as far as is known?  *slot is its patch, if there is one. */
+static bool
+survives(Person *person, const CdpTraitChange *change, int namelen, const CdpTrait *trait,
+		 const char *text, Patch **slot)
+{
+	CdpTally challenger = tally_of(change, text);
+	CdpTally holder = {0};
+	JsonbValue place;
 	JsonbValue *mark;
-	TimestampTz ts;
-	uint8 key[16];
 	char *source;
 
 	*slot = find_patch(person, change->name, namelen, NULL);
 	if (*slot)
-		return beats(change, oldest, (*slot)->change->ts, (*slot)->change->message_key);
+	{
+		if ((*slot)->from_events)
+			return false;
+		holder = tally_of((*slot)->change, (*slot)->text);
+		return cdp_survive_beats(trait, &challenger, &holder);
+	}
 	mark = getKeyJsonValueFromContainer(&person->meta->root, change->name,
-										namelen, &holder);
+										namelen, &place);
 	if (mark == NULL)
 		return true;
+	if (mark->type == jbvBinary && trait)
+	{
+		/* a tally of the rule that it had before */
+		*slot = add_patch(person, change->name, namelen, trait);
+		(*slot)->from_events = true;
+		return false;
+	}
 	if (mark->type != jbvString ||
-		!parse_mark(mark->val.string.val, mark->val.string.len, &ts, key, &source))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("mark of trait \"%s\" of profile " INT64_FORMAT " is damaged",
-						change->name, person->profile_id)));
-	return beats(change, oldest, ts, key);
+		!parse_mark(mark->val.string.val, mark->val.string.len, &holder.ts, holder.key, &source))
+		damaged_mark(change->name);
+	holder.source = source;
+	if (trait && (trait->survival == CDP_SURVIVE_MAX || trait->survival == CDP_SURVIVE_MIN))
+		holder.text = declared_text(person->declared, trait);
+	return cdp_survive_beats(trait, &challenger, &holder);
+}
+
+/* Reads the tallies of a trait: {"values": {text: "times mark"}} or {"many": true}. */
+static bool
+read_tallies(const JsonbValue *state, CdpTallies *t)
+{
+	JsonbValue place;
+	JsonbValue *values;
+	JsonbIterator *it;
+	JsonbValue text;
+	JsonbValue mark;
+
+	if (state->type != jbvBinary || !JsonContainerIsObject(state->val.binary.data))
+		return false;
+	values = getKeyJsonValueFromContainer(state->val.binary.data, "values", 6, &place);
+	if (values == NULL || values->type != jbvBinary)
+		return false;
+	it = JsonbIteratorInit(values->val.binary.data);
+	(void) JsonbIteratorNext(&it, &text, true);
+	while (JsonbIteratorNext(&it, &text, true) == WJB_KEY)
+	{
+		CdpTally one = {0};
+		char *source;
+		char *copy;
+		char *end;
+
+		(void) JsonbIteratorNext(&it, &mark, true);
+		if (mark.type != jbvString)
+			return false;
+		copy = pnstrdup(mark.val.string.val, mark.val.string.len);
+		one.times = strtoll(copy, &end, 10);
+		if (*end != ' ' || one.times <= 0 ||
+			!parse_mark(end + 1, (int) strlen(end + 1), &one.ts, one.key, &source))
+			return false;
+		one.text = pnstrdup(text.val.string.val, text.val.string.len);
+		one.source = source;
+		cdp_survive_add(t, &one);
+	}
+	return true;
+}
+
+/* The patch of a trait that has tallies, with those that are stored. */
+static Patch *
+tallies_patch(Person *person, const CdpTraitChange *change, int namelen, const CdpTrait *trait)
+{
+	Patch *slot = find_patch(person, change->name, namelen, NULL);
+	JsonbValue place;
+	JsonbValue *state;
+
+	if (slot)
+		return slot;
+	slot = add_patch(person, change->name, namelen, trait);
+	state = getKeyJsonValueFromContainer(&person->meta->root, change->name, namelen, &place);
+	if (state)
+		slot->from_events = !read_tallies(state, &slot->tallies);
+	return slot;
 }
 
 static void
@@ -499,6 +617,72 @@ push_rest(JsonbParseState **state, Jsonb *old, const Person *person)
 	}
 }
 
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text)
+{
+	JsonbValue null = {.type = jbvNull};
+
+	if (text)
+		push_string(state, token, text, (int) strlen(text));
+	else
+		pushJsonbValue(state, token, &null);
+}
+
+static char *
+mark_text(const CdpTally *t)
+{
+	char hex[33];
+
+	hex_key(t->key, hex);
+	return psprintf(INT64_FORMAT " %s %s", t->ts, hex, t->source);
+}
+
+/* A trait with tallies: its state, and what its column becomes. */
+static void
+compose_tallies(Patch *patch, JsonbParseState **meta, JsonbParseState **declared)
+{
+	CdpTallies *t = &patch->tallies;
+	const char *column = NULL;
+
+	cdp_survive_settle(patch->trait, t);
+	if (t->n > 0 && patch->trait->survival == CDP_SURVIVE_UNION)
+	{
+		List *texts = NIL;
+
+		for (int i = 0; i < t->n; i++)
+			texts = lappend(texts, (char *) t->all[i].text);
+		column = cdp_text_list(texts);
+	}
+	else if (t->n > 0)
+		column = cdp_survive_most(patch->trait, t)->text;
+	push_string(declared, WJB_KEY, patch->name, patch->namelen);
+	push_text(declared, WJB_VALUE, column);
+	if (t->n == 0)
+		return;
+	push_string(meta, WJB_KEY, patch->name, patch->namelen);
+	pushJsonbValue(meta, WJB_BEGIN_OBJECT, NULL);
+	if (t->n > CDP_MAX_TALLIES)
+	{
+		JsonbValue yes = {.type = jbvBool, .val.boolean = true};
+
+		push_text(meta, WJB_KEY, "many");
+		pushJsonbValue(meta, WJB_VALUE, &yes);
+	}
+	else
+	{
+		push_text(meta, WJB_KEY, "values");
+		pushJsonbValue(meta, WJB_BEGIN_OBJECT, NULL);
+		for (int i = 0; i < t->n; i++)
+		{
+			push_text(meta, WJB_KEY, t->all[i].text);
+			push_text(meta, WJB_VALUE,
+					  psprintf(INT64_FORMAT " %s", t->all[i].times, mark_text(&t->all[i])));
+		}
+		pushJsonbValue(meta, WJB_END_OBJECT, NULL);
+	}
+	pushJsonbValue(meta, WJB_END_OBJECT, NULL);
+}
+
 /* The three documents of a person's write: traits, marks, declared. */
 static void
 compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
@@ -514,32 +698,31 @@ compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
 	push_rest(&m, person->meta, person);
 	for (int i = 0; i < person->npatches; i++)
 	{
-		const Patch *patch = &person->patches[i];
+		Patch *patch = &person->patches[i];
 		const CdpTraitChange *change = patch->change;
-		char hex[33];
-		char *mark;
 
-		hex_key(change->message_key, hex);
-		mark = psprintf(INT64_FORMAT " %s %s", change->ts, hex, change->source);
-		push_string(&m, WJB_KEY, change->name, patch->namelen);
-		push_string(&m, WJB_VALUE, mark, (int) strlen(mark));
+		if (cdp_survive_tallies(patch->trait))
+		{
+			compose_tallies(patch, &m, &d);
+			continue;
+		}
+		if (change)
+		{
+			CdpTally tally = tally_of(change, NULL);
+
+			push_string(&m, WJB_KEY, patch->name, patch->namelen);
+			push_text(&m, WJB_VALUE, mark_text(&tally));
+		}
 		if (patch->trait)
 		{
-			push_string(&d, WJB_KEY, change->name, patch->namelen);
-			if (patch->text)
-				push_string(&d, WJB_VALUE, patch->text, (int) strlen(patch->text));
-			else
-			{
-				JsonbValue null = {.type = jbvNull};
-
-				pushJsonbValue(&d, WJB_VALUE, &null);
-			}
+			push_string(&d, WJB_KEY, patch->name, patch->namelen);
+			push_text(&d, WJB_VALUE, patch->text);
 		}
-		else if (change->value.type != jbvNull)
+		else if (change && change->value.type != jbvNull)
 		{
 			JsonbValue value = change->value;
 
-			push_string(&t, WJB_KEY, change->name, patch->namelen);
+			push_string(&t, WJB_KEY, patch->name, patch->namelen);
 			pushJsonbValue(&t, WJB_VALUE, &value);
 		}
 	}
@@ -557,6 +740,105 @@ compare_changes(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Sorts changes by person. */
+static CdpTraitChange **
+sort_changes(CdpTraitChange *changes, int n)
+{
+	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		order[i] = &changes[i];
+	qsort(order, n, sizeof(CdpTraitChange *), compare_changes);
+	return order;
+}
+
+/* Folds one change; false: it does not fit its trait. */
+static bool
+fold_change(Person *person, CdpTraitChange *change)
+{
+	int namelen = (int) strlen(change->name);
+	const CdpTrait *trait = cdp_trait_find(change->name, namelen);
+	const char *text = NULL;
+	List *texts = NIL;
+	ListCell *lc;
+	Patch *slot;
+
+	if (change->unknown)
+	{
+		slot = find_patch(person, change->name, namelen, NULL);
+		if (slot == NULL)
+			slot = add_patch(person, change->name, namelen, trait);
+		slot->from_events = true;
+		return true;
+	}
+	if (trait && !cdp_trait_texts(trait, &change->value, &texts))
+		return false;
+	if (cdp_survive_tallies(trait))
+	{
+		foreach(lc, texts)
+		{
+			CdpTally one = tally_of(change, lfirst(lc));
+
+			if (change->counted || cdp_survive_ignores(trait, one.text))
+				continue;
+			cdp_survive_add(&tallies_patch(person, change, namelen, trait)->tallies, &one);
+		}
+		return true;
+	}
+	if (trait)
+		text = linitial(texts);
+	if (cdp_survive_ignores(trait, text) ||
+		!survives(person, change, namelen, trait, text, &slot))
+		return true;
+	if (slot == NULL)
+		slot = add_patch(person, change->name, namelen, trait);
+	slot->change = change;
+	slot->text = text;
+	return true;
+}
+
+/* Folds a trait anew, from all that the person ever said of it. */
+static void
+fold_history(Person *person, Patch *patch)
+{
+	Person apart = {.profile_id = person->profile_id};
+	CdpTraitChange *changes;
+	int n = cdp_trait_history(patch->name, &person->profile_id, 1, &changes);
+
+	apart.traits = apart.meta = DatumGetJsonbP(empty_object());
+	prepare_patches(&apart, 1);
+	for (int i = 0; i < n; i++)
+		(void) fold_change(&apart, &changes[i]);
+	patch->from_events = false;
+	patch->change = NULL;
+	patch->text = NULL;
+	memset(&patch->tallies, 0, sizeof(CdpTallies));
+	if (apart.npatches > 0)
+		*patch = apart.patches[0];
+}
+
+/* Folds the first changes of the order, those of this person; returns how many they are. */
+static int
+fold_person(Person *person, CdpTraitChange **order, int n, const CdpTraitChange *first,
+			int *refused, int *nrefused)
+{
+	int mine = 0;
+
+	while (mine < n && order[mine]->profile_id == person->profile_id)
+		mine++;
+	prepare_patches(person, mine);
+	for (int i = 0; i < mine; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!fold_change(person, order[i]))
+			refused[(*nrefused)++] = (int) (order[i] - first);
+	}
+	for (int p = 0; p < person->npatches; p++)
+		if (person->patches[p].from_events)
+			fold_history(person, &person->patches[p]);
+	return mine;
+}
+
 /*
  * Folds changes into the profiles they name and writes each profile once.
  * Returns how many changes do not fit their trait's type; refused (room for
@@ -565,7 +847,7 @@ compare_changes(const void *a, const void *b)
 int
 cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 {
-	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
+	CdpTraitChange **order;
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	Person *people;
 	int npeople = 0;
@@ -579,9 +861,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 	if (n == 0)
 		return 0;
 	prepare_dynamic();
-	for (int i = 0; i < n; i++)
-		order[i] = &changes[i];
-	qsort(order, n, sizeof(CdpTraitChange *), compare_changes);
+	order = sort_changes(changes, n);
 	for (int i = 0; i < n; i++)
 		if (npeople == 0 || ids[npeople - 1] != order[i]->profile_id)
 			ids[npeople++] = order[i]->profile_id;
@@ -596,42 +876,13 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		people[i].profile_id = cdp_store_int64(i, 1);
 		people[i].traits = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
 		people[i].meta = DatumGetJsonbPCopy(cdp_store_value(i, 3, &isnull));
+		people[i].declared = cdp_store_value(i, 4, &isnull);
+		people[i].declared = isnull ? (Datum) 0 : datumCopy(people[i].declared, false, -1);
 	}
 	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0, p = 0; i < n; p++)
-	{
-		Person *person = &people[p];
-		int end = i;
-
-		Assert(person->profile_id == order[i]->profile_id);
-		while (end < n && order[end]->profile_id == person->profile_id)
-			end++;
-		prepare_patches(person, end - i);
-		for (; i < end; i++)
-		{
-			CdpTraitChange *change = order[i];
-			int namelen = (int) strlen(change->name);
-			const CdpTrait *trait = cdp_trait_find(change->name, namelen);
-			char *text = NULL;
-			Patch *slot;
-
-			CHECK_FOR_INTERRUPTS();
-			if (trait && !cdp_trait_canonical(trait, &change->value, &text))
-			{
-				refused[nrefused++] = (int) (change - changes);
-				continue;
-			}
-			if (!survives(person, change, namelen, trait, &slot))
-				continue;
-			if (slot == NULL)
-				slot = add_patch(person, change->name, namelen);
-			slot->change = change;
-			slot->trait = trait;
-			slot->text = text;
-			slot->namelen = namelen;
-		}
-	}
+		i += fold_person(&people[p], &order[i], n - i, changes, refused, &nrefused);
 
 	traits = palloc(sizeof(Datum) * npeople);
 	meta = palloc(sizeof(Datum) * npeople);
@@ -655,25 +906,61 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 	return nrefused;
 }
 
-/* Text of a declared trait as the read statement gives it; NULL for null. */
-static char *
-declared_text(Datum array, const CdpTraitConfig *config, const CdpTrait *trait)
+/*
+ * Folds all that these people (ascending) ever said of themselves, and writes
+ * nothing: traits, marks and declared traits of each, as cdp_profile_fold()
+ * would write them to people of whom nothing is known.
+ */
+void
+cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
+					   Datum *traits, Datum *meta, Datum *declared)
 {
-	Datum *elems;
-	bool *nulls;
-	int n;
+	CdpTraitChange **order = sort_changes(changes, n);
+	int *refused = palloc(sizeof(int) * Max(n, 1));
+	Jsonb *nothing = DatumGetJsonbP(empty_object());
+	int nrefused = 0;
 	int i = 0;
 
-	while (i < config->n && strcmp(config->traits[i].name, trait->name) != 0)
-		i++;
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elems, &nulls, &n);
-	return i >= n || nulls[i] ? NULL : TextDatumGetCString(elems[i]);
+	for (int p = 0; p < npeople; p++)
+	{
+		Person person = {.profile_id = ids[p], .traits = nothing, .meta = nothing};
+
+		i += fold_person(&person, &order[i], n - i, changes, refused, &nrefused);
+		compose(&person, &traits[p], &meta[p], &declared[p]);
+	}
+	Assert(i == n);
+}
+
+/* Values of a trait as changes: those of its tallies, or that only the events tell. */
+static void
+tally_changes(const CdpTraitChange *common, const JsonbValue *state, List **out)
+{
+	CdpTallies t = {0};
+	bool known = read_tallies(state, &t);
+
+	for (int i = 0; i < (known ? t.n : 1); i++)
+	{
+		CdpTraitChange *change = palloc(sizeof(CdpTraitChange));
+
+		*change = *common;
+		change->unknown = !known;
+		if (known)
+		{
+			change->value.type = jbvString;
+			change->value.val.string.val = (char *) t.all[i].text;
+			change->value.val.string.len = (int) strlen(t.all[i].text);
+			change->ts = t.all[i].ts;
+			memcpy(change->message_key, t.all[i].key, 16);
+			change->source = t.all[i].source;
+			change->times = t.all[i].times;
+		}
+		*out = lappend(*out, change);
+	}
 }
 
 /* Every value of a profile's row as changes, to be folded elsewhere. */
 static void
-row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
+row_changes(uint64 row, int64 target, List **out)
 {
 	bool isnull;
 	bool no_declared;
@@ -694,15 +981,21 @@ row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
 		(void) JsonbIteratorNext(&it, &mark, true);
 		change->profile_id = target;
 		change->name = pnstrdup(name.val.string.val, name.val.string.len);
-		if (mark.type != jbvString ||
-			!parse_mark(mark.val.string.val, mark.val.string.len,
-						&change->ts, change->message_key, &source))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("mark of trait \"%s\" is damaged", change->name)));
-		change->source = source;
 		change->value.type = jbvNull;
 		trait = cdp_trait_find(name.val.string.val, name.val.string.len);
+		if (cdp_survive_tallies(trait))
+		{
+			tally_changes(change, &mark, out);
+			continue;
+		}
+		if (trait && mark.type == jbvBinary)
+			change->unknown = true;
+		else if (mark.type != jbvString ||
+				 !parse_mark(mark.val.string.val, mark.val.string.len,
+							 &change->ts, change->message_key, &source))
+			damaged_mark(change->name);
+		else
+			change->source = source;
 		if (trait == NULL)
 		{
 			JsonbValue *value = getKeyJsonValueFromContainer(&traits->root,
@@ -715,7 +1008,7 @@ row_changes(uint64 row, int64 target, const CdpTraitConfig *config, List **out)
 		}
 		else if (!no_declared)
 		{
-			char *text = declared_text(declared, config, trait);
+			char *text = declared_text(declared, trait);
 
 			if (text)
 			{
@@ -739,7 +1032,6 @@ cdp_profile_join(CdpGraph *graph)
 	int64 *winner = palloc(sizeof(int64) * Max(n, 1));
 	int64 *loser = palloc(sizeof(int64) * Max(n, 1));
 	List *list = NIL;
-	const CdpTraitConfig *config;
 	CdpTraitChange *changes;
 	int nchanges = 0;
 	int rows;
@@ -757,15 +1049,13 @@ cdp_profile_join(CdpGraph *graph)
 	prepare_dynamic();
 	args[0] = cdp_array_int64(loser, n);
 	rows = cdp_store_run(&dynamic.read, args, NULL, false, n);
-	/* which traits are declared cannot change while we hold the states */
-	config = cdp_trait_config();
 	for (int r = 0; r < rows; r++)
 	{
 		int64 id = cdp_store_int64(r, 1);
 
 		for (int i = 0; i < n; i++)
 			if (loser[i] == id)
-				row_changes(r, winner[i], config, &list);
+				row_changes(r, winner[i], &list);
 	}
 	changes = palloc(sizeof(CdpTraitChange) * Max(list_length(list), 1));
 	refused = palloc(sizeof(int) * Max(list_length(list), 1));

@@ -20,7 +20,11 @@ typedef struct CdpTraitChange
 	TimestampTz ts;
 	uint8 message_key[16];
 	const char *source;
+	const char *message_id; /* by cdp_trait_history() only */
 	int origin; /* the caller's own mark, for refusals */
+	bool counted; /* its person was folded from events that have it already */
+	int64 times; /* how often the value was given: 0 stands for once */
+	bool unknown; /* no value: what there was is told by the events alone */
 } CdpTraitChange;
 
 /* What a batch adds to a person's state. */
@@ -32,10 +36,28 @@ typedef struct CdpActivity
 	TimestampTz last_seen;
 } CdpActivity;
 
+/* People and what their events make of them; all arrays by person, ascending. */
+typedef struct CdpPast
+{
+	int n;
+	const int64 *ids;
+	int64 *events;
+	Datum *first;
+	Datum *last;
+	bool *none; /* has no events: no first, no last */
+	CdpTraitChange *changes; /* of all */
+	int nchanges;
+	int room;
+} CdpPast;
+
 extern void cdp_profile_create(CdpGraph *graph);
 extern void cdp_profile_join(CdpGraph *graph);
 extern void cdp_profile_rebuild(CdpGraph *graph);
+extern CdpPast *cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to);
 extern int cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
+extern void cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
+								   Datum *traits, Datum *meta, Datum *declared);
+extern void cdp_trait_refold(const char *name, const int64 *profiles, int n);
 extern void cdp_profile_count(const CdpActivity *activity, int n);
 
 #endif /* CDP_PROFILE_PROFILE_H */

@@ -46,20 +46,6 @@ static CdpPlan state_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
-/* People and what is found of them; all arrays by person, ascending. */
-typedef struct Past
-{
-	int n;
-	int64 *ids;
-	int64 *events;
-	Datum *first;
-	Datum *last;
-	bool *none;
-	CdpTraitChange *changes; /* of all */
-	int nchanges;
-	int room;
-} Past;
-
 static int
 compare_int64(const void *a, const void *b)
 {
@@ -82,14 +68,18 @@ clear_traits(const int64 *ids, int n)
 	appendStringInfoString(&sql, "UPDATE cdp_data.profile SET traits = '{}', trait_meta = '{}'");
 	for (int i = 0; i < config->n; i++)
 		appendStringInfo(&sql, ", %s = NULL", quote_identifier(config->traits[i].name));
-	appendStringInfoString(&sql, " WHERE profile_id = ANY ($1) AND trait_meta <> '{}'");
+	appendStringInfoString(&sql, " WHERE profile_id = ANY ($1) "
+								 "AND (trait_meta <> '{}' OR traits <> '{}'");
+	for (int i = 0; i < config->n; i++)
+		appendStringInfo(&sql, " OR %s IS NOT NULL", quote_identifier(config->traits[i].name));
+	appendStringInfoChar(&sql, ')');
 	if (SPI_execute_with_args(sql.data, 1, types, args, NULL, false, 0) < 0)
 		elog(ERROR, "cdp: traits could not be cleared");
 }
 
 /* Lists the values of a message; they point into the copy of its traits. */
 static void
-add_traits(Past *past, int64 id, TimestampTz ts, uint64 row)
+add_traits(CdpPast *past, int64 id, TimestampTz ts, uint64 row)
 {
 	bool isnull;
 	Jsonb *traits = DatumGetJsonbPCopy(cdp_store_value(row, 3, &isnull));
@@ -122,7 +112,7 @@ add_traits(Past *past, int64 id, TimestampTz ts, uint64 row)
 
 /* Reads all their events, so many at a time. */
 static void
-read_events(Past *past, TimestampTz from, TimestampTz to)
+read_events(CdpPast *past, TimestampTz from, TimestampTz to)
 {
 	Datum args[3] = {cdp_array_int64(past->ids, past->n), TimestampTzGetDatum(from),
 					 TimestampTzGetDatum(to)};
@@ -157,20 +147,38 @@ read_events(Past *past, TimestampTz from, TimestampTz to)
 }
 
 /*
+ * What the events of these people (ascending), between two times, make of
+ * them.  The arrays are the caller's context's.
+ */
+CdpPast *
+cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to)
+{
+	CdpPast *past = palloc0(sizeof(CdpPast));
+
+	past->n = n;
+	past->ids = ids;
+	past->events = palloc0(sizeof(int64) * Max(n, 1));
+	past->first = palloc0(sizeof(Datum) * Max(n, 1));
+	past->last = palloc0(sizeof(Datum) * Max(n, 1));
+	past->none = palloc(sizeof(bool) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		past->none[i] = true;
+	read_events(past, from, to);
+	return past;
+}
+
+/*
  * Rebuilds the people whom the graph marked.  Their rows exist, and so do the
  * events of the batch.
  */
 void
 cdp_profile_rebuild(CdpGraph *graph)
 {
-	int room = Max(graph->nlocked, 1);
 	TimestampTz from = DT_NOEND;
 	TimestampTz to = DT_NOBEGIN;
-	Past past = {.ids = palloc(sizeof(int64) * room),
-				 .events = palloc0(sizeof(int64) * room),
-				 .first = palloc0(sizeof(Datum) * room),
-				 .last = palloc0(sizeof(Datum) * room),
-				 .none = palloc(sizeof(bool) * room)};
+	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	int n = 0;
+	CdpPast *past;
 	int *refused;
 	Datum args[4];
 
@@ -180,21 +188,20 @@ cdp_profile_rebuild(CdpGraph *graph)
 
 		if (!locked->rebuild)
 			continue;
-		past.none[past.n] = true;
-		past.ids[past.n++] = locked->profile_id;
+		ids[n++] = locked->profile_id;
 		from = Min(from, locked->seen_from);
 		to = Max(to, locked->seen_to);
 	}
-	if (past.n == 0)
+	if (n == 0)
 		return;
-	clear_traits(past.ids, past.n);
-	read_events(&past, from, to);
-	args[0] = cdp_array_int64(past.ids, past.n);
-	args[1] = cdp_array_int64(past.events, past.n);
-	args[2] = cdp_array_datums(past.first, past.none, past.n, TIMESTAMPTZOID);
-	args[3] = cdp_array_datums(past.last, past.none, past.n, TIMESTAMPTZOID);
-	cdp_store_run(&state_plan, args, NULL, false, past.n);
+	clear_traits(ids, n);
+	past = cdp_profile_past(ids, n, from, to);
+	args[0] = cdp_array_int64(ids, n);
+	args[1] = cdp_array_int64(past->events, n);
+	args[2] = cdp_array_datums(past->first, past->none, n, TIMESTAMPTZOID);
+	args[3] = cdp_array_datums(past->last, past->none, n, TIMESTAMPTZOID);
+	cdp_store_run(&state_plan, args, NULL, false, n);
 	/* what does not fit its trait was refused when it came */
-	refused = palloc(sizeof(int) * Max(past.nchanges, 1));
-	(void) cdp_profile_fold(past.changes, past.nchanges, refused);
+	refused = palloc(sizeof(int) * Max(past->nchanges, 1));
+	(void) cdp_profile_fold(past->changes, past->nchanges, refused);
 }

@@ -8,11 +8,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "cdp.h"
 #include "compat.h"
@@ -23,8 +26,13 @@
 static CdpTraitConfig config;
 
 static CdpTraitType
-type_of(const char *name)
+type_of(const char *column)
 {
+	char *name = pstrdup(column);
+	char *list = strstr(name, "[]");
+
+	if (list)
+		*list = '\0';
 	if (strcmp(name, "integer") == 0)
 		return CDP_TRAIT_INT;
 	if (strcmp(name, "bigint") == 0)
@@ -42,6 +50,35 @@ type_of(const char *name)
 	return CDP_TRAIT_TEXT;
 }
 
+static CdpSurvival
+survival_of(const char *name)
+{
+	static const char *const names[] = {"latest", "oldest", "source_priority", "most_frequent",
+										"max", "min", "union"};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return (CdpSurvival) i;
+	elog(ERROR, "cdp: survivorship \"%s\" is unknown to this library", name);
+}
+
+/* Takes the sources from the current result's row. */
+static void
+read_sources(CdpTrait *trait, MemoryContext context, int row, int col)
+{
+	bool isnull;
+	Datum d = cdp_store_value(row, col, &isnull);
+	Datum *elems;
+
+	if (isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(d), TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
+					  &trait->nsources);
+	trait->sources = MemoryContextAlloc(context, sizeof(char *) * Max(trait->nsources, 1));
+	for (int i = 0; i < trait->nsources; i++)
+		trait->sources[i] = MemoryContextStrdup(context, TextDatumGetCString(elems[i]));
+}
+
 /* The declared traits; valid until the next call.  Inside cdp_store_enter(). */
 const CdpTraitConfig *
 cdp_trait_config(void)
@@ -53,7 +90,8 @@ cdp_trait_config(void)
 		MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext,
 													"cdp trait config",
 													ALLOCSET_SMALL_SIZES);
-		int n = cdp_store_run_latest("SELECT name, type, survivorship, indexed "
+		int n = cdp_store_run_latest("SELECT name, type, survivorship, indexed, sources, "
+									 "  ignore_empty "
 									 "FROM cdp_data.trait ORDER BY name COLLATE \"C\"");
 		CdpTrait *traits = MemoryContextAllocZero(fresh, sizeof(CdpTrait) * Max(n, 1));
 
@@ -66,7 +104,9 @@ cdp_trait_config(void)
 			traits[i].type_name = MemoryContextStrdup(fresh, type);
 			traits[i].type = type_of(type);
 			traits[i].indexed = DatumGetBool(cdp_store_value(i, 4, &isnull));
-			traits[i].oldest = strcmp(cdp_store_text(i, 3), "oldest") == 0;
+			traits[i].survival = survival_of(cdp_store_text(i, 3));
+			read_sources(&traits[i], fresh, i, 5);
+			traits[i].ignore_empty = DatumGetBool(cdp_store_value(i, 6, &isnull));
 		}
 		cdp_store_restore_result(saved);
 		/* kept one reload longer: a caller may hold a trait of it */
@@ -198,6 +238,7 @@ cdp_trait_canonical(const CdpTrait *trait, JsonbValue *value, char **text)
 	int32_t day;
 	TimestampTz ts;
 	uint8 uuid[16];
+	pg_uuid_t value_uuid;
 	const char *reason;
 
 	*text = NULL;
@@ -228,7 +269,7 @@ cdp_trait_canonical(const CdpTrait *trait, JsonbValue *value, char **text)
 		case CDP_TRAIT_FLOAT8:
 			if (!cdp_core_parse_float8(raw, len, &number))
 				return false;
-			*text = psprintf("%.17g", number);
+			*text = psprintf("%.17g", number == 0 ? 0.0 : number);
 			return true;
 		case CDP_TRAIT_BOOL:
 			if (!cdp_core_parse_bool(raw, len, &truth))
@@ -256,8 +297,41 @@ cdp_trait_canonical(const CdpTrait *trait, JsonbValue *value, char **text)
 		case CDP_TRAIT_UUID:
 			if (!cdp_core_parse_uuid(raw, len, uuid))
 				return false;
-			*text = raw;
+			memcpy(value_uuid.data, uuid, UUID_LEN);
+			*text = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&value_uuid)));
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Canonical texts of what a message gives to a trait: one, perhaps NULL; of a
+ * union's list each element.  False if one of them does not fit.
+ */
+bool
+cdp_trait_texts(const CdpTrait *trait, JsonbValue *value, List **texts)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue v;
+	char *text;
+
+	*texts = NIL;
+	if (value->type != jbvBinary || trait->survival != CDP_SURVIVE_UNION ||
+		!JsonContainerIsArray(value->val.binary.data))
+	{
+		if (!cdp_trait_canonical(trait, value, &text))
+			return false;
+		*texts = list_make1(text);
+		return true;
+	}
+	it = JsonbIteratorInit(value->val.binary.data);
+	(void) JsonbIteratorNext(&it, &v, true);
+	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_ELEM)
+	{
+		if (!cdp_trait_canonical(trait, &v, &text))
+			return false;
+		*texts = lappend(*texts, text);
+	}
+	return true;
 }

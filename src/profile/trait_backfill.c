@@ -19,20 +19,12 @@
 
 #include "compat.h"
 #include "profile/profile.h"
+#include "profile/survive.h"
 #include "profile/trait.h"
 #include "progress.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_backfill_trait);
-
-/* Values that a trait got, from the events of these people. */
-static CdpPlan history_plan = {
-	"SELECT n.profile_id, e.traits -> $1, e.ts, e.message_key, e.source "
-	"FROM cdp_data.node n JOIN cdp_data.event e ON e.node_id = n.node_id "
-	"WHERE n.profile_id = ANY ($2) AND e.type = 'identify' AND e.traits ? $1",
-	2,
-	{TEXTOID, INT8ARRAYOID},
-	NULL};
 
 static CdpPlan unmark_plan = {
 	"UPDATE cdp_data.profile SET trait_meta = trait_meta - $1 WHERE profile_id = ANY ($2)",
@@ -40,19 +32,32 @@ static CdpPlan unmark_plan = {
 	{TEXTOID, INT8ARRAYOID},
 	NULL};
 
+/* The value goes with its mark: nothing may fold into it any more. */
+static void
+empty_column(const char *name, Datum profiles)
+{
+	const char *column = quote_identifier(name);
+	char *sql = psprintf("UPDATE cdp_data.profile SET %s = NULL WHERE profile_id = ANY ($1) "
+						 "AND %s IS NOT NULL",
+						 column, column);
+	Oid types[1] = {INT8ARRAYOID};
+
+	if (SPI_execute_with_args(sql, 1, types, &profiles, NULL, false, 0) < 0)
+		elog(ERROR, "cdp: a trait could not be emptied");
+}
+
 /*
  * Folds a declared trait of these people again from their events: where its
  * survivorship is not that of undeclared traits, or where the survivor does
  * not fit the type and an earlier value does.
  */
-static void
-refold(const char *name, const int64 *profiles, int n)
+void
+cdp_trait_refold(const char *name, const int64 *profiles, int n)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdp trait refold",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	CdpTraitChange *changes;
-	SPITupleTable *history;
 	int *refused;
 	int rows;
 	Datum args[2];
@@ -62,35 +67,16 @@ refold(const char *name, const int64 *profiles, int n)
 	old = MemoryContextSwitchTo(context);
 	args[0] = CStringGetTextDatum(name);
 	args[1] = cdp_array_int64(profiles, n);
+	empty_column(name, args[1]);
 	cdp_store_run(&unmark_plan, args, NULL, false, -1);
-	rows = cdp_store_run(&history_plan, args, NULL, false, -1);
-	changes = palloc0(sizeof(CdpTraitChange) * Max(rows, 1));
+	rows = cdp_trait_history(name, profiles, n, &changes);
 	refused = palloc(sizeof(int) * Max(rows, 1));
-	for (int i = 0; i < rows; i++)
-	{
-		bool isnull;
-		Jsonb *value = DatumGetJsonbPCopy(cdp_store_value(i, 2, &isnull));
-
-		changes[i].profile_id = cdp_store_int64(i, 1);
-		changes[i].name = name;
-		if (!JsonbExtractScalar(&value->root, &changes[i].value))
-		{
-			changes[i].value.type = jbvBinary;
-			changes[i].value.val.binary.data = &value->root;
-			changes[i].value.val.binary.len = VARSIZE(value) - VARHDRSZ;
-		}
-		changes[i].ts = cdp_store_int64(i, 3);
-		memcpy(changes[i].message_key, DatumGetPointer(cdp_store_value(i, 4, &isnull)), 16);
-		changes[i].source = cdp_store_text(i, 5);
-	}
-	history = SPI_tuptable;
 	(void) cdp_profile_fold(changes, rows, refused);
-	SPI_freetuptable(history);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
 
-/* Oldest instead of latest: everybody who has the trait, by thousands. */
+/* Another rule than that of undeclared traits: everybody who has the trait, by thousands. */
 static void
 refold_everybody(const char *name)
 {
@@ -116,7 +102,7 @@ refold_everybody(const char *name)
 			profiles[i] = cdp_store_int64(i, 1);
 		from = profiles[n - 1];
 		SPI_freetuptable(SPI_tuptable);
-		refold(name, profiles, n);
+		cdp_trait_refold(name, profiles, n);
 		pfree(profiles);
 	}
 }
@@ -134,6 +120,7 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	int64 moved = 0;
 	CdpTrait copy;
 	const CdpTrait *trait;
+	bool anew;
 	StringInfoData sql;
 	Portal cursor;
 	SPIPlanPtr plan;
@@ -156,6 +143,7 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 	copy.name = name;
 	copy.type_name = pstrdup(trait->type_name);
 	trait = &copy;
+	anew = trait->survival != CDP_SURVIVE_LATEST || trait->ignore_empty;
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "UPDATE cdp_data.profile SET %s = $2::%s, traits = traits - $3 WHERE "
@@ -201,16 +189,17 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 			char nulls[4] = "   ";
 			Datum d;
 			JsonbValue value;
-			char *text;
+			List *texts;
+			const char *text;
 
 			CHECK_FOR_INTERRUPTS();
 			values[0] = SPI_getbinval(batch->vals[r], batch->tupdesc, 1, &isnull);
 			d = SPI_getbinval(batch->vals[r], batch->tupdesc, 2, &isnull);
-			if (!JsonbExtractScalar(&DatumGetJsonbP(d)->root, &value))
-				value.type = jbvBinary;
-			if (value.type != jbvBinary &&
-				cdp_trait_canonical(trait, &value, &text))
+			cdp_trait_value(DatumGetJsonbP(d), &value);
+			if (cdp_trait_texts(trait, &value, &texts))
 			{
+				/* a union's comes from the events */
+				text = trait->survival == CDP_SURVIVE_UNION ? NULL : linitial(texts);
 				values[1] = text ? CStringGetTextDatum(text) : (Datum) 0;
 				if (text == NULL)
 					nulls[1] = 'n';
@@ -230,13 +219,13 @@ cdp_backfill_trait(PG_FUNCTION_ARGS)
 			}
 		}
 		SPI_freetuptable(batch);
-		if (!trait->oldest)
-			refold(name, misfits, nmisfits);
+		if (!anew)
+			cdp_trait_refold(name, misfits, nmisfits);
 		pfree(misfits);
 		cdp_progress_set(&progress, progress.done + (int64) n);
 	}
 	SPI_cursor_close(cursor);
-	if (trait->oldest)
+	if (anew)
 		refold_everybody(name);
 	cdp_progress_end(&progress);
 	cdp_store_leave(&store);

@@ -310,7 +310,10 @@ array_text(ArrayType *array)
 	return text.data;
 }
 
-/* The slow way, when some rule raises for somebody: each rule, each person. */
+/*
+ * The slow way, when some rule raises for somebody: each rule, each person.
+ * Who only looks records no error.
+ */
 static int
 evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 {
@@ -359,7 +362,7 @@ evaluate_one_by_one(const int64 *profiles, int n, Flip **flips)
 	}
 	/* by id, like every lock: another session may record the same */
 	for (int i = 0; i < config.n; i++)
-		if (errors[i])
+		if (errors[i] && !cdp_store_is_frozen())
 			record_error(config.rules[i].id, errors[i]);
 	*flips = people;
 	return kept;
@@ -457,6 +460,31 @@ apply_flips(const Flip *flips, int n, CdpEntry **entries)
 	return nin;
 }
 
+/* Evaluates every rule for these people: whose array is to change. */
+static int
+find_flips(const int64 *profiles, int n, Flip **flips)
+{
+	Datum args[1] = {cdp_array_int64(profiles, n)};
+	ErrorData *error;
+	int rows = run_guarded(&config.changed, args, &error);
+
+	if (error)
+		return evaluate_one_by_one(profiles, n, flips);
+	*flips = palloc(sizeof(Flip) * Max(rows, 1));
+	for (int r = 0; r < rows; r++)
+	{
+		Flip *flip = &(*flips)[r];
+		bool isnull;
+
+		flip->profile_id = cdp_store_int64(r, 1);
+		flip->ord = (int32) cdp_store_int64(r, 2);
+		flip->before = DatumGetArrayTypePCopy(cdp_store_value(r, 3, &isnull));
+		flip->after = DatumGetArrayTypePCopy(cdp_store_value(r, 4, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return rows;
+}
+
 /*
  * Evaluates every rule for these people (whose locks the caller holds) and
  * writes what changed.  Returns the number of entries into segments.
@@ -464,8 +492,6 @@ apply_flips(const Flip *flips, int n, CdpEntry **entries)
 int
 cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries)
 {
-	Datum args[1];
-	ErrorData *error;
 	Flip *flips;
 	int rows;
 
@@ -473,25 +499,28 @@ cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries)
 	load_rules();
 	if (config.n == 0 || n == 0)
 		return 0;
-	args[0] = cdp_array_int64(profiles, n);
-	rows = run_guarded(&config.changed, args, &error);
-	if (error)
-		rows = evaluate_one_by_one(profiles, n, &flips);
-	else
-	{
-		flips = palloc(sizeof(Flip) * Max(rows, 1));
-		for (int r = 0; r < rows; r++)
-		{
-			bool isnull;
-
-			flips[r].profile_id = cdp_store_int64(r, 1);
-			flips[r].ord = (int32) cdp_store_int64(r, 2);
-			flips[r].before = DatumGetArrayTypePCopy(cdp_store_value(r, 3, &isnull));
-			flips[r].after = DatumGetArrayTypePCopy(cdp_store_value(r, 4, &isnull));
-		}
-		SPI_freetuptable(SPI_tuptable);
-	}
+	rows = find_flips(profiles, n, &flips);
 	return rows > 0 ? apply_flips(flips, rows, entries) : 0;
+}
+
+/*
+ * Says of whom the rules would make something else than what is stored: the
+ * ids of segments before and after, as arrays' texts.  Writes nothing.
+ */
+void
+cdp_segment_check(const int64 *profiles, int n,
+				  void (*found)(void *arg, int64 profile_id, const char *live, const char *now),
+				  void *arg)
+{
+	Flip *flips;
+	int rows;
+
+	load_rules();
+	if (n == 0)
+		return;
+	rows = find_flips(profiles, n, &flips);
+	for (int r = 0; r < rows; r++)
+		found(arg, flips[r].profile_id, array_text(flips[r].before), array_text(flips[r].after));
 }
 
 /*

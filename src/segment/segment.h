@@ -18,5 +18,9 @@ typedef struct CdpEntry
 extern void cdp_segment_join(const CdpGraph *graph);
 extern void cdp_segment_part(const CdpGraph *graph);
 extern int cdp_segment_evaluate(const int64 *profiles, int n, CdpEntry **entries);
+extern void cdp_segment_check(const int64 *profiles, int n,
+							  void (*found)(void *arg, int64 profile_id, const char *live,
+											const char *now),
+							  void *arg);
 
 #endif /* CDP_SEGMENT_SEGMENT_H */

@@ -1,0 +1,68 @@
+/*
+ * src/profile/history.c
+ *		All that people ever said of one trait, from their events.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#include "profile/survive.h"
+#include "store.h"
+
+static CdpPlan history_plan = {
+	"SELECT p.profile_id, e.value, e.ts, e.message_key, e.source, e.message_id "
+	"FROM unnest($2) p (profile_id) "
+	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
+	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
+	"CROSS JOIN LATERAL (SELECT e.traits -> $1 AS value, e.ts, e.message_key, e.source, "
+	"    e.message_id FROM cdp_data.event e "
+	"  WHERE e.node_id = n.node_id AND e.type = 'identify' AND e.traits ? $1 OFFSET 0) e",
+	2,
+	{TEXTOID, INT8ARRAYOID},
+	NULL};
+
+/* Reads a jsonb of any kind as a value; it points into the jsonb. */
+void
+cdp_trait_value(Jsonb *json, JsonbValue *value)
+{
+	if (JsonbExtractScalar(&json->root, value))
+		return;
+	value->type = jbvBinary;
+	value->val.binary.data = &json->root;
+	value->val.binary.len = VARSIZE(json) - VARHDRSZ;
+}
+
+/*
+ * Values that these people's messages gave to a trait, in no order, in the
+ * caller's context; returns how many.
+ */
+int
+cdp_trait_history(const char *name, const int64 *profiles, int n, CdpTraitChange **changes)
+{
+	Datum args[2] = {CStringGetTextDatum(name), cdp_array_int64(profiles, n)};
+	int rows = cdp_store_run(&history_plan, args, NULL, cdp_store_is_frozen(), -1);
+	CdpTraitChange *all = MemoryContextAllocHuge(CurrentMemoryContext,
+												 sizeof(CdpTraitChange) * Max(rows, 1));
+
+	memset(all, 0, sizeof(CdpTraitChange) * Max(rows, 1));
+	for (int r = 0; r < rows; r++)
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		all[r].profile_id = cdp_store_int64(r, 1);
+		all[r].name = name;
+		cdp_trait_value(DatumGetJsonbPCopy(cdp_store_value(r, 2, &isnull)), &all[r].value);
+		all[r].ts = cdp_store_int64(r, 3);
+		memcpy(all[r].message_key, DatumGetUUIDP(cdp_store_value(r, 4, &isnull)), UUID_LEN);
+		all[r].source = cdp_store_text(r, 5);
+		all[r].message_id = cdp_store_text(r, 6);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	*changes = all;
+	return rows;
+}

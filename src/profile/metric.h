@@ -1,0 +1,209 @@
+/*
+ * src/profile/metric.h
+ *		Metrics: folds over what a person did, kept per node.
+ *
+ * Events name nodes and never move, so the folded state of a metric is kept
+ * per node, and a person's metric is the combination of her nodes' states.  A
+ * merge and its undoing touch nothing.
+ *
+ * A state is a list of cells in the order of time.  A cell covers
+ * [start, start + width) and holds what its events add up to.  A metric without
+ * a period has one cell that covers all times (width 0).  One with a period
+ * starts with cells of a microsecond, that is exact times; when they become
+ * too many, the width is doubled until they are few.  A reader takes cells that
+ * are inside the window as they are, and for the one that the window's edge
+ * cuts reads its events: exact at every moment, whatever the width.
+ *
+ * The window holds the events after now - period (calendar arithmetic in UTC).
+ * It has no upper end: an event that is dated ahead, a day at most, counts
+ * from when it is known, as it does for a metric without a period.
+ *
+ * A cell that holds more values than are kept says so, and is read from its
+ * events as well.
+ */
+#ifndef CDP_PROFILE_METRIC_H
+#define CDP_PROFILE_METRIC_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* Cells of one state; above, the width is doubled until half of them do. */
+#define CDP_METRIC_CELLS 32
+
+/* Different values that a cell counts exactly; more are estimated. */
+#define CDP_METRIC_HASHES 1024
+
+/* Different values, and bytes of them, that a cell keeps for list and most_frequent. */
+#define CDP_METRIC_ITEMS 256
+#define CDP_METRIC_ITEM_BYTES 8192
+
+/* Values shown by a list. */
+#define CDP_METRIC_LIST 1000
+
+/* Bytes of a text that are kept. */
+#define CDP_METRIC_TEXT 1000
+
+typedef enum CdpMetricKind
+{
+	CDP_METRIC_COUNT,
+	CDP_METRIC_SUM,
+	CDP_METRIC_AVG,
+	CDP_METRIC_MIN,
+	CDP_METRIC_MAX,
+	CDP_METRIC_FIRST,
+	CDP_METRIC_LAST,
+	CDP_METRIC_UNIQUE,
+	CDP_METRIC_FREQUENT,
+	CDP_METRIC_LISTED
+} CdpMetricKind;
+
+/* What one event gives to a metric. */
+typedef struct CdpMetricInput
+{
+	TimestampTz ts;
+	uint8 key[16]; /* breaks ties of ts */
+	double number;
+	const char *text; /* NULL: the time itself */
+	int len;
+} CdpMetricInput;
+
+typedef struct CdpMetricItem
+{
+	int64 n;
+	const char *text; /* not terminated */
+	int len;
+} CdpMetricItem;
+
+/* What events add up to; which fields are used depends on the kind. */
+typedef struct CdpMetricAcc
+{
+	int64 n; /* events that counted */
+	double hi; /* sum, or least or greatest number */
+	double lo; /* what the sum's rounding lost so far */
+	TimestampTz ts; /* first, last */
+	uint8 key[16];
+	const char *text;
+	int len;
+	uint64 *hashes; /* the least ones, ascending */
+	int nhashes;
+	bool more; /* there were others */
+	CdpMetricItem *items; /* by their bytes */
+	int nitems;
+	int room;
+	bool overflow; /* items were not kept: ask the events */
+} CdpMetricAcc;
+
+typedef struct CdpMetricCell
+{
+	TimestampTz start;
+	CdpMetricAcc acc;
+} CdpMetricCell;
+
+typedef struct CdpMetricState
+{
+	int64 width; /* microseconds, a power of two; 0: all times */
+	int ncells;
+	CdpMetricCell *cells; /* ascending; room for CDP_METRIC_CELLS + 1 */
+} CdpMetricState;
+
+/* metric_state.c; all allocate in the current context. */
+extern void cdp_metric_acc_add(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricInput *in);
+extern void cdp_metric_acc_merge(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricAcc *other);
+extern void cdp_metric_state_start(CdpMetricState *state, bool windowed);
+extern void cdp_metric_state_add(CdpMetricKind kind, CdpMetricState *state,
+								 const CdpMetricInput *in, TimestampTz cutoff);
+extern bool cdp_metric_state_expire(CdpMetricState *state, TimestampTz cutoff);
+extern void cdp_metric_state_read(CdpMetricKind kind, const char *bytes, int len,
+								  CdpMetricState *state);
+extern void cdp_metric_state_write(CdpMetricKind kind, const CdpMetricState *state,
+								   StringInfo out);
+
+extern void cdp_metric_put(StringInfo out, uint64 v);
+extern uint64 cdp_metric_get(StringInfo in);
+
+/* metric_filter.c */
+typedef struct CdpMetricFilter CdpMetricFilter;
+
+extern CdpMetricFilter *cdp_metric_filter_compile(const Jsonb *rule, MemoryContext context);
+extern bool cdp_metric_filter_matches(const CdpMetricFilter *filter, Jsonb *document);
+
+/* A metric as defined. */
+typedef struct CdpMetric
+{
+	int32 id;
+	const char *name;
+	const char *event; /* NULL: every event */
+	CdpMetricKind kind;
+	Oid type; /* of its values */
+	char **path; /* of the property; none: NULL */
+	int npath;
+	CdpMetricFilter *filter; /* or NULL */
+	Interval *period; /* or NULL */
+	bool ready;
+} CdpMetric;
+
+typedef struct CdpMetricConfig
+{
+	uint64 generation;
+	MemoryContext context;
+	MemoryContext previous; /* the one before, still alive */
+	int n;
+	CdpMetric *metrics; /* ascending by id */
+} CdpMetricConfig;
+
+/* What is looked at of an event. */
+typedef struct CdpMetricEvent
+{
+	int64 node_id;
+	TimestampTz ts;
+	const uint8 *key;
+	const char *type;
+	const char *name; /* or NULL */
+	Jsonb *properties; /* or NULL */
+} CdpMetricEvent;
+
+/* One metric's state as stored; points into the row. */
+typedef struct CdpMetricEntry
+{
+	int32 id;
+	const char *bytes;
+	int len;
+} CdpMetricEntry;
+
+/* metric.c; inside cdp_store_enter() */
+extern const CdpMetricConfig *cdp_metric_config(void);
+extern const CdpMetric *cdp_metric_find(int32 id);
+extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
+extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
+							 CdpMetricInput *in);
+extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
+extern void cdp_metric_fold(const CdpMetricEvent *events, int n);
+
+/*
+ * Makes the states of nodes anew from their events: of one metric, or of all
+ * (0).  The caller holds the locks of the nodes' people.  Returns the number
+ * of events read.
+ */
+extern int64 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id);
+
+/*
+ * Keeps, of these nodes, those in whose rows something is over: cells that no
+ * window will hold, states of metrics that were dropped.  write: and forgets it,
+ * for which the caller holds the locks of their people.  Returns how many.
+ */
+extern int cdp_metric_tidy(int64 *nodes, int n, bool write);
+
+/*
+ * Visits the events of nodes with from < ts < to, in no order; read_only: those
+ * that the calling query sees.  Returns how many there were.
+ */
+typedef void (*CdpMetricVisit)(const CdpMetricEvent *event, void *arg);
+extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to,
+							   bool read_only, CdpMetricVisit visit, void *arg);
+
+/* metric_backfill.c */
+extern bool cdp_metric_backfill_step(void);
+extern bool cdp_metric_tidy_step(void);
+
+#endif /* CDP_PROFILE_METRIC_H */

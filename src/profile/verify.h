@@ -1,0 +1,16 @@
+/*
+ * src/profile/verify.h
+ *		Is what is stored of people what their events, rules and records make
+ *		of it?  And if not: what is repaired besides being folded anew.
+ */
+#ifndef CDP_PROFILE_VERIFY_H
+#define CDP_PROFILE_VERIFY_H
+
+#include "identity/check.h"
+
+extern void cdp_profile_check(const int64 *profiles, int n, CdpFound *to);
+extern void cdp_profile_check_strays(CdpFound *to);
+extern void cdp_profile_repair_sources(const int64 *profiles, int n);
+extern void cdp_profile_repair_mirrors(const int64 *profiles, int n);
+
+#endif /* CDP_PROFILE_VERIFY_H */
