@@ -110,11 +110,11 @@ INSTALL_SQL = \
 	sql/install/42_metric.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
-	sql/install/55_discover.sql \
 	sql/install/52_plan.sql \
 	sql/install/52_replay.sql \
 	sql/install/53_inbox.sql \
 	sql/install/54_stats.sql \
+	sql/install/55_discover.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 

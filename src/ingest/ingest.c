@@ -991,7 +991,9 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(activity, nactivity);
 	}
-	if (batch.refusals != NIL && !(flags & CDP_INGEST_UNRECORDED))
+	if (flags & CDP_INGEST_UNRECORDED)
+		batch.refusals = NIL;
+	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
 }
