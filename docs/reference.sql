@@ -11,11 +11,11 @@ SET search_path = pg_catalog;
 
 CREATE TEMP TABLE section (n int, title text, names text[]);
 INSERT INTO section VALUES
-	(1, 'Set-up', '{version,init,migrate,provision,maintain,schedule,create_partitions}'),
-	(2, 'Data in', '{track,identify,ingest,attach,detach}'),
+	(1, 'Set-up', '{version,init,migrate,provision,maintain,schedule,create_partitions,storage_paths}'),
+	(2, 'Data in', '{track,identify,upsert_profile,ingest,retry_rejected,attach,detach,define_event,drop_event,suggest_mapping,refresh_data_map,mark_personal}'),
 	(3, 'Identity', '{resolve,canonical,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge,normalise,normalise_verdict,normalisers,define_namespace,set_identity_limits,explain_identity,identity_graph,refusal_in_words,merge,unmerge,unlink,remove_identifier,simulate_rules,apply_rules,ingest_edges,connected_components,connected_components_agg}'),
-	(4, 'Profile', '{define_trait,redefine_trait,explain_trait}'),
-	(5, 'Segment', '{define_segment,drop_segment,members,segment_count,check_predicate}'),
+	(4, 'Profile', '{define_trait,redefine_trait,explain_trait,define_metric,drop_metric,metric_value}'),
+	(5, 'Segment', '{define_segment,drop_segment,members,segment_count,check_predicate,matches}'),
 	(6, 'Consent', '{define_purpose,permit,forbid,set_consent}'),
 	(7, 'Activation', '{define_activation,drop_activation,claim,ack,platform_hash,platform_rules}'),
 	(8, 'Replay', '{verify,rebuild,rebuild_all}');

@@ -95,7 +95,7 @@ SELECT cdp.define_metric('m', '', 'count');
 SELECT cdp.define_metric('m', 'Order', period => '0 days');
 SELECT cdp.define_metric('m', 'Order', period => '-1 day');
 SELECT cdp.define_metric('m', 'Order', filter => '[1]');
-SELECT cdp.define_metric('m', 'Order', filter => '{"$or": []}');
+SELECT cdp.define_metric('m', 'Order', filter => '{"total": {"$foo": 1}}');
 SELECT cdp.define_metric('orders', 'Order');
 SELECT cdp.define_metric('events', 'Order');
 SELECT cdp.define_metric('', 'Order');

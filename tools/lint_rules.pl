@@ -321,6 +321,17 @@ else
 	place('SQL scripts start guarded', 'sql/install', undef, 'no fragment 00');
 }
 
+# They run in databases of any encoding.
+for my $f (@install)
+{
+	my $n = 0;
+	for my $l (split /\n/, text_of($f))
+	{
+		$n++;
+		place('SQL scripts are ASCII', $f, $n, 'a byte outside ASCII') if $l =~ /[^\x00-\x7f]/;
+	}
+}
+
 # ---- lists of the Makefile against the files ----
 
 my $makefile = -e 'Makefile' ? text_of('Makefile') : '';
@@ -383,6 +394,7 @@ report('includes keep to the floors', scalar @src);
 report('core knows no server', scalar grep { m{^src/core/} } @src);
 report('only src/compat.h knows versions', scalar @src);
 report('SQL scripts start guarded', scalar @install);
+report('SQL scripts are ASCII', scalar @install);
 report('SQL scripts create, they adopt nothing', scalar @install);
 report('SQL scripts name schema cdp', scalar @install);
 report('SQL scripts leave roles and policies alone', scalar @install);

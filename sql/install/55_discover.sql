@@ -72,15 +72,15 @@ CREATE FUNCTION cdp.personal_reason(name text, of_person boolean DEFAULT false) 
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
 		WHEN n ~ '(^|_)(passw(or)?d|pwd|secret|token|salt|api_key|private_key|otp|pin|cvv|cvc)(_|$)' THEN 'secret'
-		WHEN n ~ '(^|_)(e_?mail|mail_address|mailbox|phone|telephone|tel|mobile|cell|msisdn|fax|whatsapp|line_id)(_|$)' OR n ~ '(メール|電話|携帯)' THEN 'contact'
+		WHEN n ~ '(^|_)(e_?mail|mail_address|mailbox|phone|telephone|tel|mobile|cell|msisdn|fax|whatsapp|line_id)(_|$)' OR n ~ '(\u30E1\u30FC\u30EB|\u96FB\u8A71|\u643A\u5E2F)' THEN 'contact'
 		WHEN n ~ '(^|_)(first|last|full|given|family|middle|maiden|sur|nick|user|display|customer|contact|holder)_?name(_|$)' OR n ~ '(^|_)(kana|furigana|login)(_|$)'
-			OR n ~ '(氏名|お名前|姓名|フリガナ)' OR (of_person AND n ~ '^(name|initials|title|salutation|姓|名|名前)$') THEN 'name'
+			OR n ~ '(\u6C0F\u540D|\u304A\u540D\u524D|\u59D3\u540D|\u30D5\u30EA\u30AC\u30CA)' OR (of_person AND n ~ '^(name|initials|title|salutation|\u59D3|\u540D|\u540D\u524D)$') THEN 'name'
 		WHEN n ~ '(^|_)(ssn|passport|tax_id|national_id|my_number|driver_?s?_licen[cs]e|iban|bic|card_number|credit_card|account_number|insurance_number)(_|$)' THEN 'official number'
 		WHEN n ~ '(^|_)(user|customer|member|account|person|subscriber|shopper|buyer|patient|guest|contact|household|loyalty|device|advertising|anonymous|cookie|visitor|client)_?(id|ids|no|number|key|uuid)(_|$)'
 			OR n ~ '(^|_)(idfa|idfv|gaid|aaid|imei|imsi|cookie|fingerprint)(_|$)' THEN 'identifier'
-		WHEN n ~ '(^|_)(address|street|zip|zip_?code|postal|postal_?code|postcode|geo|lat|latitude|lng|lon|longitude|gps|location|coordinates)(_|$)' OR n ~ '(住所|郵便番号)' THEN 'place'
+		WHEN n ~ '(^|_)(address|street|zip|zip_?code|postal|postal_?code|postcode|geo|lat|latitude|lng|lon|longitude|gps|location|coordinates)(_|$)' OR n ~ '(\u4F4F\u6240|\u90F5\u4FBF\u756A\u53F7)' THEN 'place'
 		WHEN n ~ '(^|_)(ip|ip_address|remote_addr|user_agent|mac_address)(_|$)' THEN 'network'
-		WHEN n ~ '(^|_)(birth|birthday|birthdate|birth_?date|dob|date_of_birth|born|age|gender|sex)(_|$)' OR n ~ '(生年月日|誕生日|性別|年齢)' THEN 'birth or gender'
+		WHEN n ~ '(^|_)(birth|birthday|birthdate|birth_?date|dob|date_of_birth|born|age|gender|sex)(_|$)' OR n ~ '(\u751F\u5E74\u6708\u65E5|\u8A95\u751F\u65E5|\u6027\u5225|\u5E74\u9F62)' THEN 'birth or gender'
 		WHEN n ~ '(^|_)(religion|ethnic|ethnicity|race|health|diagnos[ei]s|disability|pregnan\w*|orientation|political|party|union|nationality|salary|income|wage|marital|marital_status|children|kids|kids_count|household_size|household_comp)(_|$)' THEN 'sensitive'
 		WHEN n ~ '(^|_)(avatar|photo|picture|selfie|signature|voice|face)(_|$)' THEN 'likeness'
 	END FROM (SELECT lower(regexp_replace(regexp_replace(name, '([a-z0-9])([A-Z])', '\1_\2', 'g'), '[^[:alnum:]]+', '_', 'g'))) x (n)
