@@ -16,7 +16,7 @@
 #define MAX_RULES 8
 #define MAX_VALUES 100 /* of a namespace; the last one is blocked */
 #define BLOCKED_VALUE (MAX_VALUES - 1)
-#define MAX_NODES 1024
+#define MAX_NODES 4096
 #define MAX_NAMED 12 /* identifiers of a message */
 #define MAX_BATCH 12
 #define MAX_OPS 4000
