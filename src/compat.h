@@ -50,6 +50,13 @@ cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
+/* 16: regular expressions raise by themselves when they are cancelled. */
+#if PG_VERSION_NUM >= 160000
+#define CDP_REG_CANCELLED(error) false
+#else
+#define CDP_REG_CANCELLED(error) ((error) == REG_CANCEL)
+#endif
+
 /* 17: an index may keep things over several inserts. */
 static inline void
 cdp_index_insert_cleanup(Relation index, IndexInfo *info)

@@ -794,13 +794,14 @@ cdp_pattern_compile(const char *source, int len, bool fold, const char **problem
 	pattern->around = r.around;
 	put(&r, 0);
 	error = pg_regcomp(&pattern->re, r.out, r.len - 1, REG_ADVANCED | REG_NOSUB, C_COLLATION_OID);
+	if (CDP_REG_CANCELLED(error))
+	{
+		CHECK_FOR_INTERRUPTS();
+		elog(ERROR, "compilation of a regular expression was cancelled");
+	}
 	switch (error)
 	{
 		case REG_OKAY:
-			break;
-		case REG_CANCEL:
-			CHECK_FOR_INTERRUPTS();
-			elog(ERROR, "compilation of a regular expression was cancelled");
 			break;
 		case REG_ESPACE:
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));

@@ -75,6 +75,12 @@ static CdpPlan move_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
 
+static CdpRowOp move_row = {
+	.table = "node",
+	.keys = {"node_id"},
+	.columns = {"profile_id", "since", "change"},
+};
+
 static CdpPlan merge_plan = {
 	"INSERT INTO cdp_data.identity_merge (merge_id, winner, loser, loser_ord, moved_nodes, at, "
 	"  kind, source, message_id, reason, actor) "
@@ -313,6 +319,26 @@ write_merges(CdpGraph *graph, TimestampTz now)
 	cdp_store_run(&flatten_plan, args, NULL, false, -1);
 }
 
+/* Where a node goes. */
+typedef struct Going
+{
+	int64 to;
+	TimestampTz now;
+	int64 change;
+} Going;
+
+static bool
+go(CdpRow *row, void *arg)
+{
+	const Going *going = arg;
+
+	row->values[0] = Int64GetDatum(going->to);
+	row->values[1] =
+		TimestampTzGetDatum(Max(going->now, DatumGetTimestampTz(row->values[1])));
+	row->values[2] = Int64GetDatum(going->change);
+	return true;
+}
+
 static void
 write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 {
@@ -323,6 +349,9 @@ write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 	TimestampTz *since = palloc(sizeof(TimestampTz) * n);
 	int64 *by = palloc(sizeof(int64) * n);
 	int64 *until = palloc(sizeof(int64) * n);
+	Datum *keys = palloc(sizeof(Datum) * n);
+	Going *going = palloc(sizeof(Going) * n);
+	void **each = palloc(sizeof(void *) * n);
 	Datum args[6];
 
 	for (int i = 0; i < n; i++)
@@ -337,6 +366,9 @@ write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 		since[i] = graph->moves[i].since;
 		by[i] = graph->moves[i].change;
 		until[i] = m && m->winner == to[i] ? m->merge_id : change;
+		keys[i] = Int64GetDatum(node[i]);
+		going[i] = (Going){to[i], now, until[i]};
+		each[i] = &going[i];
 	}
 	args[0] = cdp_array_int64(node, n);
 	args[1] = cdp_array_int64(from, n);
@@ -345,6 +377,8 @@ write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 	args[4] = cdp_array_int64(until, n);
 	args[5] = TimestampTzGetDatum(now);
 	cdp_store_run(&leave_one_plan, args, NULL, false, -1);
+	if (cdp_row_change_many(&move_row, n, keys, NULL, go, each))
+		return;
 	args[1] = cdp_array_int64(to, n);
 	args[2] = args[4];
 	args[3] = args[5];
