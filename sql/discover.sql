@@ -122,7 +122,7 @@ SELECT count(*) > 0 AS read FROM cdp.refresh_data_map();
 SELECT count(*) AS names, count(*) FILTER (WHERE abs(m.events - n.events) <= 0.1 * n.events) AS near,
 	count(*) FILTER (WHERE n.fill_rate IS NOT NULL AND abs(m.fill_rate - n.fill_rate) > 0.05) AS filled_otherwise, count(*) FILTER (WHERE m.name IS NULL AND m.kind = 'property' OR m.first_seen < n.first_seen OR m.last_seen > n.last_seen) AS wrong
 FROM naive n LEFT JOIN cdp.data_map m ON (m.kind, m.type, m.source) = (n.kind, n.type, n.source) AND m.event IS NOT DISTINCT FROM n.event AND m.name IS NOT DISTINCT FROM n.name;
-SELECT path, types, fill_rate, personal, why FROM cdp.data_map WHERE source = 'quiz' AND (event = 'Quiz 1' OR kind = 'context') ORDER BY 1;
+SELECT path, types, round(fill_rate::numeric, 1) AS fill_rate, personal, why FROM cdp.data_map WHERE source = 'quiz' AND (event = 'Quiz 1' OR kind = 'context') ORDER BY 1;
 -- marks
 SELECT cdp.mark_personal('properties.score', true), cdp.mark_personal('context.ip', false);
 SELECT DISTINCT path, personal, why, reason FROM cdp.data_map WHERE path IN ('properties.score', 'context.ip') ORDER BY 1;

@@ -94,7 +94,8 @@ GROUP BY c.relname ORDER BY c.relname COLLATE "C";
 -- nobody writes, nobody reads a partition, everything is the owner's
 SELECT c.oid::regclass, k.kind, p.privilege FROM pg_class c CROSS JOIN kinds k CROSS JOIN unnest('{INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) p (privilege)
 WHERE c.relnamespace IN ('cdp'::regnamespace, 'cdp_data'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND k.kind <> 'owner'
-	AND (has_table_privilege(k.role, c.oid, p.privilege) OR p.privilege IN ('INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(k.role, c.oid, p.privilege));
+	AND (has_table_privilege(k.role, c.oid, p.privilege) OR p.privilege IN ('INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(k.role, c.oid, p.privilege))
+ORDER BY c.oid::regclass::text COLLATE "C", k.rank, 3;
 SELECT k.kind FROM pg_class c CROSS JOIN kinds k WHERE c.relispartition AND c.relkind = 'r' AND c.relnamespace = 'cdp_data'::regnamespace AND k.kind <> 'owner' AND has_any_column_privilege(k.role, c.oid, 'SELECT');
 SELECT c.oid::regclass FROM pg_class c WHERE (c.relnamespace = 'cdp_data'::regnamespace OR c.relnamespace = 'cdp'::regnamespace AND c.relkind = 'v') AND c.relowner <> 'cdp_owner'::regrole;
 SELECT c.relname FROM pg_class c WHERE c.relnamespace IN ('cdp'::regnamespace, 'cdp_data'::regnamespace) AND c.relkind = 'm';

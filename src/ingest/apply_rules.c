@@ -44,14 +44,16 @@ static CdpPlan people_plan = {
 	{INT8OID, INT8OID},
 	NULL};
 
+/* What is no more counts for nothing but the size of a person. */
 static CdpPlan identifiers_plan = {
-	"SELECT p.profile_id, i.namespace, i.value, n.node_id FROM unnest($1) p (profile_id) "
+	"SELECT p.profile_id, i.namespace, i.value, n.node_id, i.uncounted "
+	"FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT i.namespace, i.value FROM cdp_data.identifier i "
-	"  WHERE i.node_id = n.node_id AND NOT i.uncounted "
-	"  UNION ALL SELECT r.namespace, r.value FROM cdp_data.identifier_retired r "
-	"  WHERE r.node_id = n.node_id AND NOT r.uncounted OFFSET 0) i ORDER BY 1, 2",
+	"CROSS JOIN LATERAL (SELECT i.namespace, i.value, i.uncounted FROM cdp_data.identifier i "
+	"  WHERE i.node_id = n.node_id "
+	"  UNION ALL SELECT r.namespace, r.value, r.uncounted FROM cdp_data.identifier_retired r "
+	"  WHERE r.node_id = n.node_id OFFSET 0) i ORDER BY 1, 5, 2",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -133,6 +135,11 @@ find_candidates(int64 after, Candidates *c)
 			total = same = 0;
 			ns = NULL;
 		}
+		if (DatumGetBool(cdp_store_value(r, 5, &isnull)))
+		{
+			wanted[p] = wanted[p] || ++total > cdp_rules()->max_nodes;
+			continue;
+		}
 		same = ns && strcmp(ns, name) == 0 ? same + 1 : 1;
 		ns = name;
 		limit = cdp_rules_namespace(ns)->rule.limit;
@@ -157,6 +164,7 @@ refile_events(CdpGraph *graph)
 	int n = 0;
 	int64 *nodes;
 	const char **names;
+	bool isnull;
 
 	for (int i = 0; i < graph->nlocked; i++)
 		ids[i] = graph->locked[i].profile_id;
@@ -169,7 +177,7 @@ refile_events(CdpGraph *graph)
 		char *ns = cdp_store_text(r, 2);
 		char *value = cdp_store_text(r, 3);
 
-		if (!cdp_rules_blocked(ns, value))
+		if (DatumGetBool(cdp_store_value(r, 5, &isnull)) || !cdp_rules_blocked(ns, value))
 			continue;
 		nodes[n] = cdp_store_int64(r, 4);
 		names[n++] = psprintf("%s:%s", ns, value);

@@ -128,7 +128,7 @@ read_events(CdpPast *past, TimestampTz from, TimestampTz to)
 		{
 			int64 id = cdp_store_int64(r, 1);
 			TimestampTz ts = cdp_store_int64(r, 2);
-			int64 *hit = bsearch(&id, past->ids, past->n, sizeof(int64), compare_int64);
+			const int64 *hit = bsearch(&id, past->ids, past->n, sizeof(int64), compare_int64);
 			int p = (int) (hit - past->ids);
 			bool isnull;
 
