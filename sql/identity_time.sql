@@ -123,6 +123,18 @@ SELECT cdp.track('{mail:b,cookie:k}', 'Visit', at => '2026-01-20') = :she AS the
 TABLE people ORDER BY 1;
 SELECT cdp.track(:she::bigint, 'Visit', at => '2026-01-21') = :she AS the_same;
 TABLE people ORDER BY 1;
+SELECT anew();
+
+--
+-- A smaller limit of identifiers looks at what was removed, too: it is still hers
+--
+SELECT cdp.define_namespace('mail', ttl => '0', max_per_profile => 0), cdp.define_namespace('login', max_per_profile => 0);
+SELECT cdp.track(w, 'Visit', at => a::timestamptz) > 0 AS taken FROM (VALUES ('{mail:a,cookie:k}'::text[], '2026-01-01'), ('{cookie:k,login:l}', '2026-01-02')) v (w, a);
+SELECT cdp.remove_identifier('mail:a') > 0 AS removed;
+SELECT cdp.set_identity_limits(max_identifiers => 2);
+SELECT cdp.apply_rules() > 0 AS task;
+CALL cdp.maintain();
+TABLE people ORDER BY 1;
 
 -- what holds always holds: no rows
 \getenv abs_srcdir PG_ABS_SRCDIR
