@@ -55,16 +55,11 @@ static CdpPlan relabel_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
 
-/* The same for nodes one by one. */
-static CdpPlan leave_one_plan = {
-	"INSERT INTO cdp_data.node_history (until_change, profile_id, change, since, until, nodes) "
-	"SELECT u.until, u.profile_id, u.change, u.since, GREATEST($6, u.since), "
-	"  array_agg(u.node_id ORDER BY u.node_id) "
-	"FROM unnest($1, $2, $3, $4, $5) u (node_id, profile_id, since, change, until) "
-	"GROUP BY 1, 2, 3, 4",
-	6,
-	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
-	NULL};
+/* The same for nodes that leave one by one, a group. */
+static CdpRowOp history_row = {
+	.table = "node_history",
+	.columns = {"until_change", "profile_id", "change", "since", "until", "nodes"},
+};
 
 static CdpPlan move_plan = {
 	"UPDATE cdp_data.node n SET profile_id = u.profile_id, since = GREATEST($4, n.since), "
@@ -319,13 +314,62 @@ write_merges(CdpGraph *graph, TimestampTz now)
 	cdp_store_run(&flatten_plan, args, NULL, false, -1);
 }
 
-/* Where a node goes. */
+/* Where a node goes, and where it comes from. */
 typedef struct Going
 {
 	int64 to;
 	TimestampTz now;
 	int64 change;
+	const CdpMove *move;
 } Going;
+
+/* Nodes that came and leave together are next to each other. */
+static int
+compare_going(const void *a, const void *b)
+{
+	const Going *x = a;
+	const Going *y = b;
+
+	if (x->change != y->change)
+		return x->change < y->change ? -1 : 1;
+	if (x->move->from != y->move->from)
+		return x->move->from < y->move->from ? -1 : 1;
+	if (x->move->change != y->move->change)
+		return x->move->change < y->move->change ? -1 : 1;
+	if (x->move->since != y->move->since)
+		return x->move->since < y->move->since ? -1 : 1;
+	return (x->move->node_id > y->move->node_id) - (x->move->node_id < y->move->node_id);
+}
+
+static bool
+is_together(const Going *x, const Going *y)
+{
+	return x->change == y->change && x->move->from == y->move->from &&
+		   x->move->change == y->move->change && x->move->since == y->move->since;
+}
+
+/* A row of history for each group that leaves. */
+static void
+write_history(Going *going, int n)
+{
+	int64 *nodes = palloc(sizeof(int64) * n);
+
+	qsort(going, n, sizeof(Going), compare_going);
+	for (int i = 0, k; i < n; i = k)
+	{
+		const CdpMove *first = going[i].move;
+		CdpRow row;
+
+		for (k = i; k < n && is_together(&going[i], &going[k]); k++)
+			nodes[k - i] = going[k].move->node_id;
+		row = (CdpRow){.values = {Int64GetDatum(going[i].change), Int64GetDatum(first->from),
+								  Int64GetDatum(first->change), TimestampTzGetDatum(first->since),
+								  TimestampTzGetDatum(Max(going[i].now, first->since)),
+								  cdp_array_int64(nodes, k - i)}};
+		(void) cdp_row_insert(&history_row, &row);
+	}
+	pfree(nodes);
+}
 
 static bool
 go(CdpRow *row, void *arg)
@@ -343,45 +387,39 @@ static void
 write_moves(CdpGraph *graph, int64 change, TimestampTz now)
 {
 	int n = graph->nmoves;
-	int64 *node = palloc(sizeof(int64) * n);
-	int64 *from = palloc(sizeof(int64) * n);
-	int64 *to = palloc(sizeof(int64) * n);
-	TimestampTz *since = palloc(sizeof(TimestampTz) * n);
-	int64 *by = palloc(sizeof(int64) * n);
-	int64 *until = palloc(sizeof(int64) * n);
 	Datum *keys = palloc(sizeof(Datum) * n);
 	Going *going = palloc(sizeof(Going) * n);
 	void **each = palloc(sizeof(void *) * n);
-	Datum args[6];
+	int64 *node = palloc(sizeof(int64) * n);
+	int64 *to = palloc(sizeof(int64) * n);
+	int64 *by = palloc(sizeof(int64) * n);
+	Datum args[4];
 
 	for (int i = 0; i < n; i++)
 	{
-		CdpMerge probe = {.loser = graph->moves[i].from};
+		const CdpMove *move = &graph->moves[i];
+		CdpMerge probe = {.loser = move->from};
 		CdpMerge *m = bsearch(&probe, graph->merges, graph->nmerges, sizeof(CdpMerge),
 							  compare_loser);
 
-		node[i] = graph->moves[i].node_id;
-		from[i] = graph->moves[i].from;
-		to[i] = graph->moves[i].to;
-		since[i] = graph->moves[i].since;
-		by[i] = graph->moves[i].change;
-		until[i] = m && m->winner == to[i] ? m->merge_id : change;
+		going[i] =
+			(Going){move->to, now, m && m->winner == move->to ? m->merge_id : change, move};
+	}
+	write_history(going, n);
+	for (int i = 0; i < n; i++)
+	{
+		node[i] = going[i].move->node_id;
+		to[i] = going[i].to;
+		by[i] = going[i].change;
 		keys[i] = Int64GetDatum(node[i]);
-		going[i] = (Going){to[i], now, until[i]};
 		each[i] = &going[i];
 	}
-	args[0] = cdp_array_int64(node, n);
-	args[1] = cdp_array_int64(from, n);
-	args[2] = cdp_array_timestamptz(since, n);
-	args[3] = cdp_array_int64(by, n);
-	args[4] = cdp_array_int64(until, n);
-	args[5] = TimestampTzGetDatum(now);
-	cdp_store_run(&leave_one_plan, args, NULL, false, -1);
 	if (cdp_row_change_many(&move_row, n, keys, NULL, go, each))
 		return;
+	args[0] = cdp_array_int64(node, n);
 	args[1] = cdp_array_int64(to, n);
-	args[2] = args[4];
-	args[3] = args[5];
+	args[2] = cdp_array_int64(by, n);
+	args[3] = TimestampTzGetDatum(now);
 	cdp_store_run(&move_plan, args, NULL, false, n);
 }
 
