@@ -49,16 +49,14 @@ static CdpPlan retired_plan = {
 static CdpPlan rows_plan = {
 	"SELECT e.a, e.b, e.nodes::text, e.rule, e.refused, e.ts, e.message_key, "
 	"  coalesce(e.last_ts, e.ts), coalesce(e.last_key, e.message_key) "
-	"FROM unnest($1) x (node_id) "
-	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.identity_edge e WHERE e.a = x.node_id OFFSET 0) e",
+	"FROM cdp_data.identity_edge e WHERE e.a = ANY ($1)",
 	1,
 	{INT8ARRAYOID},
 	NULL};
 
 /* The lower ends of evidence of which these are the upper ones. */
 static CdpPlan lower_plan = {
-	"SELECT e.a FROM unnest($1) x (node_id) CROSS JOIN LATERAL ("
-	"  SELECT e.a FROM cdp_data.identity_edge e WHERE e.b = x.node_id OFFSET 0) e",
+	"SELECT e.a FROM cdp_data.identity_edge e WHERE e.b = ANY ($1)",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -73,9 +71,8 @@ static CdpPlan owners_plan = {
 
 /* Separations by the nodes of their smaller sides. */
 static CdpPlan separation_plan = {
-	"SELECT s.side_a, s.side_b FROM (SELECT DISTINCT x.separation_id FROM unnest($1) u (node_id) "
-	"  CROSS JOIN LATERAL (SELECT x.separation_id FROM cdp_data.separation_node x "
-	"    WHERE x.node_id = u.node_id OFFSET 0) x) f "
+	"SELECT s.side_a, s.side_b FROM (SELECT DISTINCT x.separation_id "
+	"  FROM cdp_data.separation_node x WHERE x.node_id = ANY ($1)) f "
 	"CROSS JOIN LATERAL (SELECT s.side_a, s.side_b FROM cdp_data.identity_separation s "
 	"  WHERE s.separation_id = f.separation_id OFFSET 0) s",
 	1,
