@@ -119,7 +119,7 @@ typedef struct CdpLocked
 	bool contested; /* a link of hers was not taken whole */
 	bool separated; /* somebody separated her from others */
 	CdpCorePos newest; /* place of the newest link that made her */
-	bool named; /* by a message of the batch */
+	bool named; /* by a message of the batch, or by who decided about her */
 	bool stored_contested; /* as stored */
 	bool stored_separated;
 	CdpCorePos stored_newest;

@@ -321,6 +321,10 @@ settle(const int64 *profiles, int n, Oid caller,
 	CdpGraph graph = {.witness = witness, .witness_arg = arg};
 
 	cdp_graph_reresolve(&graph, profiles, n);
+	/* what was decided concerns her, even where she stays as she is: older snapshots must fail */
+	for (int i = 0; i < graph.nlocked; i++)
+		for (int k = 0; k < n; k++)
+			graph.locked[i].named |= graph.locked[i].profile_id == profiles[k];
 	cdp_ingest_settle(&graph, caller);
 }
 
