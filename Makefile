@@ -46,6 +46,9 @@ OBJS = \
 	src/identity/components_spill.o \
 	src/identity/components_agg.o \
 	src/identity/graph.o \
+	src/identity/graph_decide.o \
+	src/identity/graph_lock.o \
+	src/identity/graph_lookup.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
 	src/condition/value.o \
