@@ -17,6 +17,8 @@ OBJS = \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
+	src/row_insert.o \
+	src/row_table.o \
 	src/store.o \
 	src/core/text.o \
 	src/core/fold.o \
