@@ -159,8 +159,8 @@ begin_insert(void)
  * is in the table and must be taken back; set when one was found.
  */
 static bool
-insert_row(const CdpRowOp *op, Relation rel, CdpTable *table, TupleTableSlot *slot, const CdpRow *row,
-		   bool *look)
+insert_row(const CdpRowOp *op, Relation rel, CdpTable *table, TupleTableSlot *slot,
+		   const CdpRow *row, bool *look)
 {
 	TransactionId xid;
 
