@@ -141,9 +141,9 @@ read_locked(CdpLocked *locked, const CdpRow *row)
 	locked->stored_newest = locked->newest;
 }
 
-/* Locks these, ascending; *n: how many are there.  False: not done. */
+/* Locks these, ascending; *n: how many are there.  False: a statement must do it. */
 static bool
-lock_many(CdpGraph *graph, const int64 *wanted, int nwanted, int *n)
+lock_rows(CdpGraph *graph, const int64 *wanted, int nwanted, int *n)
 {
 	Datum *keys = palloc(sizeof(Datum) * nwanted);
 	ItemPointer *hints = palloc(sizeof(ItemPointer) * nwanted);
@@ -191,19 +191,7 @@ cdp_graph_lock_round(CdpGraph *graph, CdpRound *round)
 		graph->room *= 2;
 		graph->locked = repalloc_huge(graph->locked, sizeof(CdpLocked) * graph->room);
 	}
-	if (nwanted <= CDP_FEW)
-		for (n = 0; n < nwanted; n++)
-		{
-			ItemPointerData place = {0};
-			CdpRow row;
-
-			args[0] = Int64GetDatum(wanted[n]);
-			if (!cdp_row_read(&lock_row, args, false, &place, &row))
-				break;
-			read_locked(&graph->locked[n], &row);
-			graph->locked[n].place = place;
-		}
-	else if (!lock_many(graph, wanted, nwanted, &n))
+	if (!lock_rows(graph, wanted, nwanted, &n))
 	{
 		args[0] = cdp_array_int64(wanted, nwanted);
 		n = cdp_store_run(&lock_plan, args, NULL, false, -1);

@@ -106,26 +106,9 @@ take_found(CdpIdent *ident, const CdpRow *row, int64 profile_id)
 	ident->stored_first = DatumGetTimestampTz(row->values[5]);
 }
 
-/* Looks one identifier up; false: unknown. */
+/* Looks all up by their rows; false: a statement must do it. */
 static bool
-find_one(CdpIdent *ident, bool read_only)
-{
-	Datum keys[2] = {UUIDPGetDatum((pg_uuid_t *) ident->key), CStringGetTextDatum(ident->ns)};
-	CdpRow row;
-	CdpRow owner;
-
-	if (!cdp_row_read(&find_row, keys, read_only, &ident->place, &row))
-		return false;
-	keys[0] = row.values[1];
-	if (!cdp_row_read(&owner_row, keys, read_only, &ident->node_place, &owner))
-		return false;
-	take_found(ident, &row, DatumGetInt64(owner.values[0]));
-	return true;
-}
-
-/* The same for all; false: not done. */
-static bool
-find_many(CdpGraph *graph, bool read_only)
+find_rows(CdpGraph *graph, bool read_only)
 {
 	int n = graph->nidents;
 	Datum *keys = palloc(sizeof(Datum) * 2 * n);
@@ -203,13 +186,7 @@ cdp_graph_find(CdpGraph *graph, bool read_only)
 		ident->ended = ident->stored_ended = DT_NOEND;
 		ident->stored_last = DT_NOBEGIN;
 	}
-	if (n <= CDP_FEW)
-	{
-		for (int i = 0; i < n; i++)
-			(void) find_one(&graph->idents[i], read_only);
-		return;
-	}
-	if (find_many(graph, read_only))
+	if (n == 0 || find_rows(graph, read_only))
 		return;
 	args[0] = cdp_array_text(ns, n);
 	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
@@ -233,15 +210,16 @@ cdp_graph_canonical(int64 profile_id, bool read_only)
 	return cdp_store_int64(0, 1);
 }
 
-/* cdp_graph_recheck() for many; false: not done. */
+/* cdp_graph_recheck() of these by their rows; false: a statement must do it. */
 static bool
-recheck_many(CdpIdent **ident, int n, bool *same)
+recheck_rows(CdpIdent **ident, int n, bool *same)
 {
 	Datum *keys = palloc(sizeof(Datum) * n);
 	ItemPointer *hints = palloc(sizeof(ItemPointer) * n);
 	CdpRow *rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
 	bool *found = palloc(sizeof(bool) * n);
-	int k = 0;
+	CdpIdent **present = palloc(sizeof(CdpIdent *) * n);
+	int npresent = 0;
 
 	*same = true;
 	for (int i = 0; i < n; i++)
@@ -253,75 +231,61 @@ recheck_many(CdpIdent **ident, int n, bool *same)
 		return false;
 	for (int i = 0; i < n; i++)
 		*same &= found[i] && DatumGetInt64(rows[i].values[0]) == ident[i]->profile_id;
-	/* of a former bearer nothing ends any more */
 	for (int i = 0; i < n; i++)
 		if (!ident[i]->former)
 		{
-			keys[k] = Int64GetDatum(ident[i]->node_id);
-			hints[k] = &ident[i]->place;
-			ident[k++] = ident[i];
+			keys[npresent] = Int64GetDatum(ident[i]->node_id);
+			hints[npresent] = &ident[i]->place;
+			present[npresent++] = ident[i];
 		}
-	if (!cdp_row_read_many(&ended_row, k, keys, false, hints, rows, found))
+	if (!cdp_row_read_many(&ended_row, npresent, keys, false, hints, rows, found))
 		return false;
-	for (int i = 0; i < k; i++)
+	for (int i = 0; i < npresent; i++)
 		*same &= found[i] &&
 				 (rows[i].nulls[0] ? DT_NOEND : DatumGetTimestampTz(rows[i].values[0])) ==
-					 ident[i]->stored_ended;
+					 present[i]->stored_ended;
 	pfree(rows);
 	return true;
 }
 
-/*
- * Do the round's known nodes belong to the profiles that are locked, and are
- * its identifiers still theirs?
- */
-bool
-cdp_graph_recheck(CdpGraph *graph)
+/* The same by a statement. */
+static bool
+recheck_by_statement(CdpIdent **ident, int n)
 {
-	int n = 0;
-	int64 *nodes = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	int64 *owners = palloc(sizeof(int64) * Max(graph->nidents, 1));
-	Datum *ended = palloc(sizeof(Datum) * Max(graph->nidents, 1));
-	bool *former = palloc(sizeof(bool) * Max(graph->nidents, 1));
-	CdpIdent **ident = palloc(sizeof(CdpIdent *) * Max(graph->nidents, 1));
+	int64 *nodes = palloc(sizeof(int64) * n);
+	int64 *owners = palloc(sizeof(int64) * n);
+	Datum *ended = palloc(sizeof(Datum) * n);
+	bool *former = palloc(sizeof(bool) * n);
 	Datum args[3];
-	bool same;
 
-	for (int i = 0; i < graph->nidents; i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (!graph->idents[i].used || graph->idents[i].fresh ||
-			graph->idents[i].profile_id == 0)
-			continue;
-		nodes[n] = graph->idents[i].node_id;
-		ended[n] = TimestampTzGetDatum(graph->idents[i].stored_ended);
-		former[n] = graph->idents[i].former;
-		ident[n] = &graph->idents[i];
-		owners[n++] = graph->idents[i].profile_id;
+		nodes[i] = ident[i]->node_id;
+		owners[i] = ident[i]->profile_id;
+		ended[i] = TimestampTzGetDatum(ident[i]->stored_ended);
+		former[i] = ident[i]->former;
 	}
-	if (n <= CDP_FEW)
-	{
-		for (int i = 0; i < n; i++)
-		{
-			CdpRow row;
-
-			args[0] = Int64GetDatum(nodes[i]);
-			if (!cdp_row_read(&owner_row, args, false, &ident[i]->node_place, &row) ||
-				DatumGetInt64(row.values[0]) != owners[i])
-				return false;
-			/* of a former bearer nothing ends any more */
-			if (former[i])
-				continue;
-			if (!cdp_row_read(&ended_row, args, false, &ident[i]->place, &row) ||
-				(row.nulls[0] ? DT_NOEND : DatumGetTimestampTz(row.values[0])) !=
-					DatumGetTimestampTz(ended[i]))
-				return false;
-		}
-		return true;
-	}
-	if (recheck_many(ident, n, &same))
-		return same;
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_int64(owners, n);
 	args[2] = cdp_array_datums(ended, former, n, TIMESTAMPTZOID);
 	return cdp_store_run(&recheck_plan, args, NULL, false, -1) == n;
+}
+
+/*
+ * Do the round's known nodes belong to the profiles that are locked, and are
+ * its identifiers still theirs?  Of a former bearer nothing ends any more.
+ */
+bool
+cdp_graph_recheck(CdpGraph *graph)
+{
+	CdpIdent **ident = palloc(sizeof(CdpIdent *) * Max(graph->nidents, 1));
+	int n = 0;
+	bool same;
+
+	for (int i = 0; i < graph->nidents; i++)
+		if (graph->idents[i].used && !graph->idents[i].fresh && graph->idents[i].profile_id != 0)
+			ident[n++] = &graph->idents[i];
+	if (n == 0)
+		return true;
+	return recheck_rows(ident, n, &same) ? same : recheck_by_statement(ident, n);
 }
