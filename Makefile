@@ -70,9 +70,11 @@ OBJS = \
 	src/profile/metric_value.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/mark.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/state.o \
 	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \

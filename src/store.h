@@ -28,6 +28,7 @@
 #define CDP_STORE_H
 
 #include "executor/spi.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 /* State of one visit to the storage; lives on the caller's C stack. */
@@ -116,5 +117,6 @@ extern Datum cdp_array_timestamptz(const TimestampTz *v, int n);
 extern char *cdp_text_list(List *strings); /* array text, quoted */
 extern Datum cdp_array_parse(const char *text, Oid type);
 extern Datum cdp_array_datums(Datum *v, bool *nulls, int n, Oid type);
+extern Jsonb *cdp_jsonb_empty(void); /* {} */
 
 #endif /* CDP_STORE_H */
