@@ -107,6 +107,16 @@ extern Datum cdp_store_value(uint64 row, int col, bool *isnull);
 extern int64 cdp_store_int64(uint64 row, int col);
 extern char *cdp_store_text(uint64 row, int col); /* NULL for null */
 
+/* For qsort() and bsearch(), ascending. */
+static inline int
+cdp_compare_int64(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
 /* Arrays for unnest($1, $2 ...); elements without nulls unless given. */
 extern Datum cdp_array_int64(const int64 *v, int n);
 extern Datum cdp_array_int32(const int32 *v, int n);

@@ -127,7 +127,7 @@ plan_round(CdpGraph *graph, CdpRound *round)
 		else
 			ids[round->nprofiles++] = graph->idents[i].profile_id;
 	}
-	qsort(ids, round->nprofiles, sizeof(int64), cdp_compare_ids);
+	qsort(ids, round->nprofiles, sizeof(int64), cdp_compare_int64);
 	total = 0;
 	for (int i = 0; i < round->nprofiles; i++)
 		if (total == 0 || ids[total - 1] != ids[i])
@@ -449,7 +449,7 @@ plan_again(CdpRound *round, const int64 *profiles, int n)
 		if (id != 0)
 			round->profiles[round->nprofiles++] = id;
 	}
-	qsort(round->profiles, round->nprofiles, sizeof(int64), cdp_compare_ids);
+	qsort(round->profiles, round->nprofiles, sizeof(int64), cdp_compare_int64);
 	for (int i = 0; i < round->nprofiles; i++)
 		if (distinct == 0 || round->profiles[distinct - 1] != round->profiles[i])
 			round->profiles[distinct++] = round->profiles[i];

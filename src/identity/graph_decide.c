@@ -162,19 +162,6 @@ make_seeds(CdpGraph *graph, CdpRound *round, const bool *grows, CdpCoreNode *nod
 			((int32 *) nodes[which[r]].counts)[rule[r]] += count[r];
 }
 
-static void *
-alloc_huge(size_t size)
-{
-	return MemoryContextAllocHuge(CurrentMemoryContext, size);
-}
-
-static bool
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-	return false;
-}
-
 /* The batch as seeds, fresh identifiers and links. */
 typedef struct Question
 {
@@ -249,11 +236,8 @@ pose(CdpGraph *graph, CdpRound *round, const bool *grows, Question *q)
 	l->nodes = q->nodes;
 	l->nlinks = n;
 	l->links = q->links;
-	l->max_nodes = cdp_rules()->max_nodes;
-	l->repeats = cdp_rules()->repeats;
 	l->seeded = true;
-	l->alloc = alloc_huge;
-	l->interrupted = check_interrupts;
+	cdp_rules_linkage(l);
 }
 
 /* Takes the answer for the links that were not resolved with their components. */
@@ -330,7 +314,7 @@ replay(CdpGraph *graph, CdpRound *round, Question *q)
 			int root = cdp_core_uf_find(round->parent, n + p);
 
 			if (again[root] || bsearch(&round->profiles[p], c->profiles, c->nprofiles,
-									   sizeof(int64), cdp_compare_ids) == NULL)
+									   sizeof(int64), cdp_compare_int64) == NULL)
 				continue;
 			again[root] = more = true;
 		}

@@ -61,7 +61,7 @@ cdp_graph_add_extra(CdpGraph *graph, const int64 *ids, int n)
 
 	memcpy(all, graph->extra ? graph->extra : ids, sizeof(int64) * graph->nextra);
 	memcpy(all + graph->nextra, ids, sizeof(int64) * n);
-	qsort(all, total, sizeof(int64), cdp_compare_ids);
+	qsort(all, total, sizeof(int64), cdp_compare_int64);
 	for (int i = 0; i < total; i++)
 		if (distinct == 0 || all[distinct - 1] != all[i])
 			all[distinct++] = all[i];

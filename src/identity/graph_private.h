@@ -22,20 +22,11 @@ cdp_graph_result_row(uint64 row, int first, int n)
 	return r;
 }
 
-static inline int
-cdp_compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
 /* Index of id in the ascending array; it is there. */
 static inline int
 cdp_graph_position(const int64 *ids, int n, int64 id)
 {
-	const int64 *hit = bsearch(&id, ids, n, sizeof(int64), cdp_compare_ids);
+	const int64 *hit = bsearch(&id, ids, n, sizeof(int64), cdp_compare_int64);
 
 	Assert(hit != NULL);
 	return (int) (hit - ids);

@@ -285,7 +285,8 @@ survives(Person *person, const CdpTraitChange *change, int namelen, const CdpTra
 		return false;
 	}
 	if (mark->type != jbvString ||
-		!cdp_mark_parse(mark->val.string.val, mark->val.string.len, &holder.ts, holder.key, &source))
+		!cdp_mark_parse(mark->val.string.val, mark->val.string.len, &holder.ts, holder.key,
+						&source))
 		cdp_mark_damaged(change->name);
 	holder.source = source;
 	if (trait && (trait->survival == CDP_SURVIVE_MAX || trait->survival == CDP_SURVIVE_MIN))

@@ -7,7 +7,7 @@
 
 #include "model.h"
 
-/* After resolve(): takes the server's ids; false, and a complaint, if it has others than must be. */
+/* After resolve(): takes the server's ids; false, and a complaint, if they must be others. */
 extern bool settle(Model *m, const Answer *answer);
 
 #endif /* SETTLE_H */
