@@ -71,7 +71,9 @@ OBJS = \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/mark.o \
+	src/profile/trait_fold.o \
 	src/profile/profile.o \
+	src/profile/profile_row.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
 	src/profile/state.o \
