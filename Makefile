@@ -26,6 +26,9 @@ OBJS = \
 	src/core/phone_table.o \
 	src/core/phone.o \
 	src/core/time.o \
+	src/core/affinity.o \
+	src/core/affinity_flat.o \
+	src/core/affinity_text.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
@@ -63,6 +66,8 @@ OBJS = \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/affinity/affinity.o \
+	src/affinity/affinity_agg.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/metric_filter.o \
@@ -116,6 +121,7 @@ INSTALL_SQL = \
 	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
+	sql/install/32_affinity.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
@@ -152,6 +158,7 @@ REGRESS = \
 	view_write \
 	segment \
 	consent \
+	affinity \
 	activation \
 	privileges \
 	laws
