@@ -45,6 +45,10 @@ measured()
 	printf '%s\t%s\n' "$1" "$used" >> "$CDP_TMP/samples"
 }
 
+# a row for the first of each dimension, another for the second, and so on; null where a dimension has no more
+top="SELECT count(category), count(brand), count(colour) FROM (SELECT profile_id, cdp.affinity_top(category, 5, '2025-04-01') AS category,
+	cdp.affinity_top(brand, 5, '2025-04-01') AS brand, cdp.affinity_top(colour, 5, '2025-04-01') AS colour FROM bench.affinity"
+
 for size in $sizes; do
 	people=$((size / 10))
 	say "$size events of $people people ..."
@@ -59,15 +63,15 @@ for size in $sizes; do
 		measured scan "" "SELECT count(*), count(category), count(ts) FROM bench.event"
 		c=$(as_pg "$CDP_TMP/affinity" limit "$size" "$people")
 		printf 'c\t%s\n' "${c##* }" >> "$CDP_TMP/samples"
-		measured sorted "SET enable_hashagg = off;" "SELECT count(category), count(brand), count(colour) FROM bench.top"
-		measured sorted32 "SET enable_hashagg = off;" "SELECT count(category), count(brand), count(colour) FROM bench.top_32"
-		measured hashed "SET enable_sort = off;" "SELECT count(category), count(brand), count(colour) FROM bench.top"
+		measured sorted "SET enable_hashagg = off;" "$top) s"
+		measured sorted32 "SET enable_hashagg = off;" "${top}_32) s"
+		measured hashed "SET enable_sort = off;" "$top) s"
 		measured aggregate "SET enable_hashagg = off;" "SELECT count(category), count(brand), count(colour) FROM bench.affinity"
 		measured sort "SET enable_hashagg = off;" "SELECT count(*) FROM (SELECT profile_id, max(category), max(brand), max(colour), max(ts) FROM bench.event GROUP BY 1) s"
 		measured sql "" "SELECT count(value), sum(score) FROM bench.by_hand"
 	done
 	truth=${c% *}
-	got=$(run_psql -c "SELECT answer FROM bench.checked")
+	got=$(run_psql -c "SELECT count(*) || ' ' || round(sum(score)::numeric) FROM bench.checked")
 	[ "$got" = "$truth" ] || die "cdp is wrong: $got instead of $truth"
 	got=$(run_psql -c "SELECT count(*) || ' ' || round(sum(score)::numeric) FROM bench.by_hand")
 	[ "$got" = "$truth" ] || die "SQL is wrong: $got instead of $truth"
