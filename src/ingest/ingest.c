@@ -325,7 +325,8 @@ apply_consent(CdpBatch *batch)
 	int32 *dead = palloc(sizeof(int32) * Max(graph->nmerges, 1));
 
 	for (int i = 0; i < batch->n; i++)
-		if (batch->messages[i].status == CDP_ACCEPTED && cdp_message_is_consent(&batch->messages[i]))
+		if (batch->messages[i].status == CDP_ACCEPTED &&
+			cdp_message_is_consent(&batch->messages[i]))
 			room += batch->messages[i].nmentions + bearers_of(&batch->messages[i], NULL);
 	records = palloc0(sizeof(CdpConsentRecord) * Max(room, 1));
 	for (int i = 0; i < batch->n; i++)

@@ -50,6 +50,7 @@ cdp_batch_resolve_about(CdpBatch *batch)
 		int64 id;
 		Datum args[1];
 		int rows;
+		bool all;
 
 		if (m->about == 0 || m->status != CDP_ACCEPTED)
 			continue;
@@ -61,8 +62,9 @@ cdp_batch_resolve_about(CdpBatch *batch)
 			continue;
 		}
 		args[0] = Int64GetDatum(id);
-		rows = cdp_store_run(cdp_message_is_consent(m) ? &all_plan : &about_plan, args, NULL, false, -1);
-		if (cdp_message_is_consent(m))
+		all = cdp_message_is_consent(m);
+		rows = cdp_store_run(all ? &all_plan : &about_plan, args, NULL, false, -1);
+		if (all)
 			about[n++] = id;
 		else if (rows == 0)
 		{
