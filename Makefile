@@ -162,6 +162,7 @@ REGRESS = \
 	replay \
 	view_write \
 	segment \
+	segment_time \
 	consent \
 	activation \
 	privileges \
