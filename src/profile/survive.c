@@ -126,10 +126,13 @@ compare_texts(const void *a, const void *b)
 	return strcmp(((const CdpTally *) a)->text, ((const CdpTally *) b)->text);
 }
 
+/* A message may give more values than are kept: of those the last by their bytes are. */
 static int
 compare_latest_first(const void *a, const void *b)
 {
-	return -compare_places(a, b);
+	int cmp = compare_places(b, a);
+
+	return cmp != 0 ? cmp : compare_texts(b, a);
 }
 
 static const CdpTrait *sorting; /* qsort's third argument */
