@@ -235,6 +235,19 @@ cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 												 IntervalPGetDatum(metric->period)));
 }
 
+/*
+ * What left the window for good: months may give a later moment an earlier
+ * cutoff (a month before the 30th and the 31st of March is the 28th of
+ * February, and the hour may be an earlier one), by less than a day.
+ */
+TimestampTz
+cdp_metric_past(const CdpMetric *metric, TimestampTz now)
+{
+	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
+
+	return metric->period && metric->period->month != 0 ? cutoff - USECS_PER_DAY : cutoff;
+}
+
 /* The property of an event, or NULL. */
 static JsonbValue *
 property_of(const CdpMetric *metric, Jsonb *properties)
@@ -321,6 +334,10 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return false;
 			in->number = DatumGetFloat8(DirectFunctionCall1(
 				numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+			/* less than nothing by less than can be told is nothing, not -0 */
+			in->number += 0.0;
+			if (metric->kind == CDP_METRIC_SUM || metric->kind == CDP_METRIC_AVG)
+				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
 			return scalar_text(value, in);
@@ -463,7 +480,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_cutoff(metric, now);
+			cutoff = cdp_metric_past(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -703,7 +720,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_past(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -765,7 +782,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_past(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);

@@ -367,12 +367,12 @@ result_of(Total *total, bool *isnull)
 			*isnull = false;
 			return Int64GetDatum(acc->n == 0 ? 0 : distinct(acc));
 		case CDP_METRIC_SUM:
-			return Float8GetDatum(acc->hi + acc->lo);
+			return Float8GetDatum(cdp_metric_acc_sum(acc));
 		case CDP_METRIC_AVG:
-			return Float8GetDatum(*isnull ? 0 : (acc->hi + acc->lo) / (double) acc->n);
+			return Float8GetDatum(*isnull ? 0 : cdp_metric_acc_sum(acc) / (double) acc->n);
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			return Float8GetDatum(acc->hi);
+			return Float8GetDatum(acc->number);
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
 			if (*isnull || acc->text == NULL)
@@ -496,9 +496,6 @@ cdp_metric_value(PG_FUNCTION_ARGS)
 			v.val.numeric = int64_to_numeric(DatumGetInt64(result));
 			break;
 		case FLOAT8OID:
-			/* a sum may leave the range; JSON has no word for that */
-			if (isinf(DatumGetFloat8(result)) || isnan(DatumGetFloat8(result)))
-				PG_RETURN_NULL();
 			v.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, result));
 			break;
 		case TIMESTAMPTZOID:
