@@ -259,7 +259,7 @@ cdp_store_installation(void)
 
 /*
  * Pins every setting that changes what a value looks like as JSON or text, and
- * search_path, until AtEOXact_GUC(true, level) with the level returned.  What
+ * search_path, until AtEOXact_GUC(false, level) with the level returned.  What
  * an attached row becomes, its message id above all, must not depend on the
  * session that touched it.
  */
@@ -312,7 +312,7 @@ void
 cdp_store_leave(CdpStore *store)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, store->guc_level);
+	AtEOXact_GUC(false, store->guc_level);
 	SetUserIdAndSecContext(store->caller, store->caller_sec);
 }
 

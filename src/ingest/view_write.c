@@ -396,7 +396,7 @@ changed_traits(const Change *c)
 						   TupleDescAttr(c->desc, i)->atttypid);
 		}
 	traits = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	return JB_ROOT_COUNT(traits) > 0 ? traits : NULL;
 }
 
