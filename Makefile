@@ -86,6 +86,7 @@ OBJS = \
 	src/ingest/capture.o \
 	src/ingest/captured.o \
 	src/ingest/config.o \
+	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
 	src/ingest/ingest.o \
