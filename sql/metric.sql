@@ -309,5 +309,12 @@ SET cdp.clock = '2026-03-31 06:00+00';
 SELECT month FROM cdp.profiles WHERE profile_id = cdp.resolve('user:m');
 RESET cdp.clock;
 SELECT cdp.define_metric('mixed', period => '1 mon -29 days');
+-- the column of one that was dropped stays, and keeps its type
+SELECT cdp.drop_metric('month');
+SELECT cdp.define_trait('month', 'text');
+SELECT cdp.define_trait('month', 'bigint');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT cdp.define_metric('late');
+ROLLBACK;
 DROP OWNED BY regress_metric_reader;
 DROP ROLE regress_metric_reader;
