@@ -183,6 +183,22 @@ cdp_survive_settle(const CdpTrait *trait, CdpTallies *t)
 	qsort(t->all, t->n, sizeof(CdpTally), compare_as_values);
 }
 
+/* The tally of a text, or NULL.  Settled tallies: by their texts, but those of a union. */
+const CdpTally *
+cdp_survive_find(const CdpTrait *trait, const CdpTallies *t, const char *text)
+{
+	CdpTally key = {.text = text};
+
+	if (t->n == 0)
+		return NULL;
+	if (trait->survival != CDP_SURVIVE_UNION)
+		return bsearch(&key, t->all, t->n, sizeof(CdpTally), compare_texts);
+	for (int i = 0; i < t->n; i++)
+		if (strcmp(t->all[i].text, text) == 0)
+			return &t->all[i];
+	return NULL;
+}
+
 /* The one that was given most often; NULL if there is none.  Settled tallies. */
 const CdpTally *
 cdp_survive_most(const CdpTrait *trait, const CdpTallies *t)
