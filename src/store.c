@@ -424,9 +424,8 @@ cdp_store_is_frozen(void)
 	return frozen;
 }
 
-/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
-Portal
-cdp_store_open(CdpPlan *plan, Datum *values)
+static Portal
+open_cursor(CdpPlan *plan, Datum *values, bool read_only)
 {
 	Planning saved;
 	Portal portal = NULL;
@@ -435,7 +434,7 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	PG_TRY();
 	{
 		prepare(plan);
-		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, frozen);
+		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, read_only);
 	}
 	PG_FINALLY();
 	{
@@ -443,6 +442,20 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	}
 	PG_END_TRY();
 	return portal;
+}
+
+/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
+Portal
+cdp_store_open(CdpPlan *plan, Datum *values)
+{
+	return open_cursor(plan, values, frozen);
+}
+
+/* The same under the snapshot of the calling query. */
+Portal
+cdp_store_open_read(CdpPlan *plan, Datum *values)
+{
+	return open_cursor(plan, values, true);
 }
 
 /* Runs a statement composed at run time (names quoted by the caller). */

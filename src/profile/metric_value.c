@@ -116,30 +116,21 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 											   ALLOCSET_DEFAULT_SIZES);
 	Datum args[3] = {cdp_array_int64(nodes, n), TimestampTzGetDatum(from),
 					 TimestampTzGetDatum(to)};
+	Portal portal = read_only ? cdp_store_open_read(&events_plan, args) :
+								cdp_store_open(&events_plan, args);
 	int64 seen = 0;
 
-	if (read_only)
+	for (;;)
 	{
-		seen = cdp_store_run(&events_plan, args, NULL, true, -1);
+		SPI_cursor_fetch(portal, true, FETCH);
+		if (SPI_processed == 0)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		seen += (int64) SPI_processed;
 		visit_rows(step, context, visit, arg);
 		SPI_freetuptable(SPI_tuptable);
 	}
-	else
-	{
-		Portal portal = cdp_store_open(&events_plan, args);
-
-		for (;;)
-		{
-			SPI_cursor_fetch(portal, true, FETCH);
-			if (SPI_processed == 0)
-				break;
-			CHECK_FOR_INTERRUPTS();
-			seen += (int64) SPI_processed;
-			visit_rows(step, context, visit, arg);
-			SPI_freetuptable(SPI_tuptable);
-		}
-		SPI_cursor_close(portal);
-	}
+	SPI_cursor_close(portal);
 	MemoryContextDelete(step);
 	return seen;
 }
