@@ -417,9 +417,10 @@ note_conflicts(Batch *batch)
 		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
 
 		m->conflicts = true;
-		batch->refusals =
-			cdp_refusal_note(batch->refusals, m, m->message_id, "conflicting_duplicate",
-							 "a message with this id and other content came first");
+		if (!(batch->flags & CDP_INGEST_UNRECORDED))
+			batch->refusals =
+				cdp_refusal_note(batch->refusals, m, m->message_id, "conflicting_duplicate",
+								 "a message with this id and other content came first");
 	}
 }
 
@@ -965,9 +966,13 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		CdpMessage *m = &messages[i];
 
 		if (m->status == CDP_REJECTED)
-			batch.refusals =
-				cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
-								 m->reason, m->detail);
+		{
+			/* what is refused of a message that is taken is noted all the same */
+			if (!(flags & CDP_INGEST_UNRECORDED))
+				batch.refusals =
+					cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
+									 m->reason, m->detail);
+		}
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 		{
 			m->refusal = batch.graph.links[m->link].refusal;
@@ -991,8 +996,6 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(activity, nactivity);
 	}
-	if (flags & CDP_INGEST_UNRECORDED)
-		batch.refusals = NIL;
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
