@@ -152,6 +152,8 @@ SELECT cdp.upsert_profile(99999::bigint, '{"age":1}');
 SELECT cdp.upsert_profile('user_id:null', '{"age":1}');
 SELECT cdp.upsert_profile(NULL::text, '{"age":1}');
 SELECT cdp.upsert_profile('user_id:new', (SELECT jsonb_object_agg(i, i) FROM generate_series(1, 1001) i));
+UPDATE cdp.profiles SET traits = (SELECT jsonb_object_agg(i, i) FROM generate_series(1, 1001) i) WHERE profile_id = :new;
+SELECT cdp.upsert_profile((SELECT array_agg('device_id:d' || i) FROM generate_series(1, 101) i), '{"age":1}');
 
 --
 -- Whose rows: the role's; rights by columns

@@ -145,6 +145,14 @@ take_traits(const CdpWho *who, Jsonb *traits, Oid caller)
 {
 	CdpMessage m = {0};
 
+	if (traits && JB_ROOT_COUNT(traits) > CDP_MAX_TRAITS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a message has at most %d traits", CDP_MAX_TRAITS)));
+	if (who->n > CDP_MAX_MENTIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a message names at most %d identifiers", CDP_MAX_MENTIONS)));
 	m.type = "identify";
 	m.source = VIEW_SOURCE;
 	m.space = CDP_SPACE_MESSAGE;
@@ -195,10 +203,6 @@ CDP_WHO_OVERLOADS(cdp_upsert_profile)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("traits must be a JSON object")));
-	if (traits && JB_ROOT_COUNT(traits) > CDP_MAX_TRAITS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a message has at most %d traits", CDP_MAX_TRAITS)));
 	if (traits && JB_ROOT_COUNT(traits) == 0)
 		traits = NULL;
 	cdp_who_read(fcinfo, 0, kind, &who);
