@@ -160,6 +160,8 @@ SELECT count(*) >= 0 AS read FROM cdp.refresh_data_map();
 SELECT name, types FROM cdp.data_map WHERE path = 'traits.p';
 CREATE TABLE axes AS SELECT i AS customer_id, i AS x, 'j' || i AS j FROM generate_series(1, 5) i;
 SELECT cdp.suggest_mapping('axes') #> '{about,columns,x,reason}' AS x;
+CREATE TABLE axes_json AS SELECT i AS customer_id, '{"a":"\u0000"}'::json AS said FROM generate_series(1, 5) i;
+SELECT cdp.suggest_mapping('axes_json') #> '{about,columns,said,reason}' AS said;
 -- what a table's owner brought along runs as him, and changes no setting
 GRANT CREATE ON SCHEMA public TO regress_cdp_discover_clerk;
 SET ROLE regress_cdp_discover_clerk;

@@ -256,7 +256,8 @@ DECLARE
 	readable text;
 	pages float8;
 BEGIN
-	SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) INTO readable
+	-- text of json may be no jsonb
+	SELECT string_agg(format(CASE WHEN a.atttypid = 'json'::regtype OR t.typbasetype = 'json'::regtype THEN '%I::text AS %1$I' ELSE '%I' END, a.attname), ', ' ORDER BY a.attnum) INTO readable
 	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 	WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(tbl, a.attnum, 'SELECT')
 		AND (t.typtype IN ('e', 'd') OR t.typcategory IN ('B', 'D', 'N', 'S', 'I') OR t.typname IN ('uuid', 'json', 'jsonb'));
