@@ -71,7 +71,9 @@ OBJS = \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/mark.o \
+	src/profile/trait_fold.o \
 	src/profile/profile.o \
+	src/profile/profile_row.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
 	src/profile/state.o \
@@ -89,7 +91,9 @@ OBJS = \
 	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
+	src/ingest/dedupe.o \
 	src/ingest/ingest.o \
+	src/ingest/mention.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
@@ -99,6 +103,7 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \

@@ -85,6 +85,25 @@ compose(CdpRowOp *op, CdpPlan *plan, char kind)
 	plan->sql = sql.data;
 }
 
+static void
+forget_plan(CdpPlan *plan)
+{
+	if (plan->plan)
+		SPI_freeplan(plan->plan);
+	if (plan->sql)
+		pfree(unconstify(char *, plan->sql));
+	memset(plan, 0, sizeof(*plan));
+}
+
+/* The operation gets other columns: what is known of the old ones goes. */
+void
+cdp_row_forget(CdpRowOp *op)
+{
+	forget_plan(&op->plan);
+	forget_plan(&op->read_plan);
+	op->version = 0;
+}
+
 /* Runs it; keys first, then values. */
 int
 cdp_row_statement(CdpRowOp *op, char kind, const Datum *keys, const CdpRow *row, bool read_only)
