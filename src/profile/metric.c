@@ -236,16 +236,16 @@ cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 }
 
 /*
- * What left the window for good: months may give a later moment an earlier
- * cutoff (a month before the 30th and the 31st of March is the 28th of
- * February, and the hour may be an earlier one), by less than a day.
+ * Events up to here will never be in the window again.  The end of a month has
+ * fewer or more days than that of the next: a month before 30 March, 04:00, is
+ * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
  */
 TimestampTz
-cdp_metric_past(const CdpMetric *metric, TimestampTz now)
+cdp_metric_over(const CdpMetric *metric, TimestampTz now)
 {
 	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
 
-	return metric->period && metric->period->month != 0 ? cutoff - USECS_PER_DAY : cutoff;
+	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
 }
 
 /* The property of an event, or NULL. */
@@ -480,7 +480,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_past(metric, now);
+			cutoff = cdp_metric_over(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -720,7 +720,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_past(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -782,7 +782,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_past(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
