@@ -183,10 +183,10 @@ typedef struct CdpMetricEntry
 extern const CdpMetricConfig *cdp_metric_config(void);
 extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
+/* the latest time that is out of the window; never goes back while now goes on */
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
 extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
 extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
-extern TimestampTz cdp_metric_over(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
 extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
