@@ -20,7 +20,7 @@ sub new_cluster
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	# UTF-8, whatever the caller's locale is
-	$node->init(allows_streaming => $params{streaming} ? 1 : 0, extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
+	$node->init(allows_streaming => $params{streaming} ? 1 : 0, extra => [ '--encoding=UTF8', '--locale=C.UTF-8', @{ $params{initdb} // [] } ]);
 	$node->append_conf('postgresql.conf', "timezone = 'UTC'\nautovacuum = off\n" . ($params{conf} // ''));
 	$node->start;
 	install_cdp($node, 'postgres');
