@@ -33,6 +33,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "guc.h"
+#include "progress.h"
 #include "store.h"
 
 /*
@@ -478,15 +479,20 @@ cdp_error_is_grave(int sqlstate)
 }
 
 /*
- * Undoes the subtransaction in which an error was raised.  This comes first,
- * before the error is copied or raised again: copying may fail, when memory
- * has run out, and an error that leaves the subtransaction open leaves the
- * client in a transaction block that it never began.
+ * Undoes the subtransaction.  After an error this comes first, before the error
+ * is copied or raised again: copying may fail, when memory has run out, and an
+ * error that leaves the subtransaction open leaves the client in a transaction
+ * block that it never began.  What the session reports of its progress, perhaps
+ * a COPY around us, would be cleared.
  */
 static void
 undo_subtransaction(MemoryContext context, ResourceOwner owner)
 {
+	CdpReported reported;
+
+	cdp_progress_save(&reported);
 	RollbackAndReleaseCurrentSubTransaction();
+	cdp_progress_restore(&reported);
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 }
@@ -542,11 +548,13 @@ cdp_store_attempt(bool (*work)(void *arg), void *arg)
 	{
 		done = work(arg);
 		if (done)
+		{
 			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+		}
 		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+			undo_subtransaction(context, owner);
 	}
 	PG_CATCH();
 	{
