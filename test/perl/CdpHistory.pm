@@ -82,13 +82,13 @@ sub who
 	my ($self, $id) = @_;
 	my $p = $self->roll($self->{people}, 'person', $id);
 	my %set;
+
 	# two do more than all others, so that their metrics hold more than is kept apart
 	if (!$self->roll(4, 'busy', $id))
 	{
 		$p = $self->roll(2, 'who', $id);
 		return ("user_id:u$p") if $self->roll(3, 'alone', $id);
 	}
-
 	elsif (@{ $self->{sides} // [] } && !$self->roll(6, 'side', $id))
 	{
 		my $side = $self->{sides}[ $self->roll(scalar @{ $self->{sides} }, 'which', $id) ];
