@@ -118,6 +118,26 @@ is($node->safe_psql('postgres', 'SELECT status, messages FROM cdp.retry_rejected
 	"accepted|$why{malformed_json}\nduplicate|$why{malformed_json}\nrejected|0", 'mended it is taken, once');
 is(counts(), "taken $rows", 'all of it is there');
 
+# What cannot be taken comes again and again, from several sessions, while others
+# retry it: each waits for the other's refusals in one order.
+my @bad = map { qq({"type": "track", "messageId": "bad$_", "userId": "u1"}) } 1 .. 200;
+my $send = sub {
+	my ($k) = @_;
+	my @docs = sort { spread(1000, $k, $a) <=> spread(1000, $k, $b) } @bad;
+
+	return "SELECT count(*) FROM cdp.ingest('[" . join(', ', @docs) . "]', 'again');\n";
+};
+$node->safe_psql('postgres', $send->(0));
+@running = ((map { my $s = $_; start_client($node, 'postgres', join('', map { $send->($s * 100 + $_) } 1 .. 40)) } 1 .. 2),
+	(map { start_client($node, 'postgres', "SELECT * FROM cdp.retry_rejected(source => 'again');\n" x 40) } 1 .. 2));
+for my $run (@running)
+{
+	my (undef, $err) = finish_client($run);
+
+	is($err, '', 'refused and retried at the same time');
+}
+is($node->safe_psql('postgres', "SELECT count(*), min(times) = max(times), min(times) FROM cdp.rejected WHERE source = 'again'"), '200|t|161', 'each refusal is counted');
+
 # Rows of an application whose mapping fails: they are the application's, and are read again.
 $node->safe_psql('postgres', q{CREATE TABLE shop (id int PRIMARY KEY, customer text, total int);
 	SELECT cdp.attach('shop', '{"event": "Order", "identifiers": {"user_id": "customer"}, "properties": ["total"]}', source => 'shop');
