@@ -136,7 +136,7 @@ BEGIN
 			UNION ALL SELECT 'merged id', format('%s %s', p.name, count(*)) FROM cdp_data.profile_merged m LEFT JOIN person p USING (profile_id) GROUP BY p.name
 			UNION ALL SELECT 'history', format('%s %s %s', i.ident, h.since, h.until) FROM cdp_data.node_history h CROSS JOIN unnest(h.nodes) u (node_id) LEFT JOIN ident i USING (node_id)
 			UNION ALL SELECT 'delivery', format('%s %s %s %s', p.name, o.segment, o.state, count(*)) FROM cdp.outbox o LEFT JOIN person p USING (profile_id) GROUP BY p.name, o.segment, o.state
-			UNION ALL SELECT 'task', format('%s %s %s %s', k.kind, k.target, k.state, k.error) FROM cdp.tasks k;
+			UNION ALL SELECT DISTINCT 'task', format('%s %s %s %s', k.kind, k.target, k.state, k.error) FROM cdp.tasks k;
 	END IF;
 	DROP TABLE person, ident;
 END $$;
