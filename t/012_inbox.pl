@@ -19,15 +19,19 @@ my %why;
 
 # One in 50 is no JSON, one in 60 names its person where nobody looks yet, one
 # in 70 has an event that a CHECK refuses.
-append_to_file($file, join '', map {
+my @lines = map {
 	my $who = $_ % 60 == 0 ? '"loyalty": {"card": "k' . $_ % 37 . '"}' : '"userId": "u' . $_ % 400 . '"';
 	my $event = $_ == 4511 ? 'Halt' : $_ % 70 == 0 ? 'Cursed' : 'Seen';
 	my $row = qq({"type": "track", "event": "$event", "messageId": "i$_", $who, "timestamp": "2025-01-01T00:00:00Z", "properties": {"text": "a \\"b\\" \\n c"}});
 
 	$why{ $_ % 50 == 0 ? 'malformed_json' : $_ % 60 == 0 ? 'no_identifier' : $_ % 70 == 0 ? 'error' : 'taken' }++;
 	($_ % 50 == 0 ? substr($row, 0, 30) . $_ : $row) . "\n"
-} 1 .. $rows);
-my $copy = "COPY cdp.inbox (payload) FROM '$file' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02');";
+} 1 .. $rows;
+append_to_file($file, join('', @lines));
+# a thousand rows are one batch, which deadlocks with nobody's
+my @parts = map { "$file.$_" } 0 .. $rows / 1000 - 1;
+append_to_file("$file." . int($_ / 1000), $lines[$_]) for 0 .. $#lines;
+my ($copy, @copies) = map { "COPY cdp.inbox (payload) FROM '$_' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02');" } $file, @parts;
 
 $node->safe_psql('postgres', q{
 	CREATE FUNCTION halt() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN true; END $$;
@@ -98,7 +102,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM cdp.events WHERE properti
 $node->safe_psql('postgres', q{ALTER TABLE cdp_data.event DROP CONSTRAINT nobody_foresaw;
 	INSERT INTO cdp_data.identifier_path (path, namespace) VALUES ('loyalty.card', 'card')});
 my @running = ((map { start_client($node, 'postgres', "SET client_min_messages = warning;\nSELECT status, messages FROM cdp.retry_rejected(reason => '$_');\n" x 2) } qw(no_identifier error no_identifier)),
-	start_client($node, 'postgres', "SET client_min_messages = warning;\n$copy\n"));
+	start_client($node, 'postgres', join("\n", 'SET client_min_messages = warning;', @copies)));
 for my $run (@running)
 {
 	my (undef, $err) = finish_client($run);
