@@ -33,6 +33,12 @@ OBJS = \
 	src/core/linkage.o \
 	src/core/nodes.o \
 	src/core/components.o \
+	src/core/bits.o \
+	src/core/vendors.o \
+	src/core/tcf.o \
+	src/core/usp.o \
+	src/core/gpp.o \
+	src/core/gpp_state.o \
 	src/identity/identifier.o \
 	src/identity/normalise.o \
 	src/identity/platform_hash.o \
@@ -71,6 +77,8 @@ OBJS = \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/column.o \
+	src/consent/signal.o \
+	src/consent/signal_json.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/metric_filter.o \
@@ -128,6 +136,7 @@ INSTALL_SQL = \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
 	sql/install/23_condition.sql \
+	sql/install/24_signal.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/40_profile.sql \
@@ -150,6 +159,7 @@ REGRESS = \
 	components \
 	normalise \
 	condition \
+	signal \
 	identity \
 	rules \
 	rules_isolate \
