@@ -28,6 +28,9 @@ OBJS = \
 	src/core/phone.o \
 	src/core/time.o \
 	src/core/window.o \
+	src/core/affinity.o \
+	src/core/affinity_flat.o \
+	src/core/affinity_text.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
@@ -79,6 +82,8 @@ OBJS = \
 	src/profile/column.o \
 	src/consent/signal.o \
 	src/consent/signal_json.o \
+	src/affinity/affinity.o \
+	src/affinity/affinity_agg.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/metric_filter.o \
@@ -139,6 +144,7 @@ INSTALL_SQL = \
 	sql/install/24_signal.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
+	sql/install/32_affinity.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
@@ -178,6 +184,7 @@ REGRESS = \
 	segment \
 	segment_time \
 	consent \
+	affinity \
 	activation \
 	privileges \
 	laws
