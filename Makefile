@@ -60,6 +60,7 @@ OBJS = \
 	src/consent/consent.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
+	src/profile/metric_check.o \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
@@ -138,6 +139,7 @@ REGRESS = \
 	metric \
 	survivorship \
 	replay \
+	replay_metric \
 	view_write \
 	segment \
 	consent \

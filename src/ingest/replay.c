@@ -289,6 +289,10 @@ repair(void *arg)
 	Repair *r = arg;
 	CdpGraph graph = {.witness = repair_sources};
 	int64 *ids;
+	int nbefore;
+	int64 *before = cdp_metric_nodes(r->profile_id, &nbefore);
+	int nnow;
+	int64 *now;
 
 	cdp_graph_reresolve(&graph, &r->profile_id, 1);
 	ids = palloc(sizeof(int64) * Max(graph.nlocked, 1));
@@ -300,6 +304,9 @@ repair(void *arg)
 		if (locked->profile_id == r->profile_id)
 			locked->rebuild = locked->reshaped = true;
 	}
+	now = cdp_metric_nodes(r->profile_id, &nnow);
+	cdp_metric_repair(before, nbefore, ids, graph.nlocked);
+	cdp_metric_repair(now, nnow, ids, graph.nlocked);
 	cdp_ingest_settle(&graph, r->caller);
 	cdp_profile_repair_mirrors(ids, graph.nlocked);
 }

@@ -235,6 +235,19 @@ cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 												 IntervalPGetDatum(metric->period)));
 }
 
+/*
+ * Events up to here will never be in the window again.  The end of a month has
+ * fewer or more days than that of the next: a month before 30 March, 04:00, is
+ * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
+ */
+TimestampTz
+cdp_metric_over(const CdpMetric *metric, TimestampTz now)
+{
+	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
+
+	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
+}
+
 /* The property of an event, or NULL. */
 static JsonbValue *
 property_of(const CdpMetric *metric, Jsonb *properties)
@@ -392,14 +405,14 @@ write_entry(StringInfo out, int32 id, const char *bytes, int len)
 
 /*
  * The row of a node: what was touched, as it is now, and the rest as it was.
- * NULL: it is the old one.
+ * NULL: it is the old one.  anew: all was touched, and the old one may be damaged.
  */
 static bytea *
-compose(const Holder *node)
+compose(const Holder *node, bool anew)
 {
 	StringInfoData out;
 	int n;
-	CdpMetricEntry *entries = cdp_metric_entries(node->old, &n);
+	CdpMetricEntry *entries = cdp_metric_entries(anew ? NULL : node->old, &n);
 	StringInfoData state;
 	int e = 0;
 	bytea *fresh;
@@ -463,7 +476,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_cutoff(metric, now);
+			cutoff = cdp_metric_over(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -477,7 +490,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		}
 		cdp_metric_state_add(metric->kind, &node->states[m], &hits[i].in, cutoff);
 	}
-	fresh = compose(node);
+	fresh = compose(node, false);
 	MemoryContextSwitchTo(context);
 	node->fresh = NULL;
 	if (fresh)
@@ -703,7 +716,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -728,7 +741,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	events = cdp_metric_events(ids, r.n, DT_NOBEGIN, DT_NOEND, false, rebuild_event, &r);
 	read_nodes(r.nodes, r.n);
 	for (int i = 0; i < r.n; i++)
-		r.nodes[i].fresh = compose(&r.nodes[i]);
+		r.nodes[i].fresh = compose(&r.nodes[i], metric_id == 0);
 	write_nodes(r.nodes, r.n);
 	return events;
 }
@@ -751,7 +764,7 @@ tidy_node(Holder *node, const TimestampTz *cutoffs)
 							  &node->states[m]);
 		node->touched[m] = cdp_metric_state_expire(&node->states[m], cutoffs[m]);
 	}
-	return compose(node);
+	return compose(node, false);
 }
 
 /* Forgets what is over; see metric.h. */
@@ -765,7 +778,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);

@@ -179,6 +179,7 @@ extern const CdpMetricConfig *cdp_metric_config(void);
 extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
+extern TimestampTz cdp_metric_over(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
 extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
