@@ -64,6 +64,8 @@ OBJS = \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/base.o \
+	src/profile/base_trait.o \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/profile.o \
@@ -92,6 +94,7 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/retention.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \
@@ -118,6 +121,7 @@ INSTALL_SQL = \
 	sql/install/53_inbox.sql \
 	sql/install/54_stats.sql \
 	sql/install/55_discover.sql \
+	sql/install/56_retention.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 

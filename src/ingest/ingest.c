@@ -44,6 +44,7 @@
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
 #include "ingest/refusal.h"
+#include "ingest/retention.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
 #include "row.h"
@@ -237,6 +238,8 @@ screen(Batch *batch)
 static void
 ensure_partitions(Batch *batch)
 {
+	/* what is there now is not dropped before the events are in it */
+	LockRelationOid(cdp_store_relation("event"), RowExclusiveLock);
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
@@ -875,6 +878,8 @@ apply_consent(Batch *batch)
 		for (int k = 0; k < link->n; k++)
 			nodes[k] = graph->idents[link->idents[k]].node_id;
 		nnodes += bearers_of(m, nodes + nnodes);
+		if (cdp_retention_knows_consent(m, nodes, nnodes))
+			continue;
 		for (int k = 0; k < nnodes; k++)
 		{
 			CdpConsentRecord *r = &records[n++];
@@ -940,6 +945,8 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	resolve_about(&batch);
 	screen(&batch);
 	cdp_plan_check(messages, n);
+	if (!(flags & CDP_INGEST_KEYLESS))
+		cdp_retention_screen(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		dedupe(&batch);

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "profile/base.h"
 #include "profile/metric.h"
 #include "row.h"
 #include "store.h"
@@ -677,6 +678,42 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	MemoryContextDelete(work);
 }
 
+/* Adds events to a base; see metric.h. */
+bytea *
+cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n)
+{
+	Holder node = {.old = old};
+	int nentries;
+	CdpMetricEntry *entries = cdp_metric_entries(old, &nentries);
+	int e = 0;
+
+	(void) cdp_metric_config();
+	start_states(&node);
+	for (int m = 0; m < config.n; m++)
+	{
+		const CdpMetric *metric = &config.metrics[m];
+		CdpMetricState *state = &node.states[m];
+
+		while (e < nentries && entries[e].id < metric->id)
+			e++;
+		for (int i = 0; i < n && metric->period == NULL; i++)
+		{
+			CdpMetricInput in;
+
+			if (!cdp_metric_input(metric, &events[i], &in))
+				continue;
+			if (!node.touched[m] && e < nentries && entries[e].id == metric->id)
+				cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len, state);
+			else if (!node.touched[m])
+				cdp_metric_state_start(state, false);
+			node.touched[m] = true;
+			state->whole = true;
+			cdp_metric_state_add(metric->kind, state, &in, DT_NOBEGIN);
+		}
+	}
+	return compose(&node, false);
+}
+
 /* The nodes whose states are made anew. */
 typedef struct Rebuild
 {
@@ -702,7 +739,7 @@ rebuild_event(const CdpMetricEvent *event, void *arg)
 	}
 }
 
-/* Makes the states of nodes anew from their events; see metric.h. */
+/* Makes the states of nodes anew; see metric.h. */
 int64
 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 {
@@ -712,6 +749,8 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	Holder *all = palloc(sizeof(Holder) * Max(n, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	int64 events;
+	bytea **base;
+	CdpMetricAcc acc;
 
 	if (c->n == 0 || n == 0)
 		return 0;
@@ -738,6 +777,15 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 		}
 	}
 	r.nodes = all;
+	base = cdp_base_metrics(ids, r.n, false);
+	for (int i = 0; i < r.n; i++)
+		for (int m = 0; m < c->n; m++)
+		{
+			CdpMetricState *state = &all[i].states[m];
+
+			if (all[i].touched[m] && cdp_base_metric(base[i], &c->metrics[m], &acc))
+				state->cells[state->ncells++] = (CdpMetricCell){DT_NOBEGIN, acc};
+		}
 	events = cdp_metric_events(ids, r.n, DT_NOBEGIN, DT_NOEND, false, rebuild_event, &r);
 	read_nodes(r.nodes, r.n);
 	for (int i = 0; i < r.n; i++)

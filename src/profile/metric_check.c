@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "profile/base.h"
 #include "profile/metric.h"
 #include "profile/verify.h"
 #include "store.h"
@@ -59,6 +60,7 @@ typedef struct Held
 	int64 node_id;
 	int64 profile_id;
 	bytea *states; /* as stored, or NULL */
+	bytea *base; /* of metrics without a period: what events that are gone added up to */
 	bool damaged;
 	Measured *metrics;
 } Held;
@@ -97,6 +99,8 @@ read_states(const Check *c, Held *node)
 				cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len,
 									  &measured->live);
 		measured->cells = palloc0(sizeof(CdpMetricAcc) * Max(measured->live.ncells, 1));
+		(void) cdp_base_metric(node->base, metric,
+							   measured->live.ncells > 0 ? measured->cells : &measured->lost);
 	}
 }
 
@@ -324,6 +328,7 @@ cdp_metric_check(const int64 *profiles, int n, CdpFound *to)
 	Check c = {.config = cdp_metric_config()};
 	Datum args[1] = {cdp_array_int64(profiles, n)};
 	int64 *ids;
+	bytea **base;
 
 	if (c.config->n == 0)
 		return;
@@ -344,6 +349,9 @@ cdp_metric_check(const int64 *profiles, int n, CdpFound *to)
 		c.nodes[i].metrics = palloc0(sizeof(Measured) * c.config->n);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	base = cdp_base_metrics(ids, c.n, true);
+	for (int i = 0; i < c.n; i++)
+		c.nodes[i].base = base[i];
 	qsort(c.nodes, c.n, sizeof(Held), compare_nodes);
 	read_all(&c);
 	(void) cdp_metric_events(ids, c.n, DT_NOBEGIN, DT_NOEND, false, deal_event, &c);
