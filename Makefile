@@ -146,6 +146,8 @@ REGRESS = \
 	survivorship \
 	replay \
 	replay_metric \
+	retention \
+	retention_law \
 	view_write \
 	segment \
 	consent \

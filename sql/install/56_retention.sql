@@ -10,6 +10,8 @@ BEGIN
 		event		text,
 		-- null: for ever
 		keep		interval,
+		-- false: it was dropped, and the rule without an event holds
+		own			boolean NOT NULL DEFAULT true,
 		-- older ones may be gone
 		horizon		timestamptz NOT NULL DEFAULT '-infinity',
 		set_at		timestamptz NOT NULL DEFAULT statement_timestamp(),
@@ -83,7 +85,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	CREATE VIEW cdp.retention WITH (security_invoker = true) AS
 	SELECT 'events' AS what, r.event, r.keep, nullif(r.horizon, '-infinity') AS horizon, coalesce(d.events, 0) AS gone, d.last_at AS last_gone_at, r.set_at
-	FROM cdp_data.retention r LEFT JOIN cdp_data.retention_done d ON d.retention_id = r.retention_id
+	FROM cdp_data.retention r LEFT JOIN cdp_data.retention_done d ON d.retention_id = r.retention_id WHERE r.own
 	UNION ALL
 	SELECT 'message ids', NULL, m.keep, nullif(m.seen_since, '-infinity'), coalesce(d.events, 0), d.last_at, NULL
 	FROM cdp_data.message_horizon m LEFT JOIN cdp_data.retention_done d ON d.retention_id = 0;
@@ -105,8 +107,8 @@ COMMENT ON FUNCTION cdp.reaches(interval, interval) IS 'Is a period at least as 
 CREATE FUNCTION cdp.retention_horizon(event text) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN event IS NULL THEN (SELECT max(r.horizon) FROM cdp_data.retention r)
-		ELSE coalesce((SELECT r.horizon FROM cdp_data.retention r WHERE r.event = retention_horizon.event),
-			(SELECT r.horizon FROM cdp_data.retention r WHERE r.event IS NULL)) END
+		ELSE (SELECT max(r.horizon) FROM cdp_data.retention r WHERE r.event = retention_horizon.event
+			OR (r.event IS NULL AND NOT EXISTS (SELECT FROM cdp_data.retention x WHERE x.event = retention_horizon.event AND x.own))) END
 $$;
 COMMENT ON FUNCTION cdp.retention_horizon(text) IS 'Up to when events of this name may be gone; part of cdp.define_metric().';
 
@@ -115,8 +117,8 @@ CREATE FUNCTION cdp.retention_conflict(INOUT metric text, OUT period interval, O
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT m.name, m.period, r.keep, r.event FROM cdp_data.metric m JOIN cdp_data.retention r
 		ON m.event IS NULL OR r.event = m.event
-			OR (r.event IS NULL AND NOT EXISTS (SELECT FROM cdp_data.retention x WHERE x.event = m.event))
-	WHERE m.period IS NOT NULL AND r.keep IS NOT NULL AND NOT cdp.reaches(r.keep, m.period) AND m.name = coalesce(metric, m.name)
+			OR (r.event IS NULL AND NOT EXISTS (SELECT FROM cdp_data.retention x WHERE x.event = m.event AND x.own))
+	WHERE r.own AND m.period IS NOT NULL AND r.keep IS NOT NULL AND NOT cdp.reaches(r.keep, m.period) AND m.name = coalesce(metric, m.name)
 	ORDER BY m.name, r.event NULLS FIRST LIMIT 1
 $$;
 COMMENT ON FUNCTION cdp.retention_conflict(text) IS 'A metric, or this one, that looks further back than its events are kept; part of cdp.set_retention() and cdp.define_metric().';
@@ -183,10 +185,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.retention_due() IS 'Lets the next cdp.maintain() carry out what is to be kept no longer; part of cdp.set_retention().';
 
-CREATE FUNCTION cdp.set_retention(keep interval, event text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION cdp.check_retention() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c record;
+BEGIN
+	SELECT * INTO c FROM cdp.retention_conflict(NULL);
+	IF c.metric IS NOT NULL THEN
+		RAISE object_in_use USING
+			MESSAGE = format('cannot keep events%s for %s only', coalesce(' ' || quote_literal(c.rule), ''), c.keep),
+			DETAIL = format('Metric %s looks back %s.', quote_ident(c.metric), c.period),
+			HINT = 'Drop it with cdp.drop_metric(), or keep them longer.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.check_retention() IS 'Raises if a metric looks further back than its events are kept; part of cdp.set_retention().';
+
+CREATE FUNCTION cdp.set_retention(keep interval, event text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_keep(keep);
@@ -200,18 +215,30 @@ BEGIN
 	LOCK TABLE cdp_data.retention IN SHARE ROW EXCLUSIVE MODE;
 	INSERT INTO cdp_data.retention AS r (event, keep, horizon)
 	VALUES (set_retention.event, set_retention.keep, coalesce((SELECT x.horizon FROM cdp_data.retention x WHERE x.event IS NULL), '-infinity'))
-	ON CONFLICT ON CONSTRAINT retention_event_key DO UPDATE SET keep = excluded.keep, set_at = statement_timestamp();
-	SELECT * INTO c FROM cdp.retention_conflict(NULL);
-	IF c.metric IS NOT NULL THEN
-		RAISE object_in_use USING
-			MESSAGE = format('cannot keep events%s for %s only', coalesce(' ' || quote_literal(c.rule), ''), c.keep),
-			DETAIL = format('Metric %s looks back %s.', quote_ident(c.metric), c.period),
-			HINT = 'Drop it with cdp.drop_metric(), or keep them longer.';
-	END IF;
+	ON CONFLICT ON CONSTRAINT retention_event_key DO UPDATE SET keep = excluded.keep, own = true, set_at = statement_timestamp(),
+		horizon = greatest(r.horizon, CASE WHEN NOT r.own THEN excluded.horizon END);
+	PERFORM cdp.check_retention();
 	PERFORM cdp.retention_due();
 END $$;
 COMMENT ON FUNCTION cdp.set_retention(interval, text) IS
 'Keeps events for so long (NULL: for ever): those of this name, or type such as page, or (NULL) all that have no rule of their own. Older ones go in cdp.maintain(); traits, counts and metrics keep what they added up to.';
+
+CREATE FUNCTION cdp.drop_retention(event text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.require_admin();
+	LOCK TABLE cdp_data.metric IN SHARE MODE;
+	LOCK TABLE cdp_data.retention IN SHARE ROW EXCLUSIVE MODE;
+	UPDATE cdp_data.retention r SET own = false WHERE r.event = drop_retention.event AND r.own;
+	IF NOT FOUND THEN
+		RAISE undefined_object USING
+			MESSAGE = format('events %s have no rule of their own', coalesce(quote_literal(event), 'NULL')),
+			HINT = 'See cdp.retention. The rule for all others is lifted by cdp.set_retention(NULL).';
+	END IF;
+	PERFORM cdp.check_retention();
+	PERFORM cdp.retention_due();
+END $$;
+COMMENT ON FUNCTION cdp.drop_retention(text) IS 'Lets the rule of all others hold for events of this name, too.';
 
 CREATE FUNCTION cdp.set_message_retention(keep interval) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -134,6 +134,15 @@ look(void *arg)
 	cdp_profile_check(ids, n, &l->to);
 }
 
+/* The same; what it needs on the way is given back. */
+static void
+look_apart(void *arg)
+{
+	SPI_connect();
+	look(arg);
+	SPI_finish();
+}
+
 static void
 look_for_strays(void *arg)
 {
@@ -170,7 +179,6 @@ cdp_verify(PG_FUNCTION_ARGS)
 {
 	CdpStore store;
 	Look l = {.sample = PG_ARGISNULL(0) ? -1 : PG_GETARG_FLOAT8(0)};
-	MemoryContext batch;
 	TimestampTz told = GetCurrentTimestamp();
 	int64 people = 0;
 
@@ -194,15 +202,10 @@ cdp_verify(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NO_DATA_FOUND),
 					 errmsg("there is no profile " INT64_FORMAT, PG_GETARG_INT64(1))));
 	}
-	batch = AllocSetContextCreate(CurrentMemoryContext, "cdp verify batch", ALLOCSET_DEFAULT_SIZES);
 	do
 	{
-		MemoryContext old = MemoryContextSwitchTo(batch);
-
 		CHECK_FOR_INTERRUPTS();
-		cdp_store_freeze(look, &l);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch);
+		cdp_store_freeze(look_apart, &l);
 		people += l.n;
 		if (cdp_guc_progress_interval > 0 &&
 			GetCurrentTimestamp() - told > cdp_guc_progress_interval * INT64CONST(1000))

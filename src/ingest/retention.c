@@ -63,7 +63,7 @@
  * days more.
  */
 #define MONTHS_SLACK "CASE WHEN extract(month FROM r.keep) <> 0 OR extract(year FROM r.keep) <> 0 " \
-	"THEN interval '4 days' ELSE interval '0' END"
+					 "THEN interval '4 days' ELSE interval '0' END"
 
 static CdpPlan take_plan = {
 	"SELECT t.task_id, t.state = 'running', t.position ->> 'phase', t.position ->> 'part', "
@@ -85,7 +85,7 @@ static CdpPlan progress_plan = {
 
 static CdpPlan horizons_plan = {
 	"UPDATE cdp_data.retention r SET horizon = (($1 AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK
-	") AT TIME ZONE 'UTC' WHERE r.keep IS NOT NULL AND r.horizon < "
+	") AT TIME ZONE 'UTC' WHERE r.own AND r.keep IS NOT NULL AND r.horizon < "
 	"  (($1 AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK ") AT TIME ZONE 'UTC'",
 	1,
 	{TIMESTAMPTZOID},
@@ -94,7 +94,7 @@ static CdpPlan horizons_plan = {
 /* Rules under which events go now; one without is for ever. */
 static CdpPlan rules_plan = {
 	"SELECT r.retention_id, r.event, CASE WHEN r.keep IS NULL THEN '-infinity' ELSE r.horizon END "
-	"FROM cdp_data.retention r ORDER BY r.event NULLS FIRST",
+	"FROM cdp_data.retention r WHERE r.own ORDER BY r.event NULLS FIRST",
 	0,
 	{0},
 	NULL};
@@ -105,9 +105,8 @@ static CdpPlan next_part_plan = {
 	"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"CROSS JOIN LATERAL (SELECT string_agg(concat_ws(' ', r.retention_id, extract(epoch FROM "
-	"    LEAST(GREATEST(CASE WHEN r.keep IS NULL THEN '-infinity' ELSE r.horizon END, p.from_ts), "
-	"      p.to_ts))), ',' ORDER BY r.retention_id) AS horizons, max(r.horizon) AS latest "
-	"  FROM cdp_data.retention r) x "
+	"    LEAST(GREATEST(r.horizon, p.from_ts), p.to_ts))), ',' ORDER BY r.retention_id) AS "
+	"    horizons, max(r.horizon) AS latest FROM cdp_data.retention r WHERE r.own AND r.keep IS NOT NULL) x "
 	"LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
 	"WHERE p.from_ts < x.latest AND (o.horizons IS DISTINCT FROM x.horizons "
 	"  OR o.looked_at < $1) "
@@ -173,7 +172,8 @@ static CdpPlan empty_plan = {
 	"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"WHERE o.empty_since IS NOT NULL AND p.name > coalesce($1::name, '') "
-	"AND p.to_ts <= (SELECT max(r.horizon) FROM cdp_data.retention r WHERE r.keep IS NOT NULL) "
+	"AND p.to_ts <= (SELECT max(r.horizon) FROM cdp_data.retention r "
+	"  WHERE r.own AND r.keep IS NOT NULL) "
 	"ORDER BY p.name LIMIT 1",
 	1,
 	{TEXTOID},

@@ -297,7 +297,11 @@ add_from_events(Total *total, int64 node, TimestampTz from, TimestampTz to)
 	cdp_store_enter(&store);
 	MemoryContextSwitchTo(context);
 	if (cdp_base_metric(*cdp_base_metrics(&node, 1, true), total->metric, &gone))
+	{
+		MemoryContextSwitchTo(context);
 		cdp_metric_acc_merge(total->metric->kind, &total->acc, &gone);
+	}
+	MemoryContextSwitchTo(context);
 	(void) cdp_metric_events(&node, 1, from, to, true, add_event, total);
 	cdp_store_leave(&store);
 	MemoryContextSwitchTo(context);
