@@ -17,8 +17,8 @@ SET cdp.clock = '2026-06-15';
 SELECT cdp.define_trait('city'), cdp.define_trait('first_city', survivorship => 'oldest'), cdp.define_trait('tags', survivorship => 'union'),
 	cdp.define_trait('store', survivorship => 'most_frequent');
 SELECT count(cdp.define_metric(m, 'Order', a, p, period => w::interval)) AS metrics FROM (VALUES ('orders', 'count', NULL, NULL), ('spent', 'sum', 'total', NULL), ('brands', 'list', 'brand', NULL),
-	('skus', 'unique_count', 'sku', NULL), ('first_order', 'first', NULL, NULL), ('last_brand', 'last', 'brand', NULL), ('recent', 'count', NULL, '20 days')) v (m, a, p, w);
-SELECT count(cdp.track('user_id:u' || i % 10, 'Order', jsonb_build_object('brand', 'b' || i % 3, 'sku', 's' || i, 'total', i), timestamptz '2026-06-14' - i * interval '3 hours', 'm' || i)) AS orders
+	('skus', 'unique_count', 'sku', NULL), ('first_order', 'first', NULL, NULL), ('all_skus', 'list', 'sku', NULL), ('top_sku', 'most_frequent', 'sku', NULL), ('last_brand', 'last', 'brand', NULL), ('recent', 'count', NULL, '20 days')) v (m, a, p, w);
+SELECT count(cdp.track('user_id:u' || i % 10, 'Order', jsonb_build_object('brand', 'b' || i % 3, 'sku', 'an article with a rather long name, of which there are many: ' || i % 1300, 'total', i), timestamptz '2026-06-14' - i * interval '3 hours', 'm' || i)) AS orders
 FROM generate_series(1, 1500) i;
 SELECT count(cdp.identify('user_id:u' || i % 10, jsonb_build_object('city', 'c' || i % 7, 'first_city', 'f' || i % 5, 'odd', i % 3, 'tags', jsonb_build_array('t' || i % 11, 't' || i % 4),
 	'store', 's' || i % 6 % 4), timestamptz '2026-06-14' - i * interval '9 hours', 'i' || i)) AS facts FROM generate_series(1, 500) i;

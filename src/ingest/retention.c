@@ -62,8 +62,9 @@
  * month (see cdp_metric_over()), so events kept for months are kept for some
  * days more.
  */
-#define MONTHS_SLACK "CASE WHEN extract(month FROM r.keep) <> 0 OR extract(year FROM r.keep) <> 0 " \
-					 "THEN interval '4 days' ELSE interval '0' END"
+#define MONTHS_SLACK \
+	"CASE WHEN extract(month FROM r.keep) <> 0 OR extract(year FROM r.keep) <> 0 " \
+	"  THEN interval '4 days' ELSE interval '0' END"
 
 static CdpPlan take_plan = {
 	"SELECT t.task_id, t.state = 'running', t.position ->> 'phase', t.position ->> 'part', "
@@ -106,7 +107,8 @@ static CdpPlan next_part_plan = {
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"CROSS JOIN LATERAL (SELECT string_agg(concat_ws(' ', r.retention_id, extract(epoch FROM "
 	"    LEAST(GREATEST(r.horizon, p.from_ts), p.to_ts))), ',' ORDER BY r.retention_id) AS "
-	"    horizons, max(r.horizon) AS latest FROM cdp_data.retention r WHERE r.own AND r.keep IS NOT NULL) x "
+	"    horizons, max(r.horizon) AS latest FROM cdp_data.retention r "
+	"  WHERE r.own AND r.keep IS NOT NULL) x "
 	"LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
 	"WHERE p.from_ts < x.latest AND (o.horizons IS DISTINCT FROM x.horizons "
 	"  OR o.looked_at < $1) "
@@ -430,7 +432,8 @@ fold_statement(const char *part)
 		"  WHERE g.traits IS NOT NULL), "
 		"valued AS (INSERT INTO cdp_data.node_base_trait AS b (node_id, hash, name, source, value, "
 		"    times, first_ts, first_key, last_ts, last_key) "
-		"  SELECT v.node_id, v.hash, min(v.name), min(v.source), (array_agg(v.value))[1], count(*), "
+		"  SELECT v.node_id, v.hash, min(v.name), min(v.source), (array_agg(v.value))[1], "
+		"    count(*), "
 		"    min(v.ts), (array_agg(v.message_key ORDER BY v.ts, v.message_key))[1], "
 		"    max(v.ts), (array_agg(v.message_key ORDER BY v.ts DESC, v.message_key DESC))[1] "
 		"  FROM given v GROUP BY v.node_id, v.hash ORDER BY v.node_id, v.hash "

@@ -106,7 +106,7 @@ new_change(CdpPast *past)
 	return &past->changes[past->nchanges++];
 }
 
-/* What was given several times is two messages: the last one, which stands for all, and the first. */
+/* What was given several times is two messages: the last, which stands for all, and the first. */
 static void
 add_values(CdpPast *past, Datum ids)
 {

@@ -208,7 +208,8 @@ judge_tallies(const CdpTrait *trait, Given *given, int n)
 		{
 			CdpTally one = tally(&given[i], lfirst(lc));
 
-			if (given[i].why == NULL && !given[i].change->counted && cdp_survive_ignores(trait, one.text) == NULL)
+			if (given[i].why == NULL && !given[i].change->counted &&
+				cdp_survive_ignores(trait, one.text) == NULL)
 				cdp_survive_add(&t, &one);
 		}
 	cdp_survive_settle(trait, &t);

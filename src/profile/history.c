@@ -14,14 +14,7 @@
 #include "profile/survive.h"
 #include "store.h"
 
-/* Those that are gone: the last message, which stands for all, and the first. */
-#define GONE(ts, key, times, counted, where) \
-	"UNION ALL SELECT p.profile_id, t.value, t." ts ", t." key ", t.source, NULL, " times ", " counted " FROM unnest($2) p (profile_id) " \
-	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n " \
-	"  WHERE n.profile_id = p.profile_id OFFSET 0) n " \
-	"CROSS JOIN LATERAL (SELECT t.* FROM cdp_data.node_base_trait t " \
-	"  WHERE t.node_id = n.node_id AND t.name = $1" where " OFFSET 0) t "
-
+/* Of values whose events are gone the last message, which stands for all, and the first. */
 static CdpPlan history_plan = {
 	"SELECT p.profile_id, e.value, e.ts, e.message_key, e.source, e.message_id, 1::bigint, false "
 	"FROM unnest($2) p (profile_id) "
@@ -29,8 +22,16 @@ static CdpPlan history_plan = {
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"CROSS JOIN LATERAL (SELECT e.traits -> $1 AS value, e.ts, e.message_key, e.source, "
 	"    e.message_id FROM cdp_data.event e "
-	"  WHERE e.node_id = n.node_id AND e.type = 'identify' AND e.traits ? $1 OFFSET 0) e " GONE("last_ts", "last_key", "t.times", "false", "")
-		GONE("first_ts", "first_key", "0::bigint", "true", " AND t.times > 1"),
+	"  WHERE e.node_id = n.node_id AND e.type = 'identify' AND e.traits ? $1 OFFSET 0) e "
+	"UNION ALL SELECT p.profile_id, t.value, v.ts, v.key, t.source, NULL, v.times, v.first "
+	"FROM unnest($2) p (profile_id) "
+	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
+	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
+	"CROSS JOIN LATERAL (SELECT t.* FROM cdp_data.node_base_trait t "
+	"  WHERE t.node_id = n.node_id AND t.name = $1 OFFSET 0) t "
+	"CROSS JOIN LATERAL (VALUES (t.last_ts, t.last_key, t.times, false), "
+	"  (t.first_ts, t.first_key, 0, true)) v (ts, key, times, first) "
+	"WHERE NOT v.first OR t.times > 1",
 	2,
 	{TEXTOID, INT8ARRAYOID},
 	NULL};
