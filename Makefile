@@ -17,6 +17,8 @@ OBJS = \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
+	src/row_insert.o \
+	src/row_table.o \
 	src/store.o \
 	src/core/text.o \
 	src/core/fold.o \
@@ -46,6 +48,9 @@ OBJS = \
 	src/identity/components_spill.o \
 	src/identity/components_agg.o \
 	src/identity/graph.o \
+	src/identity/graph_decide.o \
+	src/identity/graph_lock.o \
+	src/identity/graph_lookup.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
 	src/condition/value.o \
@@ -68,9 +73,13 @@ OBJS = \
 	src/profile/base_trait.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/mark.o \
+	src/profile/trait_fold.o \
 	src/profile/profile.o \
+	src/profile/profile_row.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/state.o \
 	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
@@ -95,6 +104,7 @@ OBJS = \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
 	src/ingest/retention.o \
+	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \
