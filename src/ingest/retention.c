@@ -54,7 +54,7 @@
 #define LOOK_AGAIN (7 * USECS_PER_DAY)
 
 /* Events folded in one transaction, and pages of message ids looked at in one. */
-#define CHUNK 2000
+#define CHUNK 500
 #define PAGES 1000
 
 /*
