@@ -73,6 +73,8 @@ BEGIN
 		-- horizons it was looked at with, and when
 		horizons	text,
 		looked_at	timestamptz,
+		-- rows that had ever been inserted then, as statistics say
+		inserted	bigint,
 		-- transaction after which it was empty; null: it is not
 		empty_since	xid8
 	);

@@ -19,8 +19,9 @@
  *				next call of cdp.maintain()
  *	ids			of messages that are older than they are to be remembered
  *
- * A partition is not looked at again while no horizon moved within it, but
- * once a week, for the sake of late events.
+ * A partition is not looked at again while no horizon moved within it and the
+ * server's statistics know of no new row; they may lose one in a crash, so once
+ * a week it is.
  *
  * Which events are over is said in one place: over_condition().
  */
@@ -102,7 +103,8 @@ static CdpPlan rules_plan = {
 
 /* Partitions where something may be over, and those horizons that lie in them. */
 static CdpPlan next_part_plan = {
-	"SELECT p.name, x.horizons FROM cdp_data.event_partition p "
+	"SELECT p.name, x.horizons, pg_stat_get_tuples_inserted(i.inhrelid) "
+	"FROM cdp_data.event_partition p "
 	"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"CROSS JOIN LATERAL (SELECT string_agg(concat_ws(' ', r.retention_id, extract(epoch FROM "
@@ -110,20 +112,24 @@ static CdpPlan next_part_plan = {
 	"    horizons, max(r.horizon) AS latest FROM cdp_data.retention r "
 	"  WHERE r.own AND r.keep IS NOT NULL) x "
 	"LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
-	"WHERE p.from_ts < x.latest AND (o.horizons IS DISTINCT FROM x.horizons "
-	"  OR o.looked_at < $1) "
+	"WHERE p.from_ts < x.latest AND CASE WHEN $3 THEN p.name = $2::name ELSE "
+	"  p.from_ts > coalesce((SELECT y.from_ts FROM cdp_data.event_partition y "
+	"    WHERE y.name = $2::name), '-infinity') "
+	"  AND (o.horizons IS DISTINCT FROM x.horizons OR o.looked_at < $1 "
+	"    OR o.inserted IS DISTINCT FROM pg_stat_get_tuples_inserted(i.inhrelid)) END "
 	"ORDER BY p.from_ts LIMIT 1",
-	1,
-	{TIMESTAMPTZOID},
+	3,
+	{TIMESTAMPTZOID, TEXTOID, BOOLOID},
 	NULL};
 
 static CdpPlan looked_plan = {
-	"INSERT INTO cdp_data.partition_over AS o (name, horizons, looked_at, empty_since) "
-	"VALUES ($1::name, $2, $3, CASE WHEN $4 THEN pg_current_xact_id() END) "
+	"INSERT INTO cdp_data.partition_over AS o (name, horizons, looked_at, empty_since, inserted) "
+	"VALUES ($1::name, $2, $3, CASE WHEN $4 THEN pg_current_xact_id() END, $5) "
 	"ON CONFLICT (name) DO UPDATE SET horizons = excluded.horizons, "
-	"  looked_at = excluded.looked_at, empty_since = excluded.empty_since",
-	4,
-	{TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID},
+	"  looked_at = excluded.looked_at, empty_since = excluded.empty_since, "
+	"  inserted = excluded.inserted",
+	5,
+	{TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, INT8OID},
 	NULL};
 
 static CdpPlan people_plan = {
@@ -231,6 +237,8 @@ static CdpPlan consent_plan = {
 	{INT8ARRAYOID, UUIDOID, TIMESTAMPTZOID, TEXTOID},
 	NULL};
 
+#define DONE (-1)
+
 /* A rule under which events go. */
 typedef struct Rule
 {
@@ -245,7 +253,7 @@ typedef struct Step
 	int32 task;
 	const char *phase; /* fold, drop, ids; NULL: the round begins */
 	const char *part; /* partition that is under way, or was last; NULL: none */
-	int64 after; /* node, or page */
+	int64 after; /* node, or page; DONE: the partition is through */
 	int64 done;
 	bool over;
 	Rule *rules; /* that without an event first */
@@ -519,19 +527,38 @@ is_empty(const char *part)
 	return SPI_processed == 0;
 }
 
-/* The next partition becomes the step's; its horizons in *horizons.  False: there is none. */
-static bool
-next_part(Step *step, char **horizons)
+/* What is known of a partition when it is looked at. */
+typedef struct Looked
 {
-	Datum args[1] = {TimestampTzGetDatum(cdp_now() - LOOK_AGAIN)};
+	char *horizons;
+	int64 inserted;
+} Looked;
 
-	if (cdp_store_run(&next_part_plan, args, NULL, false, -1) == 0)
+/*
+ * The partition under way goes on, or the next one becomes the step's: each is
+ * looked at once a round, however much comes in meanwhile.  False: there is none.
+ */
+static bool
+next_part(Step *step, Looked *looked)
+{
+	Datum args[3] = {TimestampTzGetDatum(cdp_now() - LOOK_AGAIN)};
+	char nulls[4] = "   ";
+	int n = 0;
+
+	args[1] = step->part ? CStringGetTextDatum(step->part) : (Datum) 0;
+	nulls[1] = step->part ? ' ' : 'n';
+	for (int again = step->part && step->after != DONE ? 1 : 0; n == 0 && again >= 0; again--)
+	{
+		args[2] = BoolGetDatum(again == 1);
+		n = cdp_store_run(&next_part_plan, args, nulls, false, -1);
+		if (n == 0 || again == 0)
+			step->after = 0;
+	}
+	if (n == 0)
 		return false;
-	/* the one under way is the first of those that are not done, unless an older one was made */
-	if (step->part == NULL || strcmp(step->part, cdp_store_text(0, 1)) != 0)
-		step->after = 0;
 	step->part = cdp_store_text(0, 1);
-	*horizons = cdp_store_text(0, 2);
+	looked->horizons = cdp_store_text(0, 2);
+	looked->inserted = cdp_store_int64(0, 3);
 	return true;
 }
 
@@ -539,16 +566,16 @@ next_part(Step *step, char **horizons)
 static void
 do_fold(Step *step)
 {
-	char *horizons;
+	Looked looked;
 	Datum *tids;
 	int64 *nodes;
-	Datum args[4];
+	Datum args[5];
 	Datum people;
 	Datum mine;
 	int n;
 
 	read_rules(step);
-	if (step->latest == DT_NOBEGIN || !next_part(step, &horizons))
+	if (step->latest == DT_NOBEGIN || !next_part(step, &looked))
 	{
 		step->phase = "drop";
 		step->part = NULL;
@@ -567,11 +594,12 @@ do_fold(Step *step)
 	if (n == CHUNK)
 		return;
 	args[0] = CStringGetTextDatum(step->part);
-	args[1] = CStringGetTextDatum(horizons);
+	args[1] = CStringGetTextDatum(looked.horizons);
 	args[2] = TimestampTzGetDatum(cdp_now());
 	args[3] = BoolGetDatum(is_empty(step->part));
+	args[4] = Int64GetDatum(looked.inserted);
 	cdp_store_run(&looked_plan, args, NULL, false, 1);
-	step->after = 0;
+	step->after = DONE;
 }
 
 /* A partition to be dropped. */
@@ -597,10 +625,14 @@ drop_part(void *arg)
 
 	(void) set_config_option("lock_timeout", "100ms", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
-	LockRelationOid(cdp_store_relation("event_partition"), ShareRowExclusiveLock);
-	cdp_store_execute(psprintf("LOCK TABLE ONLY cdp_data.event, cdp_data.%s IN ACCESS EXCLUSIVE "
-							   "MODE",
-							   name));
+	/* only one is waited for, and nothing that writers wait for is held meanwhile */
+	LockRelationOid(cdp_store_relation("event"), AccessExclusiveLock);
+	if (!ConditionalLockRelationOid(cdp_store_relation("event_partition"),
+									ShareRowExclusiveLock) ||
+		!ConditionalLockRelationOid(cdp_store_relation(d->name), AccessExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("a partition of events is in use")));
 	/* somebody may have been late */
 	d->gone = is_empty(d->name);
 	if (d->gone)
