@@ -78,6 +78,17 @@ SELECT cdp.set_retention('1 year', '');
 SELECT cdp.set_retention('1 year', 'Order');
 SELECT cdp.define_metric('quarter', 'Order', period => '90 days') > 0 AS defined;
 SELECT name, complete_since FROM cdp.metrics WHERE complete_since IS NOT NULL ORDER BY 1;
+-- what was over is not, once it is kept longer
+SELECT cdp.track('user_id:u2', 'Order', '{"total": 0}', '2025-12-24', 'christmas') > 0 AS taken;
+CALL cdp.maintain();
+SELECT cdp.set_retention('2 months', 'Order');
+SELECT cdp.set_retention('100 days', 'Order');
+CALL cdp.maintain();
+SELECT count(*) AS gone FROM cdp.events WHERE message_id = 'christmas';
+SELECT cdp.set_retention('1 year', 'Order');
+SELECT cdp.track('user_id:u2', 'Order', '{"total": 0}', '2025-12-25', 'christmas2') > 0 AS taken;
+CALL cdp.maintain();
+SELECT count(*) AS there FROM cdp.events WHERE message_id = 'christmas2';
 SELECT cdp.drop_metric('quarter');
 -- for ever
 SELECT cdp.set_retention(NULL, 'Order'), cdp.set_retention(NULL);

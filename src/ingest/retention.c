@@ -15,8 +15,8 @@
  *				snapshots: whoever has an older one would see neither the events nor
  *				what they left.  So it waits until no snapshot can see them, as
  *				VACUUM does.  The lock it needs is waited for a tenth of a second, so
- *				that nobody queues behind it; if it was not to be had, then in the
- *				next call of cdp.maintain()
+ *				that nobody queues behind it for long; if after some attempts it was
+ *				not to be had, then in the next round
  *	ids			of messages that are older than they are to be remembered
  *
  * A partition is not looked at again while no horizon moved within it and the
@@ -58,6 +58,9 @@
 #define CHUNK 500
 #define PAGES 1000
 
+/* How often the lock for dropping a partition is asked for, a tenth of a second each time. */
+#define ATTEMPTS 10
+
 /*
  * A window of a period of months may go back by three days at the end of a
  * month (see cdp_metric_over()), so events kept for months are kept for some
@@ -66,6 +69,11 @@
 #define MONTHS_SLACK \
 	"CASE WHEN extract(month FROM r.keep) <> 0 OR extract(year FROM r.keep) <> 0 " \
 	"  THEN interval '4 days' ELSE interval '0' END"
+
+/* What a rule r says at a time, and under it what is over: a horizon does not go back. */
+#define SAID(now) \
+	"((" now " AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK ") AT TIME ZONE 'UTC'"
+#define OVER(now) "LEAST(r.horizon, " SAID(now) ")"
 
 static CdpPlan take_plan = {
 	"SELECT t.task_id, t.state = 'running', t.position ->> 'phase', t.position ->> 'part', "
@@ -86,19 +94,19 @@ static CdpPlan progress_plan = {
 	NULL};
 
 static CdpPlan horizons_plan = {
-	"UPDATE cdp_data.retention r SET horizon = (($1 AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK
-	") AT TIME ZONE 'UTC' WHERE r.own AND r.keep IS NOT NULL AND r.horizon < "
-	"  (($1 AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK ") AT TIME ZONE 'UTC'",
+	"UPDATE cdp_data.retention r SET horizon = " SAID("$1") " WHERE r.own AND r.keep IS NOT NULL "
+															"AND r.horizon < " SAID("$1"),
 	1,
 	{TIMESTAMPTZOID},
 	NULL};
 
 /* Rules under which events go now; one without is for ever. */
 static CdpPlan rules_plan = {
-	"SELECT r.retention_id, r.event, CASE WHEN r.keep IS NULL THEN '-infinity' ELSE r.horizon END "
-	"FROM cdp_data.retention r WHERE r.own ORDER BY r.event NULLS FIRST",
-	0,
-	{0},
+	"SELECT r.retention_id, r.event, "
+	"  CASE WHEN r.keep IS NULL THEN '-infinity' ELSE " OVER("$1") " END "
+																   "FROM cdp_data.retention r WHERE r.own ORDER BY r.event NULLS FIRST",
+	1,
+	{TIMESTAMPTZOID},
 	NULL};
 
 /* Partitions where something may be over, and those horizons that lie in them. */
@@ -108,18 +116,18 @@ static CdpPlan next_part_plan = {
 	"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"CROSS JOIN LATERAL (SELECT string_agg(concat_ws(' ', r.retention_id, extract(epoch FROM "
-	"    LEAST(GREATEST(r.horizon, p.from_ts), p.to_ts))), ',' ORDER BY r.retention_id) AS "
-	"    horizons, max(r.horizon) AS latest FROM cdp_data.retention r "
-	"  WHERE r.own AND r.keep IS NOT NULL) x "
-	"LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
-	"WHERE p.from_ts < x.latest AND CASE WHEN $3 THEN p.name = $2::name ELSE "
-	"  p.from_ts > coalesce((SELECT y.from_ts FROM cdp_data.event_partition y "
-	"    WHERE y.name = $2::name), '-infinity') "
-	"  AND (o.horizons IS DISTINCT FROM x.horizons OR o.looked_at < $1 "
-	"    OR o.inserted IS DISTINCT FROM pg_stat_get_tuples_inserted(i.inhrelid)) END "
-	"ORDER BY p.from_ts LIMIT 1",
-	3,
-	{TIMESTAMPTZOID, TEXTOID, BOOLOID},
+	"    LEAST(GREATEST(r.over, p.from_ts), p.to_ts))), ',' ORDER BY r.retention_id) AS horizons, "
+	"    max(r.over) AS latest FROM (SELECT r.retention_id, " OVER("$4") " AS over "
+																		 "    FROM cdp_data.retention r WHERE r.own AND r.keep IS NOT NULL) r) x "
+																		 "LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
+																		 "WHERE p.from_ts < x.latest AND CASE WHEN $3 THEN p.name = $2::name ELSE "
+																		 "  p.from_ts > coalesce((SELECT y.from_ts FROM cdp_data.event_partition y "
+																		 "    WHERE y.name = $2::name), '-infinity') "
+																		 "  AND (o.horizons IS DISTINCT FROM x.horizons OR o.looked_at < $1 "
+																		 "    OR o.inserted IS DISTINCT FROM pg_stat_get_tuples_inserted(i.inhrelid)) END "
+																		 "ORDER BY p.from_ts LIMIT 1",
+	4,
+	{TIMESTAMPTZOID, TEXTOID, BOOLOID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan looked_plan = {
@@ -180,11 +188,11 @@ static CdpPlan empty_plan = {
 	"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"WHERE o.empty_since IS NOT NULL AND p.name > coalesce($1::name, '') "
-	"AND p.to_ts <= (SELECT max(r.horizon) FROM cdp_data.retention r "
-	"  WHERE r.own AND r.keep IS NOT NULL) "
-	"ORDER BY p.name LIMIT 1",
-	1,
-	{TEXTOID},
+	"AND p.to_ts <= (SELECT max(" OVER("$2") ") FROM cdp_data.retention r "
+											 "  WHERE r.own AND r.keep IS NOT NULL) "
+											 "ORDER BY p.name LIMIT 1",
+	2,
+	{TEXTOID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan forget_part_plan = {
@@ -296,7 +304,8 @@ cdp_retention_knows_consent(const CdpMessage *m, const int64 *nodes, int n)
 static void
 read_rules(Step *step)
 {
-	int n = cdp_store_run(&rules_plan, NULL, NULL, false, -1);
+	Datum args[1] = {TimestampTzGetDatum(cdp_now())};
+	int n = cdp_store_run(&rules_plan, args, NULL, false, -1);
 
 	step->rules = palloc0(sizeof(Rule) * Max(n, 1));
 	step->latest = DT_NOBEGIN;
@@ -485,7 +494,7 @@ static int
 fold_events(const Step *step, Datum *tids, int ntids, Datum nodes)
 {
 	Datum args[2] = {cdp_array_datums(tids, NULL, ntids, TIDOID), nodes};
-	Oid types[2] = {1010 /* tid[] */, INT8ARRAYOID};
+	Oid types[2] = {TIDARRAYOID, INT8ARRAYOID};
 	CdpMetricEvent *events;
 	int64 *changed;
 	int nchanged = 0;
@@ -541,10 +550,11 @@ typedef struct Looked
 static bool
 next_part(Step *step, Looked *looked)
 {
-	Datum args[3] = {TimestampTzGetDatum(cdp_now() - LOOK_AGAIN)};
-	char nulls[4] = "   ";
+	Datum args[4] = {TimestampTzGetDatum(cdp_now() - LOOK_AGAIN)};
+	char nulls[5] = "    ";
 	int n = 0;
 
+	args[3] = TimestampTzGetDatum(cdp_now());
 	args[1] = step->part ? CStringGetTextDatum(step->part) : (Datum) 0;
 	nulls[1] = step->part ? ' ' : 'n';
 	for (int again = step->part && step->after != DONE ? 1 : 0; n == 0 && again >= 0; again--)
@@ -664,12 +674,15 @@ is_past(const char *xid, const char *part)
 	return TransactionIdPrecedes(XidFromFullTransactionId(full), oldest);
 }
 
-/* Drops one partition that is empty for everybody. */
+/*
+ * Drops one partition that is empty for everybody.  Where readers stand in the
+ * way all the time, the others must wait, too: the lock is the same.
+ */
 static void
 do_drop(Step *step)
 {
-	Datum args[1] = {(Datum) 0};
-	char nulls[2] = "n";
+	Datum args[2] = {(Datum) 0, TimestampTzGetDatum(cdp_now())};
+	char nulls[3] = "n ";
 	Dropping d = {0};
 
 	if (step->part)
@@ -685,8 +698,17 @@ do_drop(Step *step)
 		return;
 	}
 	d.name = step->part = cdp_store_text(0, 1);
-	if (is_past(cdp_store_text(0, 2), d.name))
-		(void) cdp_store_try(drop_part, &d, is_lock_failure);
+	if (!is_past(cdp_store_text(0, 2), d.name))
+		return;
+	for (int i = 0; i < ATTEMPTS; i++)
+	{
+		if (cdp_store_try(drop_part, &d, is_lock_failure) == NULL)
+			return;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(100000L);
+	}
+	step->phase = "ids";
+	step->part = NULL;
 }
 
 static void
