@@ -50,9 +50,8 @@
 #include "profile/base.h"
 #include "store.h"
 
-/* Time between two rounds, and between two looks at a partition for late events. */
+/* Time between two rounds. */
 #define EVERY (6 * USECS_PER_HOUR)
-#define LOOK_AGAIN (7 * USECS_PER_DAY)
 
 /* Events folded in one transaction, and pages of message ids looked at in one. */
 #define CHUNK 500
@@ -70,10 +69,9 @@
 	"CASE WHEN extract(month FROM r.keep) <> 0 OR extract(year FROM r.keep) <> 0 " \
 	"  THEN interval '4 days' ELSE interval '0' END"
 
-/* What a rule r says at a time, and under it what is over: a horizon does not go back. */
-#define SAID(now) \
-	"((" now " AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK ") AT TIME ZONE 'UTC'"
-#define OVER(now) "LEAST(r.horizon, " SAID(now) ")"
+/* What a rule r says at time $1, and under it what is over: a horizon does not go back. */
+#define SAID "(($1 AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK ") AT TIME ZONE 'UTC'"
+#define OVER "LEAST(r.horizon, " SAID ")"
 
 static CdpPlan take_plan = {
 	"SELECT t.task_id, t.state = 'running', t.position ->> 'phase', t.position ->> 'part', "
@@ -94,8 +92,8 @@ static CdpPlan progress_plan = {
 	NULL};
 
 static CdpPlan horizons_plan = {
-	"UPDATE cdp_data.retention r SET horizon = " SAID("$1") " WHERE r.own AND r.keep IS NOT NULL "
-															"AND r.horizon < " SAID("$1"),
+	"UPDATE cdp_data.retention r SET horizon = " SAID " WHERE r.own AND r.keep IS NOT NULL "
+	"AND r.horizon < " SAID,
 	1,
 	{TIMESTAMPTZOID},
 	NULL};
@@ -103,8 +101,8 @@ static CdpPlan horizons_plan = {
 /* Rules under which events go now; one without is for ever. */
 static CdpPlan rules_plan = {
 	"SELECT r.retention_id, r.event, "
-	"  CASE WHEN r.keep IS NULL THEN '-infinity' ELSE " OVER("$1") " END "
-																   "FROM cdp_data.retention r WHERE r.own ORDER BY r.event NULLS FIRST",
+	"  CASE WHEN r.keep IS NULL THEN '-infinity' ELSE " OVER " END "
+	"FROM cdp_data.retention r WHERE r.own ORDER BY r.event NULLS FIRST",
 	1,
 	{TIMESTAMPTZOID},
 	NULL};
@@ -117,17 +115,17 @@ static CdpPlan next_part_plan = {
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
 	"CROSS JOIN LATERAL (SELECT string_agg(concat_ws(' ', r.retention_id, extract(epoch FROM "
 	"    LEAST(GREATEST(r.over, p.from_ts), p.to_ts))), ',' ORDER BY r.retention_id) AS horizons, "
-	"    max(r.over) AS latest FROM (SELECT r.retention_id, " OVER("$4") " AS over "
-																		 "    FROM cdp_data.retention r WHERE r.own AND r.keep IS NOT NULL) r) x "
-																		 "LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
-																		 "WHERE p.from_ts < x.latest AND CASE WHEN $3 THEN p.name = $2::name ELSE "
-																		 "  p.from_ts > coalesce((SELECT y.from_ts FROM cdp_data.event_partition y "
-																		 "    WHERE y.name = $2::name), '-infinity') "
-																		 "  AND (o.horizons IS DISTINCT FROM x.horizons OR o.looked_at < $1 "
-																		 "    OR o.inserted IS DISTINCT FROM pg_stat_get_tuples_inserted(i.inhrelid)) END "
-																		 "ORDER BY p.from_ts LIMIT 1",
-	4,
-	{TIMESTAMPTZOID, TEXTOID, BOOLOID, TIMESTAMPTZOID},
+	"    max(r.over) AS latest FROM (SELECT r.retention_id, " OVER " AS over "
+	"    FROM cdp_data.retention r WHERE r.own AND r.keep IS NOT NULL) r) x "
+	"LEFT JOIN cdp_data.partition_over o ON o.name = p.name "
+	"WHERE p.from_ts < x.latest AND CASE WHEN $3 THEN p.name = $2::name ELSE "
+	"  p.from_ts > coalesce((SELECT y.from_ts FROM cdp_data.event_partition y "
+	"    WHERE y.name = $2::name), '-infinity') "
+	"  AND (o.horizons IS DISTINCT FROM x.horizons OR o.looked_at < $1 - interval '7 days' "
+	"    OR o.inserted IS DISTINCT FROM pg_stat_get_tuples_inserted(i.inhrelid)) END "
+	"ORDER BY p.from_ts LIMIT 1",
+	3,
+	{TIMESTAMPTZOID, TEXTOID, BOOLOID},
 	NULL};
 
 static CdpPlan looked_plan = {
@@ -187,12 +185,12 @@ static CdpPlan empty_plan = {
 	"JOIN cdp_data.event_partition p ON p.name = o.name "
 	"JOIN pg_inherits i ON i.inhrelid = to_regclass(format('cdp_data.%I', p.name)) "
 	"  AND i.inhparent = 'cdp_data.event'::regclass AND NOT i.inhdetachpending "
-	"WHERE o.empty_since IS NOT NULL AND p.name > coalesce($1::name, '') "
-	"AND p.to_ts <= (SELECT max(" OVER("$2") ") FROM cdp_data.retention r "
-											 "  WHERE r.own AND r.keep IS NOT NULL) "
-											 "ORDER BY p.name LIMIT 1",
+	"WHERE o.empty_since IS NOT NULL AND p.name > coalesce($2::name, '') "
+	"AND p.to_ts <= (SELECT max(" OVER ") FROM cdp_data.retention r "
+	"  WHERE r.own AND r.keep IS NOT NULL) "
+	"ORDER BY p.name LIMIT 1",
 	2,
-	{TEXTOID, TIMESTAMPTZOID},
+	{TIMESTAMPTZOID, TEXTOID},
 	NULL};
 
 static CdpPlan forget_part_plan = {
@@ -550,11 +548,10 @@ typedef struct Looked
 static bool
 next_part(Step *step, Looked *looked)
 {
-	Datum args[4] = {TimestampTzGetDatum(cdp_now() - LOOK_AGAIN)};
-	char nulls[5] = "    ";
+	Datum args[3] = {TimestampTzGetDatum(cdp_now())};
+	char nulls[4] = "   ";
 	int n = 0;
 
-	args[3] = TimestampTzGetDatum(cdp_now());
 	args[1] = step->part ? CStringGetTextDatum(step->part) : (Datum) 0;
 	nulls[1] = step->part ? ' ' : 'n';
 	for (int again = step->part && step->after != DONE ? 1 : 0; n == 0 && again >= 0; again--)
@@ -681,14 +678,14 @@ is_past(const char *xid, const char *part)
 static void
 do_drop(Step *step)
 {
-	Datum args[2] = {(Datum) 0, TimestampTzGetDatum(cdp_now())};
-	char nulls[3] = "n ";
+	Datum args[2] = {TimestampTzGetDatum(cdp_now())};
+	char nulls[3] = " n";
 	Dropping d = {0};
 
 	if (step->part)
 	{
-		args[0] = CStringGetTextDatum(step->part);
-		nulls[0] = ' ';
+		args[1] = CStringGetTextDatum(step->part);
+		nulls[1] = ' ';
 	}
 	if (cdp_store_run(&empty_plan, args, nulls, false, -1) == 0)
 	{
