@@ -14,6 +14,7 @@ EXTENSION = cdp
 
 OBJS = \
 	src/cdp.o \
+	src/column.o \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
@@ -26,6 +27,7 @@ OBJS = \
 	src/core/phone_table.o \
 	src/core/phone.o \
 	src/core/time.o \
+	src/core/window.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
@@ -58,11 +60,17 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/eval.o \
+	src/segment/json.o \
+	src/segment/member.o \
 	src/segment/predicate.o \
+	src/segment/rule.o \
 	src/segment/segment.o \
+	src/segment/timer.o \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/column.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/metric_check.o \
@@ -71,6 +79,7 @@ OBJS = \
 	src/profile/metric_value.o \
 	src/profile/base.o \
 	src/profile/base_trait.o \
+	src/profile/due.o \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/mark.o \
@@ -86,6 +95,7 @@ OBJS = \
 	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_timer.o \
 	src/ingest/apply_trait.o \
 	src/ingest/attachment.o \
 	src/ingest/capture.o \
@@ -126,6 +136,7 @@ INSTALL_SQL = \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
+	sql/install/45_segment.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -162,6 +173,7 @@ REGRESS = \
 	retention_law \
 	view_write \
 	segment \
+	segment_time \
 	consent \
 	activation \
 	privileges \

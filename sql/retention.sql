@@ -35,7 +35,7 @@ SELECT what, event, keep, horizon, gone FROM cdp.retention;
 CALL cdp.maintain();
 SELECT what, event, keep, horizon, gone, last_gone_at FROM cdp.retention;
 SELECT count(*) AS partitions FROM cdp_data.event_partition WHERE to_ts <= '2026-05-01';
-SELECT count(*) AS events, min(ts) >= '2026-05-11' AS recent FROM cdp.events;
+SELECT count(*) AS events, min(ts) >= '2026-05-15' AS recent FROM cdp.events;
 SELECT kind, state, done_rows FROM cdp.tasks WHERE kind = 'retention';
 SELECT * FROM changed();
 -- again, nothing more is over

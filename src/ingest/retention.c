@@ -60,17 +60,8 @@
 /* How often the lock for dropping a partition is asked for, a tenth of a second each time. */
 #define ATTEMPTS 10
 
-/*
- * A window of a period of months may go back by three days at the end of a
- * month (see cdp_metric_over()), so events kept for months are kept for some
- * days more.
- */
-#define MONTHS_SLACK \
-	"CASE WHEN extract(month FROM r.keep) <> 0 OR extract(year FROM r.keep) <> 0 " \
-	"  THEN interval '4 days' ELSE interval '0' END"
-
 /* What a rule r says at time $1, and under it what is over: a horizon does not go back. */
-#define SAID "(($1 AT TIME ZONE 'UTC') - r.keep - " MONTHS_SLACK ") AT TIME ZONE 'UTC'"
+#define SAID "(($1 AT TIME ZONE 'UTC') - r.keep) AT TIME ZONE 'UTC'"
 #define OVER "LEAST(r.horizon, " SAID ")"
 
 static CdpPlan take_plan = {

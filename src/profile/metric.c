@@ -27,6 +27,7 @@
 
 #include "compat.h"
 #include "profile/base.h"
+#include "core/window.h"
 #include "profile/metric.h"
 #include "row.h"
 #include "store.h"
@@ -223,30 +224,37 @@ cdp_metric_find(int32 id)
 	return i < 0 ? NULL : &config.metrics[i];
 }
 
+static CdpCorePeriod
+period_of(const CdpMetric *metric)
+{
+	return (CdpCorePeriod){metric->period->month, metric->period->day, metric->period->time};
+}
+
 /*
  * Events up to here are out of the metric's window.  Months and days are those
- * of the calendar in UTC, whatever the session's time zone.
+ * of the calendar in UTC, whatever the session's time zone; see core/window.h.
  */
 TimestampTz
 cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 {
+	CdpCorePeriod period;
+
 	if (metric->period == NULL)
 		return DT_NOBEGIN;
-	return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(now),
-												 IntervalPGetDatum(metric->period)));
+	period = period_of(metric);
+	return cdp_core_window_start(&period, now);
 }
 
-/*
- * Events up to here will never be in the window again.  The end of a month has
- * fewer or more days than that of the next: a month before 30 March, 04:00, is
- * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
- */
+/* When an event of this time is out of the metric's window; never: DT_NOEND. */
 TimestampTz
-cdp_metric_over(const CdpMetric *metric, TimestampTz now)
+cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
 {
-	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
+	CdpCorePeriod period;
 
-	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
+	if (metric->period == NULL)
+		return DT_NOEND;
+	period = period_of(metric);
+	return cdp_core_window_leave(&period, ts);
 }
 
 /* The property of an event, or NULL. */
@@ -291,14 +299,15 @@ scalar_text(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
-static bool
-is_event(const CdpMetric *metric, const CdpMetricEvent *event)
+/* Does the metric look at events of this type and name? */
+bool
+cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
 {
 	if (metric->event == NULL)
 		return true;
-	if (strcmp(event->type, "track") == 0)
-		return event->name != NULL && strcmp(event->name, metric->event) == 0;
-	return strcmp(event->type, metric->event) == 0;
+	if (strcmp(type, "track") == 0)
+		return name != NULL && strcmp(name, metric->event) == 0;
+	return strcmp(type, metric->event) == 0;
 }
 
 /*
@@ -310,7 +319,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 {
 	JsonbValue *value;
 
-	if (!is_event(metric, event) ||
+	if (!cdp_metric_is_event(metric, event->type, event->name) ||
 		(metric->filter && !cdp_metric_filter_matches(metric->filter, event->properties)))
 		return false;
 	in->ts = event->ts;
@@ -477,7 +486,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_over(metric, now);
+			cutoff = cdp_metric_cutoff(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -755,7 +764,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -826,7 +835,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
