@@ -101,6 +101,7 @@ OBJS = \
 	src/ingest/capture.o \
 	src/ingest/captured.o \
 	src/ingest/config.o \
+	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
 	src/ingest/dedupe.o \

@@ -523,9 +523,13 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		CdpMessage *m = &messages[i];
 
 		if (m->status == CDP_REJECTED)
-			batch.refusals =
-				cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
-								 m->reason, m->detail);
+		{
+			/* what is refused of a message that is taken is noted all the same */
+			if (!(flags & CDP_INGEST_UNRECORDED))
+				batch.refusals =
+					cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
+									 m->reason, m->detail);
+		}
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 		{
 			m->refusal = batch.graph.links[m->link].refusal;
@@ -550,8 +554,6 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(&batch, activity, nactivity);
 	}
-	if (flags & CDP_INGEST_UNRECORDED)
-		batch.refusals = NIL;
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);

@@ -344,6 +344,10 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return false;
 			in->number = DatumGetFloat8(DirectFunctionCall1(
 				numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+			/* less than nothing by less than can be told is nothing, not -0 */
+			in->number += 0.0;
+			if (metric->kind == CDP_METRIC_SUM || metric->kind == CDP_METRIC_AVG)
+				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
 			return scalar_text(value, in);
