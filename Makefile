@@ -86,9 +86,12 @@ OBJS = \
 	src/affinity/affinity_agg.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
+	src/profile/metric_check.o \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/base.o \
+	src/profile/base_trait.o \
 	src/profile/due.o \
 	src/profile/explain.o \
 	src/profile/history.o \
@@ -126,6 +129,7 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/retention.o \
 	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
@@ -156,6 +160,7 @@ INSTALL_SQL = \
 	sql/install/53_inbox.sql \
 	sql/install/54_stats.sql \
 	sql/install/55_discover.sql \
+	sql/install/56_retention.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -180,6 +185,9 @@ REGRESS = \
 	metric \
 	survivorship \
 	replay \
+	replay_metric \
+	retention \
+	retention_law \
 	view_write \
 	segment \
 	segment_time \

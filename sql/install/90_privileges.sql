@@ -85,7 +85,7 @@ BEGIN
 				('data_map', '{kind,type,event,name,source,rows,total,types,nodes,first_seen,last_seen,personal}'),
 				('data_map_personal', '{path,personal}'),
 				('event_definition', '{name,mode,schema,changed_at}'),
-				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
+				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at,complete_since}'),
 				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
@@ -101,6 +101,7 @@ BEGIN
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
 		EXECUTE format('GRANT SELECT (separation_id, kind, merge_id, reason, at, actor, revoked_at, revoked_by) ON cdp_data.identity_separation TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.merges, cdp.separations TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp_data.retention, cdp_data.retention_done, cdp_data.message_horizon, cdp.retention TO %I', who);
 	END IF;
 	IF kind IN ('ingest', 'app') THEN
 		EXECUTE format('GRANT INSERT ON cdp.inbox TO %I', who);
