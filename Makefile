@@ -65,13 +65,19 @@ OBJS = \
 	src/profile/metric_value.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/probe.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/session.o \
+	src/profile/session_check.o \
+	src/profile/session_read.o \
+	src/profile/session_row.o \
 	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
 	src/profile/verify.o \
+	src/profile/window.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
 	src/ingest/apply_trait.o \
@@ -108,6 +114,7 @@ INSTALL_SQL = \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
+	sql/install/43_session.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -136,6 +143,7 @@ REGRESS = \
 	plan \
 	profile \
 	metric \
+	session \
 	survivorship \
 	replay \
 	view_write \

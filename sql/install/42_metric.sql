@@ -99,6 +99,11 @@ BEGIN
 			MESSAGE = format('metric %s cannot have period %s', quote_ident(name), period),
 			HINT = 'A period is longer than nothing and at most 1000 years.';
 	END IF;
+	IF event = 'session_ended' AND NOT EXISTS (SELECT FROM cdp_data.session_rule) THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('metric %s would be of sessions, and none are kept', quote_ident(name)),
+			HINT = 'Call cdp.set_session() first.';
+	END IF;
 	PERFORM cdp.check_metric_filter(filter);
 	IF EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = define_metric.name COLLATE "C") THEN
 		RAISE duplicate_object USING
@@ -124,7 +129,7 @@ BEGIN
 	PERFORM cdp.lock_storage(true);
 	INSERT INTO cdp_data.metric (name, event, aggregate, property, filter, period, type, state)
 	VALUES (define_metric.name, define_metric.event, kind, define_metric.property, define_metric.filter, define_metric.period, value_type,
-		CASE WHEN EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
+		CASE WHEN event <> 'session_ended' IS NOT FALSE AND EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
 	RETURNING metric_id INTO id;
 	INSERT INTO cdp_data.task (kind, target, total_rows)
 	SELECT 'metric', id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.node'::regclass)

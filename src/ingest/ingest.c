@@ -46,6 +46,7 @@
 #include "ingest/refusal.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
+#include "profile/session.h"
 #include "row.h"
 #include "segment/segment.h"
 #include "store.h"
@@ -694,9 +695,9 @@ insert_events(Batch *batch)
 	pfree(places);
 }
 
-/* The events into the metrics of their nodes. */
+/* The events into what is kept of their nodes. */
 static void
-fold_metrics(Batch *batch)
+fold_nodes(Batch *batch)
 {
 	CdpMetricEvent *events = palloc(sizeof(CdpMetricEvent) * Max(batch->n, 1));
 	int n = 0;
@@ -710,9 +711,11 @@ fold_metrics(Batch *batch)
 			continue;
 		link = &batch->graph.links[m->link];
 		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
-									   m->ts, m->key, m->type, m->name, m->properties};
+									   m->ts, m->key, m->type, m->name, m->properties,
+									   m->context, m->source};
 	}
 	cdp_metric_fold(events, n);
+	cdp_session_fold(events, n);
 }
 
 /* Traits of identify messages. */
@@ -983,7 +986,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
-		fold_metrics(&batch);
+		fold_nodes(&batch);
 		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);

@@ -34,6 +34,7 @@
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
 #include "profile/metric.h"
+#include "profile/session.h"
 #include "progress.h"
 #include "store.h"
 
@@ -343,6 +344,7 @@ do_step(void)
 {
 	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
+		   cdp_session_backfill_step() ||
 		   cdp_metric_tidy_step() || step_discover();
 }
 

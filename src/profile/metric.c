@@ -27,6 +27,7 @@
 
 #include "compat.h"
 #include "profile/metric.h"
+#include "profile/session.h"
 #include "row.h"
 #include "store.h"
 
@@ -127,6 +128,7 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 	metric->id = (int32) cdp_store_int64(row, 1);
 	metric->name = cdp_store_text(row, 2);
 	metric->event = cdp_store_text(row, 3);
+	metric->of_sessions = metric->event && strcmp(metric->event, CDP_SESSION_ENDED) == 0;
 	metric->kind = kind_of(cdp_store_text(row, 4));
 	(void) cdp_store_value(row, 5, &isnull);
 	if (!isnull)
@@ -282,7 +284,8 @@ is_event(const CdpMetric *metric, const CdpMetricEvent *event)
 {
 	if (metric->event == NULL)
 		return true;
-	if (strcmp(event->type, "track") == 0)
+	/* those of sessions are nobody's to send */
+	if (!metric->of_sessions && strcmp(event->type, "track") == 0)
 		return event->name != NULL && strcmp(event->name, metric->event) == 0;
 	return strcmp(event->type, metric->event) == 0;
 }

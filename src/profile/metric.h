@@ -28,6 +28,8 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "store.h"
+
 /* Cells of one state; above, the width is doubled until half of them do. */
 #define CDP_METRIC_CELLS 32
 
@@ -142,6 +144,7 @@ typedef struct CdpMetric
 	int npath;
 	CdpMetricFilter *filter; /* or NULL */
 	Interval *period; /* or NULL */
+	bool of_sessions; /* its events are the ends of sessions */
 	bool ready;
 } CdpMetric;
 
@@ -164,6 +167,9 @@ typedef struct CdpMetricEvent
 	const char *type;
 	const char *name; /* or NULL */
 	Jsonb *properties; /* or NULL */
+	/* for sessions; not there where metrics are made anew */
+	Jsonb *context; /* or NULL */
+	const char *source;
 } CdpMetricEvent;
 
 /* One metric's state as stored; points into the row. */
@@ -206,7 +212,19 @@ typedef void (*CdpMetricVisit)(const CdpMetricEvent *event, void *arg);
 extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to,
 							   bool read_only, CdpMetricVisit visit, void *arg);
 
-/* metric_backfill.c */
+/*
+ * metric_value.c: a person's nodes as the calling query sees them, until the next
+ * person is asked for; false: nobody, or nobody whom the caller may see.
+ */
+extern bool cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n);
+
+/*
+ * metric_backfill.c.  A step of the task of this kind: makes what is kept of the
+ * next nodes anew, and when there are none left carries out ready for the task's
+ * target.  False: there is no such task.
+ */
+typedef void (*CdpNodesRebuild)(const int64 *nodes, int n, int32 target);
+extern bool cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *ready);
 extern bool cdp_metric_backfill_step(void);
 extern bool cdp_metric_tidy_step(void);
 
