@@ -81,7 +81,9 @@ OBJS = \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
 	src/ingest/apply_trait.o \
+	src/ingest/attachment.o \
 	src/ingest/capture.o \
+	src/ingest/captured.o \
 	src/ingest/config.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
