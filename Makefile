@@ -69,6 +69,9 @@ OBJS = \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/sequence.o \
+	src/profile/sequence_check.o \
+	src/profile/sequence_value.o \
 	src/profile/session.o \
 	src/profile/session_check.o \
 	src/profile/session_read.o \
@@ -117,6 +120,7 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
 	sql/install/43_session.sql \
+	sql/install/44_sequence.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -146,6 +150,7 @@ REGRESS = \
 	profile \
 	metric \
 	session \
+	sequence \
 	survivorship \
 	replay \
 	view_write \

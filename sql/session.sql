@@ -59,6 +59,11 @@ SELECT status FROM cdp.ingest('[{"type": "page", "userId": "u1", "messageId": "p
 SELECT status FROM cdp.ingest('[{"type": "page", "userId": "u1", "messageId": "p6", "timestamp": "2026-03-01T10:45:00Z", "properties": {"path": "/late"}}]');
 SELECT started_at, ended_at, open, dwell, events, first_page, last_page, campaign, campaign_source, campaign_medium FROM cdp.sessions WHERE profile_id = cdp.resolve('user_id:u1') ORDER BY started_at;
 SELECT visits, dwell, landing, last_visit, spring FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:u1');
+-- when that changes by itself
+SELECT cdp.session_due(cdp.resolve('user_id:u1')) AS never, cdp.session_due(cdp.resolve('user_id:u1'), '2 days') AS leaves;
+SET cdp.clock = '2026-03-01 11:10';
+SELECT cdp.session_due(cdp.resolve('user_id:u1')) AS ends, cdp.session_due(cdp.resolve('user_id:u1'), '2 days') AS ends;
+SET cdp.clock = '2026-03-02 11:35';
 -- what somebody sends under that name is no session's end
 SELECT cdp.track('user_id:u1', 'session_ended', '{"dwell": 1000}', '2026-02-20') > 0 AS taken;
 SELECT visits, dwell FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:u1');
@@ -213,6 +218,7 @@ CALL cdp.maintain();
 SELECT cdp.remove_identifier('user:3') > 0 AS removed;
 SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(message(8000, 9)) FROM generate_series(1, 100)));
 SELECT * FROM compare();
+SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(jsonb_set(message(20000, 9), '{context,externalIds}', jsonb_build_array('{"type": "user", "id": "4"}'::jsonb, jsonb_build_object('type', 'user', 'id', (90 + i % 5)::text)))) FROM generate_series(1, 60) i));
 SELECT cdp.define_namespace('user', max_per_profile => 2, blocked => '{4}');
 SELECT cdp.apply_rules() > 0 AS task;
 CALL cdp.maintain();

@@ -39,6 +39,11 @@ LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 ROWS 10 AS 'MODULE_PATHNA
 COMMENT ON FUNCTION cdp.person_sessions(bigint) IS
 'The visits of a person as of now; cdp.sessions has everybody''s. Nothing for whom the caller may not see.';
 
+CREATE FUNCTION cdp.session_due(profile_id bigint, period interval DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'cdp_person_session_due';
+COMMENT ON FUNCTION cdp.session_due(bigint, interval) IS
+'When a session of a person ends, or the end of one leaves the period, if she does nothing; NULL if never, and for whom the caller may not see.';
+
 CREATE FUNCTION cdp.install_session_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

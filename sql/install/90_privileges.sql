@@ -20,7 +20,8 @@ GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_ki
 -- these decide about consent themselves
 GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
 	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
-	cdp.person_sessions(bigint) TO PUBLIC;
+	cdp.person_sessions(bigint), cdp.sequence_boolean(bigint, int), cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int),
+	cdp.sequence_due(bigint, int), cdp.session_due(bigint, interval) TO PUBLIC;
 -- these run a query of the caller as the caller
 GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 
@@ -79,6 +80,7 @@ BEGIN
 				('data_map_personal', '{path,personal}'),
 				('event_definition', '{name,mode,schema,changed_at}'),
 				('session_rule', '{silence,events,state,changed_at}'),
+				('sequence', '{sequence_id,name,did,then_not,same,period,did_filter,then_filter,holds,result,type,state,created_at}'),
 				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
 				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
@@ -88,7 +90,7 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
-					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.sessions, cdp.session_rule, cdp.data_map, '
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN

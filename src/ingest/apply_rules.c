@@ -27,6 +27,7 @@
 #include "identity/rules.h"
 #include "ingest/ingest.h"
 #include "profile/metric.h"
+#include "profile/sequence.h"
 #include "profile/session.h"
 #include "store.h"
 
@@ -198,6 +199,7 @@ refile_events(CdpGraph *graph)
 		memcpy(&changed[rows], nodes, sizeof(int64) * n);
 		(void) cdp_metric_rebuild(changed, rows + n, 0);
 		cdp_session_rebuild(changed, rows + n, 0);
+		cdp_sequence_rebuild(changed, rows + n, 0);
 		pfree(changed);
 	}
 }

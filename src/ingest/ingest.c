@@ -46,6 +46,7 @@
 #include "ingest/refusal.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
+#include "profile/sequence.h"
 #include "profile/session.h"
 #include "row.h"
 #include "segment/segment.h"
@@ -716,6 +717,7 @@ fold_nodes(Batch *batch)
 	}
 	cdp_metric_fold(events, n);
 	cdp_session_fold(events, n);
+	cdp_sequence_fold(events, n);
 }
 
 /* Traits of identify messages. */

@@ -35,6 +35,7 @@
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
 #include "profile/metric.h"
+#include "profile/sequence.h"
 #include "profile/session.h"
 #include "progress.h"
 #include "store.h"
@@ -345,7 +346,8 @@ do_step(void)
 {
 	return step_partitions() || cdp_captured_step() || step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   cdp_session_backfill_step() ||
+		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
+		   cdp_sequence_tidy_step() ||
 		   cdp_metric_tidy_step() || step_discover();
 }
 

@@ -187,6 +187,10 @@ extern const CdpMetric *cdp_metric_find(int32 id);
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
+extern bool cdp_metric_names(const char *name, const CdpMetricEvent *event);
+extern char **cdp_metric_path(char *path, int *n);
+extern JsonbValue *cdp_metric_property(char **path, int npath, Jsonb *properties);
+extern bool cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in);
 extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
 extern void cdp_metric_fold(const CdpMetricEvent *events, int n);
 

@@ -29,6 +29,7 @@
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_person_sessions);
+PG_FUNCTION_INFO_V1(cdp_person_session_due);
 
 typedef struct Reading
 {
@@ -248,4 +249,22 @@ cdp_person_sessions(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* cdp.session_due(profile_id, period) */
+Datum
+cdp_person_session_due(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = cdp_now();
+	TimestampTz due = DT_NOEND;
+	const int64 *nodes;
+	int n;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	if (ActiveSnapshotSet() && cdp_metric_person(PG_GETARG_INT64(0), now, &nodes, &n))
+		due = cdp_session_due(nodes, n, now, PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1));
+	if (due == DT_NOEND)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(due);
 }

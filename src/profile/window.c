@@ -21,20 +21,17 @@
 TimestampTz
 cdp_window_after(TimestampTz ts, const Interval *length)
 {
-	Datum sum;
-
-	if (length == NULL || TIMESTAMP_NOT_FINITE(ts))
+	if (length == NULL)
 		return DT_NOEND;
-	sum = DirectFunctionCall2(timestamp_pl_interval, TimestampGetDatum(ts),
-							  IntervalPGetDatum(length));
-	return DatumGetTimestamp(sum);
+	return DatumGetTimestamp(DirectFunctionCall2(timestamp_pl_interval, TimestampGetDatum(ts),
+												 IntervalPGetDatum(length)));
 }
 
-static TimestampTz
-edge(TimestampTz now, const Interval *period)
+TimestampTz
+cdp_window_before(TimestampTz ts, const Interval *length)
 {
-	return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(now),
-												 IntervalPGetDatum(period)));
+	return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(ts),
+												 IntervalPGetDatum(length)));
 }
 
 TimestampTz
@@ -51,18 +48,18 @@ cdp_window_turns(TimestampTz ts, const Interval *period, TimestampTz now)
 		return leaves > now ? leaves : DT_NOEND;
 	if (now > leaves + SLACK * USECS_PER_DAY)
 		return DT_NOEND;
-	inside = edge(now, period) < ts;
+	inside = cdp_window_before(now, period) < ts;
 	day = Max(now, leaves - SLACK * USECS_PER_DAY);
 	/* the start of its day, also before 2000 */
 	day -= ((day % USECS_PER_DAY) + USECS_PER_DAY) % USECS_PER_DAY;
 	for (int i = 0; i <= 2 * SLACK + 1; i++, day += USECS_PER_DAY)
 	{
-		TimestampTz passes = day + (ts - edge(day, period));
+		TimestampTz passes = day + (ts - cdp_window_before(day, period));
 
-		if (day > now && (edge(day, period) < ts) != inside)
+		if (day > now && (cdp_window_before(day, period) < ts) != inside)
 			return day;
 		if (passes > now && passes > day && passes < day + USECS_PER_DAY &&
-			(edge(passes, period) < ts) != inside)
+			(cdp_window_before(passes, period) < ts) != inside)
 			return passes;
 	}
 	return DT_NOEND;

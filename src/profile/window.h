@@ -7,8 +7,11 @@
 
 #include "utils/timestamp.h"
 
-/* ts with the length added; DT_NOEND beyond the calendar's end, and of no length. */
+/* ts with the length added; without a length DT_NOEND. */
 extern TimestampTz cdp_window_after(TimestampTz ts, const Interval *length);
+
+/* ts with the length taken away. */
+extern TimestampTz cdp_window_before(TimestampTz ts, const Interval *length);
 
 /*
  * The earliest time after now at which ts enters or leaves the window (now -
