@@ -17,6 +17,8 @@ OBJS = \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
+	src/row_insert.o \
+	src/row_table.o \
 	src/store.o \
 	src/core/text.o \
 	src/core/fold.o \
@@ -46,6 +48,9 @@ OBJS = \
 	src/identity/components_spill.o \
 	src/identity/components_agg.o \
 	src/identity/graph.o \
+	src/identity/graph_decide.o \
+	src/identity/graph_lock.o \
+	src/identity/graph_lookup.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
 	src/condition/value.o \
@@ -63,12 +68,7 @@ OBJS = \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
-	src/profile/explain.o \
-	src/profile/history.o \
 	src/profile/probe.o \
-	src/profile/profile.o \
-	src/profile/rebuild.o \
-	src/profile/resolve.o \
 	src/profile/sequence.o \
 	src/profile/sequence_check.o \
 	src/profile/sequence_value.o \
@@ -76,11 +76,20 @@ OBJS = \
 	src/profile/session_check.o \
 	src/profile/session_read.o \
 	src/profile/session_row.o \
+	src/profile/window.o \
+	src/profile/explain.o \
+	src/profile/history.o \
+	src/profile/mark.o \
+	src/profile/trait_fold.o \
+	src/profile/profile.o \
+	src/profile/profile_row.o \
+	src/profile/rebuild.o \
+	src/profile/resolve.o \
+	src/profile/state.o \
 	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
 	src/profile/verify.o \
-	src/profile/window.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
 	src/ingest/apply_trait.o \
@@ -100,6 +109,7 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \

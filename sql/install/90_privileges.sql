@@ -19,9 +19,11 @@ END $$;
 GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
 -- these decide about consent themselves
 GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
-	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
-	cdp.person_sessions(bigint), cdp.sequence_boolean(bigint, int), cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int),
-	cdp.sequence_due(bigint, int), cdp.session_due(bigint, interval) TO PUBLIC;
+	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION cdp.person_sessions(bigint), cdp.session_due(bigint, interval), cdp.sequence_boolean(bigint, int),
+	cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int), cdp.sequence_due(bigint, int) TO PUBLIC;
+-- computes only from its arguments, and is run as the owner of an attached table
+GRANT EXECUTE ON FUNCTION cdp.row_message(jsonb, "any") TO PUBLIC;
 -- these run a query of the caller as the caller
 GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 
