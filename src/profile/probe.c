@@ -17,18 +17,25 @@
 #include "profile/probe.h"
 #include "store.h"
 
-/* One column of a row that an index found. */
-Datum
-cdp_probe_column(TupleTableSlot *slot, const char *name, bool *isnull)
+/* The number of a column in the rows that an index found. */
+int
+cdp_probe_attribute(TupleTableSlot *slot, const char *name)
 {
 	TupleDesc desc = slot->tts_tupleDescriptor;
 
 	for (int i = 0; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped &&
 			strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
-			return slot_getattr(slot, i + 1, isnull);
+			return i + 1;
 	elog(ERROR, "cdp: a table has no column \"%s\"", name);
-	return (Datum) 0; /* keep compiler quiet */
+	return 0; /* keep compiler quiet */
+}
+
+/* One column of such a row. */
+Datum
+cdp_probe_column(TupleTableSlot *slot, const char *name, bool *isnull)
+{
+	return slot_getattr(slot, cdp_probe_attribute(slot, name), isnull);
 }
 
 /*

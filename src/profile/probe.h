@@ -13,6 +13,7 @@
 
 typedef void (*CdpProbeRow)(TupleTableSlot *slot, void *arg);
 
+extern int cdp_probe_attribute(TupleTableSlot *slot, const char *name);
 extern Datum cdp_probe_column(TupleTableSlot *slot, const char *name, bool *isnull);
 extern void cdp_probe(const char *table, const char *index, int64 id, const int32 *second,
 					  CdpProbeRow row, void *arg);

@@ -40,6 +40,10 @@ typedef struct Marks
 	Mark *marks;
 	int n;
 	int room;
+	int ts; /* numbers of columns, looked up with the first row */
+	int key;
+	int kind;
+	int value;
 } Marks;
 
 /* When an unanswered event counts: from, and until before. */
@@ -54,9 +58,16 @@ take_mark(TupleTableSlot *slot, void *arg)
 {
 	Marks *m = arg;
 	Mark *mark;
+	Datum value;
 	bool isnull;
-	Datum value = cdp_probe_column(slot, "value", &isnull);
 
+	if (m->ts == 0)
+	{
+		m->ts = cdp_probe_attribute(slot, "ts");
+		m->key = cdp_probe_attribute(slot, "message_key");
+		m->kind = cdp_probe_attribute(slot, "kind");
+		m->value = cdp_probe_attribute(slot, "value");
+	}
 	if (m->n == m->room)
 	{
 		m->room = Max(16, m->room * 2);
@@ -64,10 +75,11 @@ take_mark(TupleTableSlot *slot, void *arg)
 							  palloc(sizeof(Mark) * m->room);
 	}
 	mark = &m->marks[m->n++];
+	value = slot_getattr(slot, m->value, &isnull);
 	mark->value = isnull ? NULL : DatumGetTextPCopy(value);
-	mark->ts = DatumGetTimestampTz(cdp_probe_column(slot, "ts", &isnull));
-	mark->kind = DatumGetInt16(cdp_probe_column(slot, "kind", &isnull));
-	memcpy(mark->key, DatumGetUUIDP(cdp_probe_column(slot, "message_key", &isnull))->data, 16);
+	mark->ts = DatumGetTimestampTz(slot_getattr(slot, m->ts, &isnull));
+	mark->kind = DatumGetInt16(slot_getattr(slot, m->kind, &isnull));
+	memcpy(mark->key, DatumGetUUIDP(slot_getattr(slot, m->key, &isnull))->data, 16);
 }
 
 static int

@@ -6,8 +6,7 @@
  * session.h).  The key of the node's latest part says so by since = infinity,
  * the others' is their start: the event that comes next in time, which is nearly
  * every one, changes the one row of (node, infinity), and that is a HOT update.
- * Only what is late, and may touch older parts or bring two of them together,
- * goes through a statement.
+ * For what is late a statement looks at the parts it may touch.
  */
 #include "postgres.h"
 
@@ -31,7 +30,7 @@
 	"p.started_at, p.first_key, p.ended_at, p.events, p.source, p.first_page, p.first_page_at, " \
 	"p.last_page, p.last_page_at, p.campaign, p.campaign_at"
 
-static CdpRowOp change_latest = {
+static CdpRowOp change_part = {
 	.table = "session_part",
 	.keys = {"node_id", "since"},
 	.columns = {"started_at", "first_key", "ended_at", "events", "source", "first_page",
@@ -46,16 +45,25 @@ static CdpRowOp insert_part = {
 };
 
 /*
- * The latest part, those that begin before $3, and of those before $2 the last
- * one: no other one can touch what lies between.
+ * The parts that begin before $3, and of those before $2 the last one: no other
+ * one can touch what lies between.
  */
-static CdpPlan take_plan = {
-	"DELETE FROM cdp_data.session_part p WHERE p.node_id = $1 AND (p.since = 'infinity' "
-	"  OR (p.since < $3 AND p.since >= coalesce((SELECT max(x.since) "
-	"    FROM cdp_data.session_part x WHERE x.node_id = $1 AND x.since <= $2), '-infinity'))) "
-	"RETURNING " COLUMNS,
+#define BETWEEN \
+	"p.since < $3 AND p.since >= coalesce((SELECT max(x.since) " \
+	"  FROM cdp_data.session_part x WHERE x.node_id = $1 AND x.since <= $2), '-infinity')"
+
+static CdpPlan near_plan = {
+	"SELECT " COLUMNS " FROM cdp_data.session_part p WHERE p.node_id = $1 AND " BETWEEN,
 	3,
 	{INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	NULL};
+
+/* The same, and the latest if $4. */
+static CdpPlan take_plan = {
+	"DELETE FROM cdp_data.session_part p WHERE p.node_id = $1 "
+	"AND ((" BETWEEN ") OR (p.since = 'infinity' AND $4)) RETURNING " COLUMNS,
+	4,
+	{INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID},
 	NULL};
 
 static CdpPlan clear_plan = {
@@ -237,7 +245,8 @@ typedef struct Placing
 	int64 silence;
 	CdpSession *closed; /* what followed each other; the last one is stored */
 	int nclosed;
-	bool late; /* some begin before the latest part does */
+	int nlate; /* those that begin before the latest part does: the first ones */
+	bool touches; /* one of them touches it */
 } Placing;
 
 /* Lets them follow the latest part, which becomes the last of them. */
@@ -249,11 +258,16 @@ follow(CdpRow *row, void *arg)
 	int n;
 
 	cdp_session_load(row->values, row->nulls, &all[0]);
-	p->late = p->parts[0].first.ts < all[0].first.ts;
-	if (p->late)
+	p->nlate = p->nclosed = 0;
+	while (p->nlate < p->n && p->parts[p->nlate].first.ts < all[0].first.ts)
+		p->nlate++;
+	p->touches = p->nlate > 0 &&
+				 all[0].first.ts - p->parts[p->nlate - 1].ended_at < p->silence;
+	if (p->touches || p->nlate == p->n)
 		return false;
-	memcpy(all + 1, p->parts, sizeof(CdpSession) * p->n);
-	n = cdp_session_join(all, p->n + 1, p->silence);
+	n = p->n - p->nlate;
+	memcpy(all + 1, p->parts + p->nlate, sizeof(CdpSession) * n);
+	n = cdp_session_join(all, n + 1, p->silence);
 	/* of what is a row's only the first can be */
 	cdp_session_copy(&all[0]);
 	p->closed = all;
@@ -275,27 +289,63 @@ load_result(uint64 r)
 	return session;
 }
 
-/* Brings late parts together with those they may touch. */
+/* Brings parts, ascending, together with those they may touch, perhaps the latest. */
 static void
-place_late(int64 node, const Placing *p)
+mix(int64 node, const CdpSession *parts, int nparts, int64 silence, bool latest)
 {
-	Datum args[3] = {Int64GetDatum(node), TimestampTzGetDatum(p->parts[0].first.ts)};
-	TimestampTz end = DT_NOBEGIN;
-	CdpSession *all;
-	int n;
+	Datum args[4] = {Int64GetDatum(node), TimestampTzGetDatum(parts[0].first.ts),
+					 TimestampTzGetDatum(parts[nparts - 1].ended_at + silence),
+					 BoolGetDatum(latest)};
+	int n = cdp_store_run(&take_plan, args, NULL, false, -1);
+	CdpSession *all = MemoryContextAllocHuge(CurrentMemoryContext,
+											 sizeof(CdpSession) * (n + nparts));
 
-	for (int i = 0; i < p->n; i++)
-		end = Max(end, p->parts[i].ended_at);
-	args[2] = TimestampTzGetDatum(end + p->silence);
-	n = cdp_store_run(&take_plan, args, NULL, false, -1);
-	all = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpSession) * (n + p->n));
 	for (int r = 0; r < n; r++)
 		all[r] = load_result(r);
-	memcpy(all + n, p->parts, sizeof(CdpSession) * p->n);
-	n += p->n;
+	memcpy(all + n, parts, sizeof(CdpSession) * nparts);
+	n += nparts;
 	qsort(all, n, sizeof(CdpSession), cdp_session_compare);
-	n = cdp_session_join(all, n, p->silence);
-	insert_parts(node, all, n, true);
+	insert_parts(node, all, cdp_session_join(all, n, silence), latest);
+}
+
+static bool
+extend(CdpRow *row, void *arg)
+{
+	CdpSession *session = palloc(sizeof(CdpSession)); /* the row points into it */
+
+	cdp_session_load(row->values, row->nulls, session);
+	merge(session, arg);
+	cdp_session_store(session, row->values, row->nulls);
+	return true;
+}
+
+/* Places one that is older than the latest and does not touch it. */
+static void
+place_late(int64 node, const CdpSession *part, int64 silence)
+{
+	Datum args[3] = {Int64GetDatum(node), TimestampTzGetDatum(part->first.ts),
+					 TimestampTzGetDatum(part->ended_at + silence)};
+	int rows = cdp_store_run(&near_plan, args, NULL, false, -1);
+	TimestampTz since = 0;
+	bool earlier = false;
+	int n = 0;
+
+	for (int r = 0; r < rows; r++)
+	{
+		CdpSession known = load_result(r);
+
+		if (part->first.ts - known.ended_at >= silence)
+			continue;
+		since = known.first.ts;
+		earlier = part->first.ts < since;
+		n++;
+	}
+	args[1] = TimestampTzGetDatum(since);
+	if (n == 0)
+		insert_parts(node, part, 1, false);
+	else if (n > 1 || earlier ||
+			 !cdp_row_change(&change_part, args, NULL, extend, (void *) part))
+		mix(node, part, 1, silence, false);
 }
 
 static void
@@ -304,12 +354,16 @@ place(int64 node, const CdpSession *parts, int n, int64 silence)
 	Placing p = {.parts = parts, .n = n, .silence = silence};
 	Datum keys[2] = {Int64GetDatum(node), TimestampTzGetDatum(DT_NOEND)};
 
-	if (!cdp_row_change(&change_latest, keys, NULL, follow, &p))
+	if (!cdp_row_change(&change_part, keys, NULL, follow, &p))
 		insert_parts(node, parts, n, true);
-	else if (p.late)
-		place_late(node, &p);
+	else if (p.touches)
+		mix(node, parts, n, silence, true);
 	else
+	{
 		insert_parts(node, p.closed, p.nclosed, false);
+		for (int i = 0; i < p.nlate; i++)
+			place_late(node, &parts[i], silence);
+	}
 }
 
 /* What one event is to a node. */

@@ -36,6 +36,7 @@ typedef struct Reading
 	CdpSession *sessions;
 	int n;
 	int room;
+	int attributes[CDP_SESSION_COLUMNS]; /* looked up with the first row */
 } Reading;
 
 static void
@@ -53,7 +54,11 @@ take_part(TupleTableSlot *slot, void *arg)
 						  palloc(sizeof(CdpSession) * r->room);
 	}
 	for (int c = 0; c < CDP_SESSION_COLUMNS; c++)
-		values[c] = cdp_probe_column(slot, cdp_session_columns[c], &nulls[c]);
+	{
+		if (r->attributes[c] == 0)
+			r->attributes[c] = cdp_probe_attribute(slot, cdp_session_columns[c]);
+		values[c] = slot_getattr(slot, r->attributes[c], &nulls[c]);
+	}
 	cdp_session_load(values, nulls, &r->sessions[r->n]);
 	cdp_session_copy(&r->sessions[r->n++]);
 }
