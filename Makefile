@@ -99,7 +99,9 @@ OBJS = \
 	src/ingest/config.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
+	src/ingest/dedupe.o \
 	src/ingest/ingest.o \
+	src/ingest/mention.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
