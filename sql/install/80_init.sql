@@ -50,6 +50,10 @@ BEGIN
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_before', 'false');
+	-- of people merged since, those who they are now decide
+	PERFORM cdp.guard('segment_history',
+		'cdp.allowed(coalesce((SELECT m.ord FROM cdp_data.profile_merged m WHERE m.old_id = profile_id), ord))');
+	PERFORM cdp.guard('timer', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_ord', 'false');
@@ -59,6 +63,8 @@ BEGIN
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_trait', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
@@ -83,6 +89,8 @@ BEGIN
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
 	PERFORM cdp.watch('event_definition');
+	PERFORM cdp.watch('retention');
+	PERFORM cdp.watch('message_horizon');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -108,17 +116,7 @@ BEGIN
 	COMMENT ON COLUMN cdp.events.ts IS 'When it happened, the client''s clock corrected.';
 	COMMENT ON COLUMN cdp.events.extra IS 'Parts of the message that have no column of their own.';
 
-	CREATE VIEW cdp.segments WITH (security_invoker = true) AS
-	SELECT g.name::text AS name, g.definition AS predicate, g.description, g.created_at,
-		(SELECT count(*) FROM cdp_data.segment_member m WHERE m.segment_id = g.segment_id) AS members,
-		e.last_error, e.at AS last_error_at
-	FROM cdp_data.segment g LEFT JOIN cdp_data.segment_error e ON e.segment_id = g.segment_id;
-	COMMENT ON VIEW cdp.segments IS 'Segments, with the number of members the current role may see.';
-
-	CREATE VIEW cdp.segment_members WITH (security_invoker = true) AS
-	SELECT m.profile_id, g.name::text AS segment, m.since
-	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.segment_id = m.segment_id;
-	COMMENT ON VIEW cdp.segment_members IS 'Who is in which segment, and since when.';
+	PERFORM cdp.install_segment_views();
 
 	CREATE VIEW cdp.consents WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
@@ -232,11 +230,13 @@ BEGIN
 
 	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
 	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
-		m.state::text AS state, m.created_at
+		m.state::text AS state, m.created_at, m.complete_since
 	FROM cdp_data.metric m;
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.metrics.complete_since IS 'Events before this were gone when the metric was defined; null if none were.';
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
+	PERFORM cdp.install_retention_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -302,6 +302,7 @@ BEGIN
 		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
+		('retention', 'cdp.install_retention()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

@@ -4,6 +4,7 @@
  *
  *	state		events, first_seen, last_seen: her events
  *	traits		values and marks: her identify messages, folded
+ *	metrics		her events, see metric_check.c
  *	segments	the rules; and segment_member says what the state says
  *	consent		consent_current: the log; consent_ord, consent_node: the latest
  *				records of her identifiers
@@ -162,6 +163,9 @@ static CdpPlan strays_plan = {
 	"UNION ALL SELECT m.profile_id, 'member of segment ' || m.segment_id || ' that is nobody', "
 	"  m.ord::text, NULL FROM cdp_data.segment_member m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id WHERE s.profile_id IS NULL "
+	"UNION ALL SELECT t.profile_id, 'timer of nobody', t.due::text, NULL FROM cdp_data.timer t "
+	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = t.profile_id "
+	"WHERE s.profile_id IS NULL "
 	"UNION ALL SELECT m.old_id, 'merged into nobody', m.profile_id::text, NULL "
 	"FROM cdp_data.profile_merged m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id "
@@ -172,6 +176,9 @@ static CdpPlan strays_plan = {
 	"WHERE p.profile_id IS NULL "
 	"UNION ALL SELECT NULL, 'consent of no identifier', c.node_id || ' for ' || c.purpose_id, NULL "
 	"FROM cdp_data.consent_node c LEFT JOIN cdp_data.node n ON n.node_id = c.node_id "
+	"WHERE n.node_id IS NULL "
+	"UNION ALL SELECT NULL, 'metrics of no identifier', s.node_id::text, NULL "
+	"FROM cdp_data.metric_state s LEFT JOIN cdp_data.node n ON n.node_id = s.node_id "
 	"WHERE n.node_id IS NULL",
 	0,
 	{0},
@@ -265,9 +272,12 @@ segment_names(const char *ids)
 }
 
 static void
-found_segments(void *arg, int64 profile_id, const char *live, const char *now)
+found_segments(void *arg, int64 profile_id, const char *what, const char *live, const char *now)
 {
-	cdp_found(arg, profile_id, "segments", segment_names(live), segment_names(now));
+	bool timer = strcmp(what, "timer") == 0;
+
+	cdp_found(arg, profile_id, what, timer ? live : segment_names(live),
+			  timer ? now : segment_names(now));
 }
 
 /* Declared traits: compared as their types, whose texts are not unique. */
@@ -337,6 +347,7 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_found_rows(to, cdp_store_run(&trait_plan, args, NULL, true, -1));
 	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), pending, to);
 
+	cdp_metric_check(profiles, n, to);
 	cdp_segment_check(profiles, n, found_segments, to);
 	cdp_found_rows(to, cdp_store_run(&member_plan, args, NULL, true, -1));
 	cdp_found_rows(to, cdp_store_run(&current_plan, args, NULL, true, -1));
