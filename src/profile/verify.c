@@ -128,14 +128,17 @@ static CdpPlan node_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* Traits that are no columns, and all marks. */
+/* Traits that are no columns, and all marks.  What is no object has no name. */
 static CdpPlan trait_plan = {
 	"SELECT u.profile_id, v.what || coalesce(l.key, r.key), l.value::text, r.value::text "
 	"FROM unnest($1, $2, $3) u (profile_id, traits, meta) "
 	"LEFT JOIN LATERAL (SELECT p.traits, p.trait_meta FROM cdp_data.profile p "
 	"  WHERE p.profile_id = u.profile_id OFFSET 0) p ON true "
-	"CROSS JOIN LATERAL (VALUES ('trait ', coalesce(p.traits, '{}'), u.traits), "
-	"  ('origin of trait ', coalesce(p.trait_meta, '{}'), u.meta)) v (what, live, recomputed) "
+	"CROSS JOIN LATERAL (VALUES ('trait ', p.traits, u.traits), "
+	"  ('origin of trait ', p.trait_meta, u.meta)) w (what, live, recomputed) "
+	"CROSS JOIN LATERAL (SELECT w.what, CASE WHEN w.live IS NULL THEN '{}' "
+	"  WHEN jsonb_typeof(w.live) = 'object' THEN w.live ELSE jsonb_build_object('', w.live) END "
+	"  AS live, w.recomputed OFFSET 0) v "
 	"CROSS JOIN LATERAL jsonb_each(v.live || v.recomputed) k "
 	"LEFT JOIN LATERAL (SELECT k.key, v.live -> k.key AS value) l ON true "
 	"LEFT JOIN LATERAL (SELECT k.key, v.recomputed -> k.key AS value) r ON true "
