@@ -25,6 +25,10 @@ OBJS = \
 	src/core/phone.o \
 	src/core/time.o \
 	src/core/segexpr.o \
+	src/core/words.o \
+	src/core/bitmap.o \
+	src/core/bitmap_format.o \
+	src/core/audience.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
 	src/core/nodes.o \
