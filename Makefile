@@ -60,6 +60,10 @@ OBJS = \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
+	src/segment/audience.o \
+	src/segment/audience_io.o \
+	src/segment/audience_op.o \
+	src/segment/audience_agg.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/metric.o \
@@ -109,6 +113,7 @@ INSTALL_SQL = \
 	sql/install/23_condition.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
+	sql/install/32_audience.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
@@ -144,6 +149,7 @@ REGRESS = \
 	replay \
 	view_write \
 	segment \
+	audience \
 	consent \
 	activation \
 	privileges \

@@ -590,6 +590,27 @@ cdp_core_bitmap_next(const CdpCoreBitmap *a, uint32_t from)
 }
 
 uint32_t
+cdp_core_bitmap_gap(const CdpCoreBitmap *a, uint32_t from)
+{
+	if (a->sparse)
+	{
+		while (from < BITS && cdp_core_bitmap_has(a, from))
+			from++;
+		return from;
+	}
+	for (uint32_t i = from / 64; i < WORDS; i++)
+	{
+		uint64_t w = ~a->u.words[i];
+
+		if (i == from / 64)
+			w &= UINT64_MAX << (from % 64);
+		if (w != 0)
+			return i * 64 + (uint32_t) __builtin_ctzll(w);
+	}
+	return BITS;
+}
+
+uint32_t
 cdp_core_bitmap_members(const CdpCoreBitmap *a, uint16_t *out)
 {
 	uint32_t n = 0;

@@ -101,6 +101,9 @@ extern bool cdp_core_bitmap_equal(const CdpCoreBitmap *a, const CdpCoreBitmap *b
 /* The first member at or after a position, or CDP_CORE_BITMAP_BITS. */
 extern uint32_t cdp_core_bitmap_next(const CdpCoreBitmap *a, uint32_t from);
 
+/* The same for positions that are no members. */
+extern uint32_t cdp_core_bitmap_gap(const CdpCoreBitmap *a, uint32_t from);
+
 /* All members, ascending; out has room for them.  Returns their number. */
 extern uint32_t cdp_core_bitmap_members(const CdpCoreBitmap *a, uint16_t *out);
 

@@ -104,28 +104,6 @@ write_array(const CdpCoreBitmap *a, uint8_t *out)
 	}
 }
 
-/* The first position from a member on that is none. */
-static uint32_t
-next_gap(const CdpCoreBitmap *a, uint32_t from)
-{
-	if (a->sparse)
-	{
-		while (from < BITS && cdp_core_bitmap_has(a, from))
-			from++;
-		return from;
-	}
-	for (uint32_t i = from / 64; i < WORDS; i++)
-	{
-		uint64_t w = ~a->u.words[i];
-
-		if (i == from / 64)
-			w &= UINT64_MAX << (from % 64);
-		if (w != 0)
-			return i * 64 + (uint32_t) __builtin_ctzll(w);
-	}
-	return BITS;
-}
-
 static void
 write_runs(const CdpCoreBitmap *a, uint8_t *out)
 {
@@ -133,7 +111,7 @@ write_runs(const CdpCoreBitmap *a, uint8_t *out)
 
 	while (first < BITS)
 	{
-		uint32_t last = next_gap(a, first) - 1;
+		uint32_t last = cdp_core_bitmap_gap(a, first) - 1;
 
 		put16(out, first);
 		put16(out + 2, last);

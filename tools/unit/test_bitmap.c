@@ -256,6 +256,13 @@ test_format(void)
 			free(bytes);
 		}
 	}
+	{
+		/* two runs that touch are one; the shortest form, but not the only one */
+		static const uint8_t touching[12] = {2, 1, 200, 0, 0, 0, 99, 0, 100, 0, 199, 0};
+		CdpCoreBitmap a;
+
+		refused &= !cdp_core_bitmap_decode(&a, touching, 12, &reason);
+	}
 	ok(passed, "a set is written in the one form, and reads back");
 	ok(loaded, "what we wrote loads");
 	ok(found, "members are found in the bytes");
