@@ -60,6 +60,8 @@ OBJS = \
 	src/segment/predicate.o \
 	src/segment/segment.o \
 	src/segment/segment_query.o \
+	src/segment/chunk.o \
+	src/segment/chunk_fold.o \
 	src/segment/audience.o \
 	src/segment/audience_io.o \
 	src/segment/audience_op.o \
@@ -73,6 +75,7 @@ OBJS = \
 	src/profile/metric_value.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/members.o \
 	src/profile/profile.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \

@@ -29,6 +29,27 @@ BEGIN
 	);
 	CREATE INDEX segment_member_profile ON cdp_data.segment_member (profile_id);
 
+	-- The membership index: a bitmap of 15,872 ords of a segment a row, never
+	-- toasted, three and room for a new version of one in a page; segment 0 is
+	-- everybody.
+	CREATE TABLE cdp_data.segment_chunk (
+		segment_id	int NOT NULL,
+		chunk_no	int NOT NULL,
+		payload		bytea NOT NULL,
+		PRIMARY KEY (segment_id, chunk_no)
+	) WITH (fillfactor = 75);
+	ALTER TABLE cdp_data.segment_chunk ALTER COLUMN payload SET STORAGE PLAIN;
+
+	-- Who entered (+1) and who left (-1) since a chunk was folded.
+	CREATE TABLE cdp_data.segment_delta (
+		segment_id	int NOT NULL,
+		chunk_no	int NOT NULL,
+		position	smallint NOT NULL,
+		step		smallint NOT NULL
+	) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+		autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
+	CREATE INDEX segment_delta_chunk ON cdp_data.segment_delta (segment_id, chunk_no);
+
 	-- What two people were in when they were merged; kept until they part.
 	CREATE TABLE cdp_data.segment_before (
 		loser		bigint NOT NULL,
@@ -56,20 +77,16 @@ COMMENT ON FUNCTION cdp.segment_query(text, text) IS
 'The query over cdp.profiles that answers a boolean expression of segments; what is members or count.';
 
 CREATE FUNCTION cdp.members(expr text) RETURNS TABLE (profile_id bigint)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT ROWS 10000 SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RETURN QUERY EXECUTE cdp.segment_query(expr, 'members');
-END $$;
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 10000 AS 'MODULE_PATHNAME', 'cdp_members';
 COMMENT ON FUNCTION cdp.members(text) IS
 'Profiles for which a boolean expression of segments holds, such as ''vip & !churned | (a & b)''; only those the caller may see.';
 
 CREATE FUNCTION cdp.segment_count(expr text) RETURNS bigint
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	result bigint;
-BEGIN
-	EXECUTE cdp.segment_query(expr, 'count') INTO result;
-	RETURN result;
-END $$;
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_segment_count';
 COMMENT ON FUNCTION cdp.segment_count(text) IS
 'Number of profiles for which a boolean expression of segments holds; counts only those the caller may see.';
+
+CREATE FUNCTION cdp.overlap(name text) RETURNS TABLE (segment text, n bigint, share float8, lift float8)
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 100 AS 'MODULE_PATHNAME', 'cdp_overlap';
+COMMENT ON FUNCTION cdp.overlap(text) IS
+'Every other segment: n members in common, their share of this segment, and how many times the share among everybody that is (lift); of people the caller may see.';

@@ -355,6 +355,8 @@ BEGIN
 	DELETE FROM cdp_data.segment s WHERE s.segment_id = id;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
 	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
+	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
+	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = id;
 	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
 END $$;
 COMMENT ON FUNCTION cdp.drop_segment(text) IS 'Drops a segment and forgets its members.';

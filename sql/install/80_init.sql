@@ -50,6 +50,8 @@ BEGIN
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_before', 'false');
+	PERFORM cdp.guard('segment_chunk', 'false');
+	PERFORM cdp.guard('segment_delta', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_ord', 'false');

@@ -72,6 +72,9 @@ extern void cdp_core_bitmap_add_range(CdpCoreBitmap *a, uint32_t first, uint32_t
 /* The set of n ascending, distinct positions. */
 extern void cdp_core_bitmap_set(CdpCoreBitmap *a, const uint16_t *positions, uint32_t n);
 
+/* The set of the bits of CDP_CORE_BITMAP_BYTES bytes, as in a bitset. */
+extern void cdp_core_bitmap_from_bits(CdpCoreBitmap *a, const uint8_t *bits);
+
 /* Add and remove; false: it was so already. */
 extern bool cdp_core_bitmap_add(CdpCoreBitmap *a, uint32_t position);
 extern bool cdp_core_bitmap_remove(CdpCoreBitmap *a, uint32_t position);

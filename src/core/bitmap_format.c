@@ -200,15 +200,26 @@ load_runs(CdpCoreBitmap *a, const uint8_t *data, size_t len)
 	return total == count;
 }
 
+void
+cdp_core_bitmap_from_bits(CdpCoreBitmap *a, const uint8_t *bits)
+{
+	a->sparse = false;
+	a->count = CDP_CORE_UNCOUNTED;
+	memcpy(a->u.words, bits, BYTES);
+	swap_words(a->u.words);
+}
+
 static bool
 load_bitset(CdpCoreBitmap *a, const uint8_t *data, size_t len)
 {
+	uint32_t count;
+
 	/* fewer would be a list */
 	if (len != BYTES || a->count <= POSITIONS || a->count > BITS)
 		return false;
-	a->sparse = false;
-	memcpy(a->u.words, data, BYTES);
-	swap_words(a->u.words);
+	count = a->count;
+	cdp_core_bitmap_from_bits(a, data);
+	a->count = count;
 	return true;
 }
 

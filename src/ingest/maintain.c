@@ -35,6 +35,7 @@
 #include "ingest/plan.h"
 #include "profile/metric.h"
 #include "progress.h"
+#include "segment/chunk.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -337,13 +338,28 @@ step_discover(void)
 	return false;
 }
 
+/* Chunks of the membership index folded in one transaction. */
+#define FOLD_BATCH 256
+
+static bool
+step_fold(void)
+{
+	CdpStore store;
+	int folded;
+
+	cdp_store_enter(&store);
+	folded = cdp_chunk_fold(FOLD_BATCH);
+	cdp_store_leave(&store);
+	return folded > 0;
+}
+
 /* One piece of whatever waits; false: nothing does. */
 static bool
 do_step(void)
 {
 	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   cdp_metric_tidy_step() || step_discover();
+		   cdp_metric_tidy_step() || step_fold() || step_discover();
 }
 
 /* cdp.maintain_step() */

@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "progress.h"
+#include "segment/chunk.h"
 #include "segment/segment.h"
 #include "store.h"
 
@@ -60,30 +61,32 @@ static CdpPlan mirror_plan = {
 	NULL};
 
 static CdpPlan enter_plan = {
-	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
+	"WITH came AS (INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
 	"SELECT u.segment_id, u.ord, u.profile_id, $4 FROM unnest($1, $2, $3) u (segment_id, "
 	"ord, profile_id) "
-	"ON CONFLICT DO NOTHING",
+	"ON CONFLICT DO NOTHING RETURNING segment_id, ord) " CDP_CHUNK_STEPS("came", "1"),
 	4,
 	{INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
 
 static CdpPlan leave_plan = {
-	"DELETE FROM cdp_data.segment_member m USING unnest($1, $2) u (segment_id, ord) "
-	"WHERE m.segment_id = ANY (ARRAY[u.segment_id]) AND m.ord = ANY (ARRAY[u.ord])",
+	"WITH gone AS (DELETE FROM cdp_data.segment_member m USING unnest($1, $2) u (segment_id, "
+	"ord) WHERE m.segment_id = ANY (ARRAY[u.segment_id]) AND m.ord = ANY (ARRAY[u.ord]) "
+	"RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
 	2,
 	{INT4ARRAYOID, INT4ARRAYOID},
 	NULL};
 
 /* What the losers were in, the winners are in until evaluated anew. */
 static CdpPlan inherit_plan = {
-	"INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
-	"SELECT o.segment_id, s.ord, s.profile_id, min(o.since) FROM unnest($1, $2) u (winner, "
-	"loser) "
+	"WITH more AS (SELECT o.segment_id, s.ord, s.profile_id, min(o.since) AS since "
+	"FROM unnest($1, $2) u (winner, loser) "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner]) "
 	"JOIN cdp_data.segment_member o ON o.profile_id = ANY (ARRAY[u.loser]) "
-	"GROUP BY o.segment_id, s.ord, s.profile_id "
-	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)",
+	"GROUP BY o.segment_id, s.ord, s.profile_id), "
+	"came AS (INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
+	"SELECT * FROM more "
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)) " CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -100,15 +103,17 @@ static CdpPlan save_plan = {
 	NULL};
 
 static CdpPlan return_plan = {
-	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
-	"SELECT b.segment_id, s.ord, s.profile_id, min(b.since) FROM unnest($1) u (loser) "
+	"WITH more AS (SELECT b.segment_id, s.ord, s.profile_id, min(b.since) AS since "
+	"FROM unnest($1) u (loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
 	"  WHERE b.loser = u.loser OFFSET 0) b "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
 	"WHERE b.profile_id = ANY ($1 || $2) "
 	"  AND EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
-	"GROUP BY b.segment_id, s.ord, s.profile_id "
-	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since",
+	"GROUP BY b.segment_id, s.ord, s.profile_id), "
+	"came AS (INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
+	"SELECT * FROM more "
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since) " CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -118,11 +123,12 @@ static CdpPlan return_plan = {
  * herself, evaluating finds that, as of now.
  */
 static CdpPlan give_back_plan = {
-	"DELETE FROM cdp_data.segment_member m USING cdp_data.segment_before b "
+	"WITH gone AS (DELETE FROM cdp_data.segment_member m USING cdp_data.segment_before b "
 	"WHERE b.loser = ANY ($1) AND b.profile_id = b.loser AND m.profile_id = ANY ($2) "
 	"  AND m.segment_id = b.segment_id AND m.since = b.since "
 	"  AND NOT EXISTS (SELECT FROM cdp_data.segment_before own WHERE own.loser = b.loser "
-	"    AND own.profile_id = m.profile_id AND own.segment_id = m.segment_id)",
+	"    AND own.profile_id = m.profile_id AND own.segment_id = m.segment_id) "
+	"RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -142,7 +148,8 @@ static CdpPlan forget_plan = {
 	NULL};
 
 static CdpPlan disown_plan = {
-	"DELETE FROM cdp_data.segment_member m WHERE m.profile_id = ANY ($1)",
+	"WITH gone AS (DELETE FROM cdp_data.segment_member m WHERE m.profile_id = ANY ($1) "
+	"RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
 	1,
 	{INT8ARRAYOID},
 	NULL};
