@@ -14,6 +14,7 @@ EXTENSION = cdp
 
 OBJS = \
 	src/cdp.o \
+	src/column.o \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
@@ -24,6 +25,7 @@ OBJS = \
 	src/core/phone_table.o \
 	src/core/phone.o \
 	src/core/time.o \
+	src/core/window.o \
 	src/core/segexpr.o \
 	src/core/words.o \
 	src/core/bitmap.o \
@@ -57,9 +59,13 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/eval.o \
+	src/segment/json.o \
+	src/segment/member.o \
 	src/segment/predicate.o \
+	src/segment/rule.o \
 	src/segment/segment.o \
-	src/segment/segment_query.o \
+	src/segment/timer.o \
 	src/segment/chunk.o \
 	src/segment/chunk_fold.o \
 	src/segment/audience.o \
@@ -68,11 +74,13 @@ OBJS = \
 	src/segment/audience_agg.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/column.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/due.o \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/members.o \
@@ -85,6 +93,7 @@ OBJS = \
 	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_timer.o \
 	src/ingest/apply_trait.o \
 	src/ingest/capture.o \
 	src/ingest/config.o \
@@ -120,6 +129,7 @@ INSTALL_SQL = \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
+	sql/install/45_segment.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -153,6 +163,7 @@ REGRESS = \
 	view_write \
 	segment \
 	audience \
+	chunk \
 	consent \
 	activation \
 	privileges \

@@ -45,7 +45,7 @@ BEGIN
 		born		timestamptz,
 		ended		timestamptz,
 		uncounted	boolean NOT NULL DEFAULT false,
-		PRIMARY KEY (namespace, key)
+		PRIMARY KEY (key, namespace)	-- keys of two namespaces differ as well, and compare faster
 	) WITH (fillfactor = 85);
 	CREATE UNIQUE INDEX identifier_node ON cdp_data.identifier (node_id);
 

@@ -19,7 +19,9 @@ END $$;
 GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
 -- these decide about consent themselves
 GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
-	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text) TO PUBLIC;
+	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
+	cdp.is_due(bigint), cdp.present_segments(bigint, int[]), cdp.fired_members(),
+	cdp.fired_exits(), cdp.pending_timers(), cdp.clock(), cdp.within(timestamptz, interval) TO PUBLIC;
 -- these run a query of the caller as the caller
 GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 
@@ -37,10 +39,10 @@ BEGIN
 	END IF;
 	functions := CASE kind
 		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,audience_others,require_init}'
-		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,audience_others,require_init}'
-		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,audience_others,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,audience_others,require_init}' END;
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,overlap,audience_others,require_init}'
+		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,overlap,audience_others,require_init}'
+		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,overlap,audience_others,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,overlap,audience_others,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -66,9 +68,11 @@ BEGIN
 				('namespace', '{name,rank,max_per_profile,period,on_conflict,blocked,ttl,normaliser}'),
 				('identifier', '{namespace,value,node_id,first_seen,last_seen,ended}'),
 				('event', '{ts,node_id,received_at,type,name,source,message_id,properties,traits,context,extra}'),
-				('segment', '{segment_id,name,definition,description,created_at}'),
+				('segment', '{segment_id,name,definition,rule,description,created_at,columns,uses,timed,state,version,changed_at}'),
+				('segment_version', '{segment_id,version,definition,rule,valid_from,valid_to}'),
+				('segment_history', '{segment_id,ord,profile_id,entered_at,left_at,cause}'),
 				('segment_error', '{segment_id,last_error,at}'),
-				('segment_member', '{segment_id,ord,profile_id,since}'),
+				('segment_member', '{segment_id,ord,profile_id,since,cause}'),
 				('purpose', '{purpose_id,name,description,created_at}'),
 				('consent_current', '{node_id,purpose_id,state,ts,valid_until,source}'),
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
@@ -85,7 +89,7 @@ BEGIN
 		FOR t IN SELECT d.name FROM cdp_data.trait d LOOP
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
-		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
+		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.segment_history, cdp.segment_versions, cdp.consents, '
 					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;

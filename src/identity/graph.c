@@ -72,7 +72,7 @@ static CdpPlan find_plan = {
 
 static CdpRowOp find_row = {
 	.table = "identifier",
-	.keys = {"namespace", "key"},
+	.keys = {"key", "namespace"},
 	.columns = {"value", "node_id", "born", "ended", "last_seen", "first_seen"},
 };
 
@@ -203,7 +203,7 @@ take_found(CdpIdent *ident, const CdpRow *row, int64 profile_id)
 static bool
 find_one(CdpIdent *ident, bool read_only)
 {
-	Datum keys[2] = {CStringGetTextDatum(ident->ns), UUIDPGetDatum((pg_uuid_t *) ident->key)};
+	Datum keys[2] = {UUIDPGetDatum((pg_uuid_t *) ident->key), CStringGetTextDatum(ident->ns)};
 	CdpRow row;
 	CdpRow owner;
 
@@ -231,8 +231,8 @@ find_many(CdpGraph *graph, bool read_only)
 
 	for (int i = 0; i < n; i++)
 	{
-		keys[2 * i] = CStringGetTextDatum(graph->idents[i].ns);
-		keys[2 * i + 1] = UUIDPGetDatum((pg_uuid_t *) graph->idents[i].key);
+		keys[2 * i] = UUIDPGetDatum((pg_uuid_t *) graph->idents[i].key);
+		keys[2 * i + 1] = CStringGetTextDatum(graph->idents[i].ns);
 		hints[i] = &graph->idents[i].place;
 	}
 	if (!cdp_row_read_many(&find_row, n, keys, read_only, hints, rows, found))

@@ -143,7 +143,7 @@ static CdpPlan seen_plan = {
 
 static CdpRowOp seen_row = {
 	.table = "identifier",
-	.keys = {"namespace", "key"},
+	.keys = {"key", "namespace"},
 	.columns = {"first_seen", "last_seen"},
 };
 
@@ -584,8 +584,8 @@ widen_many(const char **ns, uint8 (*key)[16], const TimestampTz *first, const Ti
 
 	for (int i = 0; i < n; i++)
 	{
-		keys[2 * i] = CStringGetTextDatum(ns[i]);
-		keys[2 * i + 1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		keys[2 * i] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		keys[2 * i + 1] = CStringGetTextDatum(ns[i]);
 		hints[i] = &place[i];
 		times[i][0] = first[i];
 		times[i][1] = last[i];
@@ -630,8 +630,8 @@ record_mentions(CdpGraph *graph)
 	{
 		TimestampTz times[2] = {first[i], last[i]};
 
-		args[0] = CStringGetTextDatum(ns[i]);
-		args[1] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		args[0] = UUIDPGetDatum((pg_uuid_t *) key[i]);
+		args[1] = CStringGetTextDatum(ns[i]);
 		if (!cdp_row_change(&seen_row, args, &place[i], widen, times))
 			elog(ERROR, "cdp: a known identifier is gone");
 	}

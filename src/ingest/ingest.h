@@ -24,6 +24,7 @@ extern void cdp_ingest_reshape(CdpGraph *graph);
 extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
 extern bool cdp_apply_rules_step(void);
 extern bool cdp_apply_trait_step(void);
+extern bool cdp_apply_timer_step(void);
 extern bool cdp_unmerge_revoke(CdpGraph *graph, void *caller);
 extern void cdp_require_steward(Oid caller, const char *what);
 

@@ -357,7 +357,7 @@ step_fold(void)
 static bool
 do_step(void)
 {
-	return step_partitions() || step_backfill() || cdp_apply_rules_step() ||
+	return step_partitions() || cdp_apply_timer_step() || step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_metric_tidy_step() || step_fold() || step_discover();
 }

@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "core/segexpr.h"
+#include "profile/due.h"
 #include "segment/chunk.h"
 #include "store.h"
 
@@ -64,19 +65,28 @@ static CdpPlan all_plan = {
 /* A value on the stack: a bitmap, or a segment that was not read yet. */
 typedef struct Value
 {
-	CdpChunkScan *unread; /* NULL: it is in bitmap */
+	int unread; /* number of the segment; -1: it is in bitmap */
 	CdpCoreBitmap bitmap;
 } Value;
+
+/* A segment that is being read. */
+typedef struct Source
+{
+	int32 segment_id;
+	CdpChunkScan *scan; /* NULL: the step is no name */
+} Source;
 
 /* An expression over open segments. */
 typedef struct Algebra
 {
 	CdpCoreSegexprStep *steps;
 	size_t nsteps;
-	CdpChunkScan **scans; /* by step; each mention has its own */
+	Source *sources; /* by step; each mention has its own */
 	CdpChunkScan *live; /* NULL: not needed */
 	const uint8 *visible; /* NULL: the caller sees everybody */
 	int64 nvisible;
+	CdpDue *due; /* whose segments time has changed, by ord */
+	int ndue;
 	int32 chunk_no; /* being evaluated */
 	Value *stack;
 } Algebra;
@@ -124,9 +134,16 @@ holds_of_none(const Algebra *a)
 	return stack[0];
 }
 
+static void
+open_source(Source *source, int32 id)
+{
+	source->segment_id = id;
+	source->scan = cdp_chunk_begin(id);
+}
+
 /* Parses and opens an expression for a caller; inside cdp_store_enter(). */
 static Algebra *
-open_expression(const char *expr, Oid caller)
+open_expression(const char *expr, Oid caller, CdpDue *due, int ndue)
 {
 	size_t len = strlen(expr);
 	Algebra *a = palloc0(sizeof(Algebra));
@@ -143,14 +160,16 @@ open_expression(const char *expr, Oid caller)
 						   pg_mbstrlen_with_len(expr, (int) Min(offset, len)) + 1, expr),
 				 errhint("Combine names of segments with & | ! and parentheses: vip & "
 						 "!churned.")));
-	a->scans = palloc0(sizeof(CdpChunkScan *) * a->nsteps);
+	a->sources = palloc0(sizeof(Source) * a->nsteps);
 	for (size_t i = 0; i < a->nsteps; i++)
 		if (a->steps[i].op == CDP_CORE_SEGEXPR_NAME)
-			a->scans[i] = cdp_chunk_begin(
-				segment_id(pnstrdup(scratch + a->steps[i].start, a->steps[i].len)));
+			open_source(&a->sources[i],
+						segment_id(pnstrdup(scratch + a->steps[i].start, a->steps[i].len)));
 	if (holds_of_none(a))
 		a->live = cdp_chunk_begin(CDP_SEGMENT_LIVE);
 	a->visible = cdp_consent_bits(caller, &a->nvisible);
+	a->due = due;
+	a->ndue = ndue;
 	a->chunk_no = -1;
 	a->stack = palloc(sizeof(Value) * (a->nsteps + 1));
 	return a;
@@ -160,27 +179,82 @@ static void
 close_expression(Algebra *a)
 {
 	for (size_t i = 0; i < a->nsteps; i++)
-		if (a->scans[i])
-			cdp_chunk_end(a->scans[i]);
+		if (a->sources[i].scan)
+			cdp_chunk_end(a->sources[i].scan);
 	if (a->live)
 		cdp_chunk_end(a->live);
+}
+
+/* The first of those whose timers are due that is in a chunk, or after it. */
+static int
+due_from(const Algebra *a, int32 chunk_no)
+{
+	int low = 0;
+	int n = a->ndue;
+
+	while (n > 0)
+	{
+		int half = n / 2;
+
+		if (a->due[low + half].ord / BITS < chunk_no)
+		{
+			low += half + 1;
+			n -= half + 1;
+		}
+		else
+			n = half;
+	}
+	return low;
+}
+
+static bool
+is_in(const CdpDue *due, int32 id)
+{
+	for (int i = 0; i < due->n; i++)
+		if (due->segments[i] == id)
+			return true;
+	return false;
+}
+
+/* The first chunk from this one on in which a segment may have members. */
+static int32
+seek(const Algebra *a, const Source *source, int32 chunk_no)
+{
+	int32 next = cdp_chunk_seek(source->scan, chunk_no);
+	int k = due_from(a, chunk_no);
+
+	return k < a->ndue ? Min(next, a->due[k].ord / BITS) : next;
+}
+
+/* Members of a segment: as stored, and as time has made it since. */
+static void
+read_members(const Algebra *a, const Source *source, CdpCoreBitmap *members)
+{
+	cdp_chunk_read(source->scan, a->chunk_no, members);
+	for (int k = due_from(a, a->chunk_no); k < a->ndue && a->due[k].ord / BITS == a->chunk_no; k++)
+	{
+		if (is_in(&a->due[k], source->segment_id))
+			(void) cdp_core_bitmap_add(members, a->due[k].ord % BITS);
+		else
+			(void) cdp_core_bitmap_remove(members, a->due[k].ord % BITS);
+	}
 }
 
 /* Reads a value that was not read yet. */
 static void
 settle(const Algebra *a, Value *v)
 {
-	if (v->unread)
-		cdp_chunk_read(v->unread, a->chunk_no, &v->bitmap);
-	v->unread = NULL;
+	if (v->unread >= 0)
+		read_members(a, &a->sources[v->unread], &v->bitmap);
+	v->unread = -1;
 }
 
 /* Is there surely nobody? */
 static bool
 is_none(const Algebra *a, const Value *v)
 {
-	if (v->unread)
-		return cdp_chunk_seek(v->unread, a->chunk_no) > a->chunk_no;
+	if (v->unread >= 0)
+		return seek(a, &a->sources[v->unread], a->chunk_no) > a->chunk_no;
 	return v->bitmap.count == 0;
 }
 
@@ -189,7 +263,7 @@ combine(const Algebra *a, Value *x, Value *y, CdpCoreSegexprOp op)
 {
 	if (op == CDP_CORE_SEGEXPR_AND && (is_none(a, x) || is_none(a, y)))
 	{
-		x->unread = NULL;
+		x->unread = -1;
 		cdp_core_bitmap_clear(&x->bitmap);
 		return;
 	}
@@ -231,7 +305,7 @@ evaluate(Algebra *a, int32 chunk_no)
 		switch (a->steps[i].op)
 		{
 			case CDP_CORE_SEGEXPR_NAME:
-				stack[depth++].unread = a->scans[i];
+				stack[depth++].unread = (int) i;
 				break;
 			case CDP_CORE_SEGEXPR_NOT:
 				settle(a, &stack[depth - 1]);
@@ -267,8 +341,8 @@ next_chunk(Algebra *a)
 		next = cdp_chunk_seek(a->live, a->chunk_no + 1);
 	else
 		for (size_t i = 0; i < a->nsteps; i++)
-			if (a->scans[i])
-				next = Min(next, cdp_chunk_seek(a->scans[i], a->chunk_no + 1));
+			if (a->sources[i].scan)
+				next = Min(next, seek(a, &a->sources[i], a->chunk_no + 1));
 	return next == CDP_NO_CHUNK ? NULL : evaluate(a, next);
 }
 
@@ -277,13 +351,17 @@ Datum
 cdp_segment_count(PG_FUNCTION_ARGS)
 {
 	char *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	CdpDue *due;
+	int ndue;
 	CdpStore store;
 	Algebra *a;
 	CdpCoreBitmap *people;
 	int64 n = 0;
 
+	cdp_store_require();
+	ndue = cdp_due_people(&due);
 	cdp_store_enter(&store);
-	a = open_expression(expr, store.caller);
+	a = open_expression(expr, store.caller, due, ndue);
 	while ((people = next_chunk(a)) != NULL)
 		n += cdp_core_bitmap_count(people);
 	close_expression(a);
@@ -352,14 +430,18 @@ cdp_members(PG_FUNCTION_ARGS)
 {
 	char *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	CdpDue *due;
+	int ndue;
 	CdpStore store;
 	Algebra *a;
 	Profiles profiles;
 	CdpCoreBitmap *people;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	cdp_store_require();
+	ndue = cdp_due_people(&due);
 	cdp_store_enter(&store);
-	a = open_expression(expr, store.caller);
+	a = open_expression(expr, store.caller, due, ndue);
 	open_profiles(&profiles);
 	while ((people = next_chunk(a)) != NULL)
 	{
@@ -385,16 +467,15 @@ cdp_members(PG_FUNCTION_ARGS)
 /* A segment that another is compared with. */
 typedef struct Other
 {
-	int32 segment_id;
+	Source source;
 	char *name;
-	CdpChunkScan *scan;
 	int64 members;
 	int64 common;
 } Other;
 
 /* Counts everybody, the members of one segment, and of each other, chunk by chunk. */
 static void
-compare(Algebra *a, CdpChunkScan *one, Other *others, int n, int64 *people, int64 *members)
+compare(Algebra *a, const Source *one, Other *others, int n, int64 *people, int64 *members)
 {
 	int32 chunk_no = -1;
 
@@ -409,14 +490,14 @@ compare(Algebra *a, CdpChunkScan *one, Other *others, int n, int64 *people, int6
 		cdp_chunk_read(a->live, chunk_no, &live);
 		keep_visible(a, &live);
 		*people += cdp_core_bitmap_count(&live);
-		cdp_chunk_read(one, chunk_no, &mine);
+		read_members(a, one, &mine);
 		keep_visible(a, &mine);
 		*members += cdp_core_bitmap_count(&mine);
 		for (int i = 0; i < n; i++)
 		{
-			if (cdp_chunk_seek(others[i].scan, chunk_no) > chunk_no)
+			if (seek(a, &others[i].source, chunk_no) > chunk_no)
 				continue;
-			cdp_chunk_read(others[i].scan, chunk_no, &theirs);
+			read_members(a, &others[i].source, &theirs);
 			keep_visible(a, &theirs);
 			others[i].members += cdp_core_bitmap_count(&theirs);
 			others[i].common += cdp_core_bitmap_and_count(&mine, &theirs);
@@ -433,7 +514,7 @@ cdp_overlap(PG_FUNCTION_ARGS)
 	CdpStore store;
 	Algebra a = {0};
 	int32 id;
-	CdpChunkScan *one;
+	Source one;
 	Other *others;
 	int n = 0;
 	int rows;
@@ -441,22 +522,24 @@ cdp_overlap(PG_FUNCTION_ARGS)
 	int64 members = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
+	cdp_store_require();
+	a.ndue = cdp_due_people(&a.due);
 	cdp_store_enter(&store);
 	id = segment_id(name);
 	rows = cdp_store_run(&all_plan, NULL, NULL, true, -1);
 	others = palloc0(sizeof(Other) * rows);
 	for (int r = 0; r < rows; r++)
 	{
-		others[n].segment_id = (int32) cdp_store_int64(r, 1);
+		others[n].source.segment_id = (int32) cdp_store_int64(r, 1);
 		others[n].name = cdp_store_text(r, 2);
-		n += others[n].segment_id != id;
+		n += others[n].source.segment_id != id;
 	}
 	a.live = cdp_chunk_begin(CDP_SEGMENT_LIVE);
 	a.visible = cdp_consent_bits(store.caller, &a.nvisible);
-	one = cdp_chunk_begin(id);
+	open_source(&one, id);
 	for (int i = 0; i < n; i++)
-		others[i].scan = cdp_chunk_begin(others[i].segment_id);
-	compare(&a, one, others, n, &people, &members);
+		open_source(&others[i].source, others[i].source.segment_id);
+	compare(&a, &one, others, n, &people, &members);
 	for (int i = 0; i < n; i++)
 	{
 		double share = (double) others[i].common / (double) members;
@@ -467,9 +550,9 @@ cdp_overlap(PG_FUNCTION_ARGS)
 		bool nulls[4] = {false, false, members == 0, members == 0 || others[i].members == 0};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-		cdp_chunk_end(others[i].scan);
+		cdp_chunk_end(others[i].source.scan);
 	}
-	cdp_chunk_end(one);
+	cdp_chunk_end(one.scan);
 	cdp_chunk_end(a.live);
 	cdp_store_leave(&store);
 	return (Datum) 0;

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "core/window.h"
 #include "profile/metric.h"
 #include "row.h"
 #include "store.h"
@@ -222,17 +223,37 @@ cdp_metric_find(int32 id)
 	return i < 0 ? NULL : &config.metrics[i];
 }
 
+static CdpCorePeriod
+period_of(const CdpMetric *metric)
+{
+	return (CdpCorePeriod){metric->period->month, metric->period->day, metric->period->time};
+}
+
 /*
  * Events up to here are out of the metric's window.  Months and days are those
- * of the calendar in UTC, whatever the session's time zone.
+ * of the calendar in UTC, whatever the session's time zone; see core/window.h.
  */
 TimestampTz
 cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 {
+	CdpCorePeriod period;
+
 	if (metric->period == NULL)
 		return DT_NOBEGIN;
-	return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(now),
-												 IntervalPGetDatum(metric->period)));
+	period = period_of(metric);
+	return cdp_core_window_start(&period, now);
+}
+
+/* When an event of this time is out of the metric's window; never: DT_NOEND. */
+TimestampTz
+cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
+{
+	CdpCorePeriod period;
+
+	if (metric->period == NULL)
+		return DT_NOEND;
+	period = period_of(metric);
+	return cdp_core_window_leave(&period, ts);
 }
 
 /* The property of an event, or NULL. */
@@ -277,14 +298,15 @@ scalar_text(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
-static bool
-is_event(const CdpMetric *metric, const CdpMetricEvent *event)
+/* Does the metric look at events of this type and name? */
+bool
+cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
 {
 	if (metric->event == NULL)
 		return true;
-	if (strcmp(event->type, "track") == 0)
-		return event->name != NULL && strcmp(event->name, metric->event) == 0;
-	return strcmp(event->type, metric->event) == 0;
+	if (strcmp(type, "track") == 0)
+		return name != NULL && strcmp(name, metric->event) == 0;
+	return strcmp(type, metric->event) == 0;
 }
 
 /*
@@ -296,7 +318,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 {
 	JsonbValue *value;
 
-	if (!is_event(metric, event) ||
+	if (!cdp_metric_is_event(metric, event->type, event->name) ||
 		(metric->filter && !cdp_metric_filter_matches(metric->filter, event->properties)))
 		return false;
 	in->ts = event->ts;

@@ -179,6 +179,8 @@ extern const CdpMetricConfig *cdp_metric_config(void);
 extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
+extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
+extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
 extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
@@ -205,6 +207,13 @@ extern int cdp_metric_tidy(int64 *nodes, int n, bool write);
 typedef void (*CdpMetricVisit)(const CdpMetricEvent *event, void *arg);
 extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to,
 							   bool read_only, CdpMetricVisit visit, void *arg);
+
+/*
+ * metric_value.c: what a metric says of a person; see column.h.  Who calls it as
+ * the storage's owner sees everybody.
+ */
+extern Datum cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz now, bool *isnull,
+								  TimestampTz *due);
 
 /* metric_backfill.c */
 extern bool cdp_metric_backfill_step(void);

@@ -273,6 +273,7 @@ typedef struct Total
 {
 	const CdpMetric *metric;
 	CdpMetricAcc acc;
+	TimestampTz oldest; /* no event that counts is older; DT_NOEND: none can leave */
 } Total;
 
 static void
@@ -281,8 +282,10 @@ add_event(const CdpMetricEvent *event, void *arg)
 	Total *total = arg;
 	CdpMetricInput in;
 
-	if (cdp_metric_input(total->metric, event, &in))
-		cdp_metric_acc_add(total->metric->kind, &total->acc, &in);
+	if (!cdp_metric_input(total->metric, event, &in))
+		return;
+	cdp_metric_acc_add(total->metric->kind, &total->acc, &in);
+	total->oldest = Min(total->oldest, in.ts);
 }
 
 /* Adds the part of a cell that is in the window, event by event. */
@@ -311,7 +314,10 @@ add_state(Total *total, int64 node, const CdpMetricState *state, TimestampTz cut
 		if (state->width > 0 && end - 1 <= cutoff)
 			continue;
 		if (!partly && !cell->acc.overflow)
+		{
 			cdp_metric_acc_merge(total->metric->kind, &total->acc, &cell->acc);
+			total->oldest = Min(total->oldest, cell->start);
+		}
 		else
 			add_from_events(total, node, partly ? cutoff : cell->start - (state->width > 0), end);
 	}
@@ -394,13 +400,16 @@ result_of(Total *total, bool *isnull)
 	return (Datum) 0;
 }
 
-/* What the metric says of the person; false: nothing. */
+/*
+ * What the metric says of the person; false: nothing.  due, which may be NULL,
+ * is as column.h says.
+ */
 static bool
-value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
+value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *result,
+		 TimestampTz *due)
 {
-	TimestampTz now = cdp_now();
 	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
-	Total total = {.metric = metric};
+	Total total = {.metric = metric, .oldest = DT_NOEND};
 	bool isnull;
 
 	if (!metric->ready || !ActiveSnapshotSet() || !load_person(profile_id, now))
@@ -420,8 +429,28 @@ value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
 			add_state(&total, person.nodes[i], &state, cutoff);
 		}
 	}
+	if (due && metric->period && total.oldest != DT_NOEND)
+		*due = cdp_metric_leaves(metric, total.oldest);
 	*result = result_of(&total, &isnull);
 	return !isnull;
+}
+
+static bool
+value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
+{
+	return value_at(metric, profile_id, cdp_now(), result, NULL);
+}
+
+Datum
+cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz now, bool *isnull,
+					 TimestampTz *due)
+{
+	const CdpMetric *metric = cdp_metric_find(metric_id);
+	Datum result = (Datum) 0;
+
+	*due = DT_NOEND;
+	*isnull = metric == NULL || !value_at(metric, profile_id, now, &result, due);
+	return result;
 }
 
 /* The metric with this id or name, or NULL. */

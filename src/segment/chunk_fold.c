@@ -13,12 +13,15 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
 #include "segment/chunk.h"
 #include "store.h"
+
+PG_FUNCTION_INFO_V1(cdp_fold_chunks);
 
 /* Deltas of one chunk, or of all chunks of a segment, that are worth it. */
 #define CHUNK_PENDING 64
@@ -277,4 +280,21 @@ cdp_chunk_drop(int32 segment_id)
 
 	for (int i = 0; i < 2; i++)
 		cdp_store_run(&drop_plans[i], args, NULL, false, -1);
+}
+
+/*
+ * Folds everything.  The extension declares no such function, for nobody needs
+ * it: tests do.
+ */
+Datum
+cdp_fold_chunks(PG_FUNCTION_ARGS)
+{
+	CdpStore store;
+	int folded;
+
+	(void) fcinfo;
+	cdp_store_enter(&store);
+	folded = cdp_chunk_fold_all();
+	cdp_store_leave(&store);
+	PG_RETURN_INT32(folded);
 }
