@@ -18,6 +18,8 @@ OBJS = \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
+	src/row_insert.o \
+	src/row_table.o \
 	src/store.o \
 	src/core/text.o \
 	src/core/fold.o \
@@ -52,6 +54,9 @@ OBJS = \
 	src/identity/components_spill.o \
 	src/identity/components_agg.o \
 	src/identity/graph.o \
+	src/identity/graph_decide.o \
+	src/identity/graph_lock.o \
+	src/identity/graph_lookup.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
 	src/condition/value.o \
@@ -84,9 +89,13 @@ OBJS = \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/members.o \
+	src/profile/mark.o \
+	src/profile/trait_fold.o \
 	src/profile/profile.o \
+	src/profile/profile_row.o \
 	src/profile/rebuild.o \
 	src/profile/resolve.o \
+	src/profile/state.o \
 	src/profile/survive.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
@@ -95,7 +104,9 @@ OBJS = \
 	src/ingest/apply_rules.o \
 	src/ingest/apply_timer.o \
 	src/ingest/apply_trait.o \
+	src/ingest/attachment.o \
 	src/ingest/capture.o \
+	src/ingest/captured.o \
 	src/ingest/config.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
@@ -164,6 +175,7 @@ REGRESS = \
 	segment \
 	audience \
 	chunk \
+	segment_time \
 	consent \
 	activation \
 	privileges \

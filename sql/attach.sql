@@ -448,6 +448,83 @@ SELECT cdp.detach('shop.squat');
 INSERT INTO shop.squat VALUES (2, 'w');
 SELECT count(*) FROM cdp.events WHERE source = 'shop.squat';
 
+--
+-- Deferred: the application writes, cdp.maintain() takes
+--
+CREATE TABLE shop.tour (id int PRIMARY KEY, who text, mail text, page text, at timestamptz);
+SELECT cdp.attach('shop.tour', '{"event": "Visit", "identifiers": {"user_id": "who", "email": "mail"}, "properties": ["page"], "time": "at"}',
+	on_update => true, strict => true, deferred => true);
+SELECT cdp.attach('shop.tour', '{"event": "Visit", "identifiers": {"user_id": "who", "email": "mail"}, "properties": ["page"], "time": "at"}',
+	on_update => true, deferred => true) > 0 AS attached;
+CREATE TABLE shop.tour_live (LIKE shop.tour INCLUDING ALL);
+SELECT cdp.attach('shop.tour_live', '{"event": "Visit", "identifiers": {"user_id": "who", "email": "mail"}, "properties": ["page"], "time": "at"}',
+	on_update => true) > 0 AS attached;
+-- one table with both, so that each statement is one
+CREATE FUNCTION shop.both(VARIADIC statements text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	t text;
+	s text;
+BEGIN
+	FOREACH s IN ARRAY statements LOOP
+		FOREACH t IN ARRAY ARRAY['shop.tour', 'shop.tour_live'] LOOP
+			EXECUTE replace(replace(s, 'TABLE', t), 'WHO', CASE t WHEN 'shop.tour' THEN 'd' ELSE 'l' END);
+		END LOOP;
+	END LOOP;
+END $$;
+SELECT shop.both(
+	$$INSERT INTO TABLE VALUES (1, 'WHO1', 'WHO1@x.example', '/a', '2026-02-01 10:00+00')$$,
+	$$INSERT INTO TABLE SELECT i, 'WHO' || i % 40, CASE WHEN i % 3 = 0 THEN 'WHO' || i % 30 || '@x.example' END, '/' || i, timestamptz '2026-02-02 00:00+00' + i * interval '1 minute' FROM generate_series(2, 2500) i$$,
+	$$INSERT INTO TABLE VALUES (3001, NULL, NULL, '/nobody', '2026-02-01')$$,
+	$$UPDATE TABLE SET page = '/changed' WHERE id % 500 = 1$$);
+BEGIN;
+INSERT INTO shop.tour VALUES (4000, 'd1', NULL, '/undone', '2026-02-01');
+ROLLBACK;
+SELECT count(*) AS before FROM cdp.events WHERE source = 'shop.tour';
+SELECT source, pending FROM cdp.stats WHERE source = 'shop.tour';
+SELECT has_table_privilege('regress_cdp_attach_app', 'cdp_data.captured', 'SELECT') AS readable;
+CALL cdp.maintain();
+SELECT source, pending, rejected FROM cdp.stats WHERE source LIKE 'shop.tour%' ORDER BY 1;
+-- the same events, the same people
+SELECT count(*), count(DISTINCT profile_id) FROM cdp.events WHERE source = 'shop.tour';
+WITH seen AS (
+	SELECT e.source, e.ts, e.name, e.properties,
+		(SELECT string_agg(replace(i.namespace || ':' || substr(i.value, 2), '@', ' at '), ' ' ORDER BY i.namespace, substr(i.value, 2)) FROM cdp.identifiers i WHERE i.profile_id = e.profile_id) AS who
+	FROM cdp.events e WHERE e.source LIKE 'shop.tour%')
+SELECT count(*) AS differences FROM (
+	(SELECT ts, name, properties, who FROM seen WHERE source = 'shop.tour' EXCEPT ALL SELECT ts, name, properties, who FROM seen WHERE source = 'shop.tour_live')
+	UNION ALL
+	(SELECT ts, name, properties, who FROM seen WHERE source = 'shop.tour_live' EXCEPT ALL SELECT ts, name, properties, who FROM seen WHERE source = 'shop.tour')) d;
+SELECT source, reason FROM cdp.rejected WHERE source LIKE 'shop.tour%' ORDER BY 1;
+-- without a time it is that of the write; its writer may be gone, the attachment too
+CREATE ROLE regress_cdp_attach_gone;
+CREATE TABLE shop.late (id int PRIMARY KEY, who text);
+GRANT USAGE ON SCHEMA shop TO regress_cdp_attach_gone;
+GRANT INSERT ON shop.late TO regress_cdp_attach_gone;
+SELECT cdp.attach('shop.late', '{"event": "Late", "identifiers": {"user_id": "who"}}', deferred => true) > 0 AS attached;
+SET cdp.clock = '2026-03-01 12:00+00';
+SET ROLE regress_cdp_attach_gone;
+INSERT INTO shop.late VALUES (1, 'late1'), (2, NULL);
+RESET ROLE;
+SET cdp.clock = '2026-03-05 12:00+00';
+SELECT cdp.detach('shop.late');
+DROP TABLE shop.late;
+DROP OWNED BY regress_cdp_attach_gone;
+DROP ROLE regress_cdp_attach_gone;
+CALL cdp.maintain();
+SELECT ts, received_at, name FROM cdp.events WHERE source = 'shop.late';
+SELECT reason, rejected_at FROM cdp.rejected WHERE source = 'shop.late';
+RESET cdp.clock;
+-- a mapping that fails is known at once; a column that is changed under a kept plan
+INSERT INTO shop.tour VALUES (5000, 'd1', NULL, '/before', '2026-02-03');
+ALTER TABLE shop.tour ALTER page TYPE int USING 7;
+INSERT INTO shop.tour VALUES (5001, 'd1', NULL, 8, '2026-02-03 01:00+00');
+ALTER TABLE shop.tour DROP page;
+INSERT INTO shop.tour VALUES (5002, 'd1', NULL, '2026-02-03');
+SELECT count(*) FROM shop.tour WHERE id >= 5000;
+CALL cdp.maintain();
+SELECT properties FROM cdp.events WHERE source = 'shop.tour' AND ts >= '2026-02-03' AND properties->>'page' IN ('/before', '8') ORDER BY ts;
+SELECT reason, detail, payload FROM cdp.rejected WHERE source = 'shop.tour' AND reason = 'mapping_error';
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_attach;

@@ -50,6 +50,13 @@ cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
+/* 17: the number of the session's transaction moved. */
+#if PG_VERSION_NUM >= 170000
+#define cdp_my_lxid() (MyProc->vxid.lxid)
+#else
+#define cdp_my_lxid() (MyProc->lxid)
+#endif
+
 /* 16: regular expressions raise by themselves when they are cancelled. */
 #if PG_VERSION_NUM >= 160000
 #define CDP_REG_CANCELLED(error) false

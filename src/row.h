@@ -70,6 +70,7 @@ typedef struct CdpRowOp
 } CdpRowOp;
 
 extern void cdp_row_register(void);
+extern void cdp_row_forget(CdpRowOp *op); /* before its columns change */
 /*
  * The functions for many open the table once and see one snapshot; where a
  * statement must do the work, they say so, for then one for all is better.

@@ -763,3 +763,12 @@ cdp_array_parse(const char *text, Oid type)
 	getTypeInputInfo(type, &input, &element);
 	return OidInputFunctionCall(input, (char *) text, element, -1);
 }
+
+Jsonb *
+cdp_jsonb_empty(void)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}

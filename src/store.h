@@ -28,6 +28,7 @@
 #define CDP_STORE_H
 
 #include "executor/spi.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 /* State of one visit to the storage; lives on the caller's C stack. */
@@ -106,6 +107,16 @@ extern Datum cdp_store_value(uint64 row, int col, bool *isnull);
 extern int64 cdp_store_int64(uint64 row, int col);
 extern char *cdp_store_text(uint64 row, int col); /* NULL for null */
 
+/* For qsort() and bsearch(), ascending. */
+static inline int
+cdp_compare_int64(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
 /* Arrays for unnest($1, $2 ...); elements without nulls unless given. */
 extern Datum cdp_array_int64(const int64 *v, int n);
 extern Datum cdp_array_int32(const int32 *v, int n);
@@ -116,5 +127,6 @@ extern Datum cdp_array_timestamptz(const TimestampTz *v, int n);
 extern char *cdp_text_list(List *strings); /* array text, quoted */
 extern Datum cdp_array_parse(const char *text, Oid type);
 extern Datum cdp_array_datums(Datum *v, bool *nulls, int n, Oid type);
+extern Jsonb *cdp_jsonb_empty(void); /* {} */
 
 #endif /* CDP_STORE_H */

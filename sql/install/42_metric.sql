@@ -26,23 +26,23 @@ END $$;
 COMMENT ON FUNCTION cdp.install_metric() IS 'Step of cdp.init(): tables of metrics.';
 
 CREATE FUNCTION cdp.metric_bigint(profile_id bigint, metric_id int) RETURNS bigint
-LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_bigint';
+LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_typed';
 COMMENT ON FUNCTION cdp.metric_bigint(bigint, int) IS
 'What a metric of type bigint says of a person now; column of cdp.profiles. NULL for whom the caller may not see.';
 CREATE FUNCTION cdp.metric_float8(profile_id bigint, metric_id int) RETURNS double precision
-LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_float8';
+LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_typed';
 COMMENT ON FUNCTION cdp.metric_float8(bigint, int) IS
 'What a metric of type double precision says of a person now; column of cdp.profiles. NULL for whom the caller may not see.';
 CREATE FUNCTION cdp.metric_text(profile_id bigint, metric_id int) RETURNS text
-LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_text';
+LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_typed';
 COMMENT ON FUNCTION cdp.metric_text(bigint, int) IS
 'What a metric of type text says of a person now; column of cdp.profiles. NULL for whom the caller may not see.';
 CREATE FUNCTION cdp.metric_timestamptz(profile_id bigint, metric_id int) RETURNS timestamptz
-LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_timestamptz';
+LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_typed';
 COMMENT ON FUNCTION cdp.metric_timestamptz(bigint, int) IS
 'What a metric of type timestamptz says of a person now; column of cdp.profiles. NULL for whom the caller may not see.';
 CREATE FUNCTION cdp.metric_text_array(profile_id bigint, metric_id int) RETURNS text[]
-LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_text_array';
+LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 AS 'MODULE_PATHNAME', 'cdp_metric_typed';
 COMMENT ON FUNCTION cdp.metric_text_array(bigint, int) IS
 'What a metric of type text[] says of a person now; column of cdp.profiles. NULL for whom the caller may not see.';
 

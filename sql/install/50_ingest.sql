@@ -84,7 +84,19 @@ BEGIN
 		key_columns	text[],
 		on_update	boolean NOT NULL,
 		strict		boolean NOT NULL,
+		deferred	boolean NOT NULL,
 		attached_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+	);
+
+	-- Messages of deferred attachments that cdp.maintain() has yet to take.
+	CREATE SEQUENCE cdp_data.captured_position CACHE 100;
+	CREATE TABLE cdp_data.captured (
+		position	bigint PRIMARY KEY,
+		source		text NOT NULL,
+		space		text COLLATE "C" NOT NULL,
+		writer		name NOT NULL,
+		captured_at	timestamptz NOT NULL,
+		message		jsonb NOT NULL
 	);
 
 	CREATE TABLE cdp_data.task (
@@ -311,7 +323,7 @@ END $$;
 COMMENT ON FUNCTION cdp.create_capture(int) IS 'Puts the triggers of an attachment on its table; part of cdp.attach() and cdp.init().';
 
 CREATE FUNCTION cdp.attach(tbl regclass, mapping jsonb, source text DEFAULT NULL, on_update boolean DEFAULT false,
-	backfill boolean DEFAULT false, strict boolean DEFAULT false) RETURNS int
+	backfill boolean DEFAULT false, strict boolean DEFAULT false, deferred boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
@@ -341,6 +353,11 @@ BEGIN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'source must be text of 1 to 127 bytes';
 	END IF;
+	IF strict AND deferred THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'an attachment cannot be strict and deferred',
+			HINT = 'A deferred attachment looks at its rows after their transaction, when it is too late to refuse them.';
+	END IF;
 	SELECT array_agg(a.attname::text ORDER BY k.o) INTO key_columns
 	FROM pg_index x CROSS JOIN unnest(x.indkey::int2[]) WITH ORDINALITY k (attnum, o)
 	JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
@@ -354,8 +371,9 @@ BEGIN
 	PERFORM cdp.check_mapping(tbl, expression);
 
 	PERFORM cdp.detach(tbl);
-	INSERT INTO cdp_data.attachment (tbl, source, mapping, expression, key_columns, on_update, strict)
-	VALUES (tbl, coalesce(attach.source, tbl::text), mapping, expression, key_columns, coalesce(on_update, false), coalesce(strict, false))
+	INSERT INTO cdp_data.attachment (tbl, source, mapping, expression, key_columns, on_update, strict, deferred)
+	VALUES (tbl, coalesce(attach.source, tbl::text), mapping, expression, key_columns, coalesce(on_update, false), coalesce(strict, false),
+		coalesce(deferred, false))
 	RETURNING attachment_id INTO id;
 	PERFORM cdp.create_capture(id);
 	IF backfill THEN
@@ -364,8 +382,8 @@ BEGIN
 	END IF;
 	RETURN id;
 END $$;
-COMMENT ON FUNCTION cdp.attach(regclass, jsonb, text, boolean, boolean, boolean) IS
-'Turns the rows of an application table into events or traits, in the transaction that writes them; backfill takes the rows already there, in cdp.maintain().';
+COMMENT ON FUNCTION cdp.attach(regclass, jsonb, text, boolean, boolean, boolean, boolean) IS
+'Turns the rows of an application table into events or traits, in the transaction that writes them or, deferred, in the next cdp.maintain(), which also takes the rows already there (backfill).';
 
 CREATE FUNCTION cdp.detach(tbl regclass) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -26,7 +26,7 @@ BEGIN
 	COMMENT ON COLUMN cdp.stats.avg_lag IS 'How long after they happened the events of the last ten minutes came, on the average.';
 	COMMENT ON COLUMN cdp.stats.max_lag IS 'The same, at worst.';
 	COMMENT ON COLUMN cdp.stats.last_received_at IS 'When the last event came; null if none came in ten minutes.';
-	COMMENT ON COLUMN cdp.stats.pending IS 'Rows of attached tables that a backfill has yet to take, by the estimate of its start.';
+	COMMENT ON COLUMN cdp.stats.pending IS 'Rows of attached tables that cdp.maintain() has yet to take: of deferred ones, and those of a backfill by the estimate of its start.';
 	COMMENT ON COLUMN cdp.stats.rejected IS 'Refusals in cdp.rejected.';
 	COMMENT ON COLUMN cdp.stats.rejected_1d IS 'Those of them seen in the last day.';
 	COMMENT ON COLUMN cdp.stats.merges_1d IS 'Merges in the last day.';

@@ -65,6 +65,7 @@ BEGIN
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');

@@ -92,19 +92,10 @@ static CdpPlan former_plan = {
 	NULL};
 
 static int
-compare_int64(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
-static int
 compare_nodes(const void *a, const void *b)
 {
-	return compare_int64(&((const CdpComponentNode *) a)->node_id,
-						 &((const CdpComponentNode *) b)->node_id);
+	return cdp_compare_int64(&((const CdpComponentNode *) a)->node_id,
+							 &((const CdpComponentNode *) b)->node_id);
 }
 
 static void
@@ -254,9 +245,9 @@ compare_rows(const void *a, const void *b)
 	/* pairs have no set: they are told apart by their ends */
 	if (cmp == 0 && strcmp(x->nodes, "{}") == 0)
 	{
-		cmp = compare_int64(&x->a, &y->a);
+		cmp = cdp_compare_int64(&x->a, &y->a);
 		if (cmp == 0)
-			cmp = compare_int64(&x->b, &y->b);
+			cmp = cdp_compare_int64(&x->b, &y->b);
 	}
 	return cmp;
 }
@@ -412,7 +403,7 @@ next_people(CdpComponent *c, const int64 *ids, int came, int row_start, const in
 	{
 		int64 id = r < rows ? cdp_store_int64(r, 1) : c->rows[row_start + r - rows].b;
 
-		if (bsearch(&id, known, c->nnodes, sizeof(int64), compare_int64) == NULL)
+		if (bsearch(&id, known, c->nnodes, sizeof(int64), cdp_compare_int64) == NULL)
 			ends[nends++] = id;
 	}
 	*n = 0;
@@ -425,7 +416,7 @@ next_people(CdpComponent *c, const int64 *ids, int came, int row_start, const in
 	{
 		int64 id = cdp_store_int64(r, 1);
 
-		if (bsearch(&id, c->profiles, c->nprofiles, sizeof(int64), compare_int64) == NULL)
+		if (bsearch(&id, c->profiles, c->nprofiles, sizeof(int64), cdp_compare_int64) == NULL)
 			people[(*n)++] = id;
 	}
 	return people;
@@ -452,7 +443,7 @@ cdp_component_load(const int64 *profiles, int n)
 	c->rows = palloc(sizeof(CdpEvidenceRow) * row_room);
 	c->profiles = palloc(sizeof(int64) * profile_room);
 	memcpy(frontier, profiles, sizeof(int64) * n);
-	qsort(frontier, n, sizeof(int64), compare_int64);
+	qsort(frontier, n, sizeof(int64), cdp_compare_int64);
 	while (nfrontier > 0)
 	{
 		int start = c->nnodes;
@@ -468,7 +459,7 @@ cdp_component_load(const int64 *profiles, int n)
 		}
 		memcpy(c->profiles + c->nprofiles, frontier, sizeof(int64) * nfrontier);
 		c->nprofiles += nfrontier;
-		qsort(c->profiles, c->nprofiles, sizeof(int64), compare_int64);
+		qsort(c->profiles, c->nprofiles, sizeof(int64), cdp_compare_int64);
 		came = load_people(c, frontier, nfrontier, &node_room);
 		if (c->nnodes > max)
 		{
@@ -480,7 +471,7 @@ cdp_component_load(const int64 *profiles, int n)
 		for (int i = 0; i < c->nnodes; i++)
 			known[i] = c->nodes[i].node_id;
 		memcpy(ids, known + start, sizeof(int64) * came);
-		qsort(known, c->nnodes, sizeof(int64), compare_int64);
+		qsort(known, c->nnodes, sizeof(int64), cdp_compare_int64);
 		load_rows(c, ids, came, &row_room);
 		frontier = next_people(c, ids, came, row_start, known, &nfrontier);
 	}
@@ -575,19 +566,6 @@ cdp_component_add(CdpComponent *c, CdpGraph *graph, int link)
 	}
 }
 
-static void *
-alloc_huge(size_t size)
-{
-	return MemoryContextAllocHuge(CurrentMemoryContext, size);
-}
-
-static bool
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-	return false;
-}
-
 /* Index of a namespace in the list of rules; adds it. */
 static int
 rule_index(CdpComponent *c, CdpCoreRule *rules, const char *ns)
@@ -639,10 +617,7 @@ cdp_component_run(CdpComponent *c)
 	l->links = links;
 	l->nseparations = c->nseparations;
 	l->separations = c->separations;
-	l->max_nodes = cdp_rules()->max_nodes;
-	l->repeats = cdp_rules()->repeats;
-	l->alloc = alloc_huge;
-	l->interrupted = check_interrupts;
+	cdp_rules_linkage(l);
 	(void) cdp_core_linkage_run(l);
 }
 
@@ -690,7 +665,7 @@ find_anchors(const CdpComponent *c, const bool *foreign)
 	for (int i = 0; i < c->nstored; i++)
 	{
 		int64 *hit = bsearch(&c->nodes[i].profile_id, c->profiles, c->nprofiles, sizeof(int64),
-							 compare_int64);
+							 cdp_compare_int64);
 		int *anchor = hit ? &anchors[hit - c->profiles] : NULL;
 
 		if (anchor == NULL)

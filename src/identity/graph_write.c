@@ -682,15 +682,6 @@ compare_edges(const void *a, const void *b)
 	return cmp;
 }
 
-static int
-compare_int64(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
 /* The set of a link's nodes as array text; {} for a pair, which its ends tell. */
 static const char *
 set_text(const CdpGraph *graph, const CdpLink *link)
@@ -703,7 +694,7 @@ set_text(const CdpGraph *graph, const CdpLink *link)
 	ids = palloc(sizeof(int64) * link->n);
 	for (int i = 0; i < link->n; i++)
 		ids[i] = graph->idents[link->idents[i]].node_id;
-	qsort(ids, link->n, sizeof(int64), compare_int64);
+	qsort(ids, link->n, sizeof(int64), cdp_compare_int64);
 	initStringInfo(&text);
 	for (int i = 0; i < link->n; i++)
 		appendStringInfo(&text, "%c" INT64_FORMAT, i == 0 ? '{' : ',', ids[i]);

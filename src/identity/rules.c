@@ -11,6 +11,7 @@
 
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "regex/regex.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -313,4 +314,27 @@ cdp_rules_refusal(CdpTieVerdict verdict, const char *ns)
 			return "isolated";
 	}
 	return "unknown";
+}
+
+static void *
+alloc_huge(size_t size)
+{
+	return MemoryContextAllocHuge(CurrentMemoryContext, size);
+}
+
+static bool
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	return false;
+}
+
+/* What every question to core/linkage.h takes from the rules, and from the server. */
+void
+cdp_rules_linkage(CdpLinkage *l)
+{
+	l->max_nodes = cdp_rules()->max_nodes;
+	l->repeats = cdp_rules()->repeats;
+	l->alloc = alloc_huge;
+	l->interrupted = check_interrupts;
 }

@@ -39,6 +39,7 @@ extern void cdp_rules_suppose(const char *changes);
 extern const CdpNamespace *cdp_rules_namespace(const char *ns);
 extern int cdp_rules_rank(const char *ns);
 extern void cdp_rules_order(CdpCoreRule *rules, const char *const *names, int n);
+extern void cdp_rules_linkage(CdpLinkage *l);
 extern void cdp_rules_normalise(CdpMention *mention);
 extern bool cdp_rules_blocked(const char *ns, const char *value);
 extern const char *cdp_rules_refusal(CdpTieVerdict verdict, const char *ns);

@@ -299,15 +299,6 @@ typedef struct Outcome
 	StringInfoData sample;
 } Outcome;
 
-static int
-compare_int64(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
 /* A component's people, before and after, for the sample. */
 static void
 show(const CdpComponent *c, Outcome *o)
@@ -354,13 +345,13 @@ compare_component(const CdpComponent *c, Outcome *o)
 	for (int i = 0; i < c->nnodes; i++)
 	{
 		int64 *p = bsearch(&c->nodes[i].profile_id, c->profiles, c->nprofiles, sizeof(int64),
-						   compare_int64);
+						   cdp_compare_int64);
 
 		size[c->linkage.group[i]]++;
 		had[p - c->profiles]++;
 		pair[i] = (int64) c->linkage.group[i] * c->nprofiles + (p - c->profiles);
 	}
-	qsort(pair, c->nnodes, sizeof(int64), compare_int64);
+	qsort(pair, c->nnodes, sizeof(int64), cdp_compare_int64);
 	for (int i = 0; i < c->nnodes; i++)
 	{
 		if (pair[i] == last)

@@ -32,7 +32,9 @@
 
 #include "cdp.h"
 #include "compat.h"
+#include "ingest/attachment.h"
 #include "ingest/capture.h"
+#include "ingest/captured.h"
 #include "ingest/ingest.h"
 #include "ingest/refusal.h"
 #include "store.h"
@@ -84,105 +86,16 @@
 PG_FUNCTION_INFO_V1(cdp_capture);
 PG_FUNCTION_INFO_V1(cdp_check_mapping);
 
-static CdpPlan attachment_plan = {
-	"SELECT a.expression, a.source, a.strict, a.key_columns, a.mapping ? 'message_id' FROM "
-	"cdp_data.attachment a WHERE a.attachment_id = $1",
-	1,
-	{INT4OID},
-	NULL};
-
-typedef struct Attachment
-{
-	char *expression;
-	char *source;
-	bool strict;
-	char space; /* of its message ids */
-	char **keys; /* columns of the primary key */
-	int nkeys;
-} Attachment;
-
-static void
-read_keys(Attachment *attachment, Datum array, MemoryContext context)
-{
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Datum *elems;
-	bool *nulls;
-
-	deconstruct_array(DatumGetArrayTypePCopy(array), TEXTOID, -1, false, TYPALIGN_INT, &elems,
-					  &nulls, &attachment->nkeys);
-	attachment->keys = palloc(sizeof(char *) * Max(attachment->nkeys, 1));
-	for (int i = 0; i < attachment->nkeys; i++)
-		attachment->keys[i] = TextDatumGetCString(elems[i]);
-	MemoryContextSwitchTo(old);
-}
-
-typedef struct Finding
-{
-	int32 id;
-	Attachment *attachment;
-	MemoryContext context; /* of the result */
-	bool found;
-} Finding;
-
-static void
-read_attachment(void *arg)
-{
-	Finding *f = arg;
-	Attachment *attachment = f->attachment;
-	Datum args[1] = {Int32GetDatum(f->id)};
-	CdpStore store;
-
-	cdp_store_enter(&store);
-	if (cdp_store_run(&attachment_plan, args, NULL, false, -1) == 1)
-	{
-		bool isnull;
-		Datum keys;
-
-		attachment->expression = MemoryContextStrdup(f->context, cdp_store_text(0, 1));
-		attachment->source = MemoryContextStrdup(f->context, cdp_store_text(0, 2));
-		attachment->strict = DatumGetBool(cdp_store_value(0, 3, &isnull));
-		attachment->space = DatumGetBool(cdp_store_value(0, 5, &isnull)) ?
-								CDP_SPACE_MESSAGE :
-								CDP_SPACE_ROW;
-		keys = cdp_store_value(0, 4, &isnull);
-		attachment->nkeys = 0;
-		if (!isnull)
-			read_keys(attachment, keys, f->context);
-		f->found = true;
-	}
-	cdp_store_leave(&store);
-}
-
-static bool
-is_not_ready(int sqlstate)
-{
-	return sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-}
-
 /*
- * False if there is no such attachment or the storage cannot be used, as
- * between an update of the library and cdp.migrate(): that must not stop the
- * application, and nobody can say yet whether the attachment is strict.
- */
-static bool
-find_attachment(int32 id, Attachment *attachment)
-{
-	Finding f = {id, attachment, CurrentMemoryContext, false};
-
-	return cdp_store_exists() && cdp_store_try(read_attachment, &f, is_not_ready) == NULL &&
-		   f.found;
-}
-
-/*
- * Takes documents as messages of a source; strict raises on the first one
- * that is refused.  flags as cdp_ingest_batch() takes them;
+ * Takes documents as messages of a source that came at these times (NULL: now);
+ * strict raises on the first one that is refused.  flags as cdp_ingest_batch() takes them;
  * writer is the role whose statement it was.  space: ids that the
  * mapping names are those of messages, so that a row and a message may be one;
  * ids made of the primary key are the attachment's own.
  */
 void
-cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, int flags,
-					  char space, Oid writer)
+cdp_capture_documents(Datum *documents, const TimestampTz *at, int n, const char *source,
+					  bool strict, int flags, char space, Oid writer)
 {
 	CdpStore store;
 	CdpMessage *messages;
@@ -199,7 +112,7 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, 
 		value->type = jbvBinary;
 		value->val.binary.data = &document->root;
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
-		cdp_message_parse(&messages[i], value, NULL, source, space, cdp_now());
+		cdp_message_parse(&messages[i], value, NULL, source, space, at ? at[i] : cdp_now());
 	}
 	cdp_ingest_batch(messages, n, writer, flags);
 	for (int i = 0; strict && i < n; i++)
@@ -249,9 +162,35 @@ become_writer(const Become *become)
 typedef struct Capture
 {
 	TriggerData *trigdata;
-	const char *sql;
-	const Attachment *attachment;
+	CdpAttachment *attachment;
 } Capture;
+
+static char *update_query(const CdpAttachment *attachment);
+
+/* The kept plan of the query over the transition tables. */
+static SPIPlanPtr
+query_of(const Capture *c)
+{
+	CdpAttachment *attachment = c->attachment;
+	bool update = TRIGGER_FIRED_BY_UPDATE(c->trigdata->tg_event);
+	Oid table = RelationGetRelid(c->trigdata->tg_relation);
+	SPIPlanPtr *kept = update ? &attachment->of_update : &attachment->of_insert;
+	SPIPlanPtr plan;
+
+	if (*kept != NULL && attachment->table == table)
+		return *kept;
+	plan = SPI_prepare(update ? update_query(attachment) :
+								cdp_capture_query(attachment->expression, "NULL", "cdp_new n"),
+					   0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "cdp: could not prepare the query of an attachment");
+	/* a trigger that somebody copied to another table keeps no plan */
+	if (!OidIsValid(attachment->table))
+		attachment->table = table;
+	if (attachment->table == table && SPI_keepplan(plan) == 0)
+		*kept = plan;
+	return plan;
+}
 
 /* Reads the rows the query yields and takes them, batch by batch. */
 static void
@@ -261,16 +200,12 @@ capture_rows(void *arg)
 	Become become;
 	MemoryContext context;
 	MemoryContext old;
-	SPIPlanPtr plan;
 	Portal cursor;
 
 	become_owner(c->trigdata, &become);
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdp capture",
 									ALLOCSET_DEFAULT_SIZES);
-	plan = SPI_prepare(c->sql, 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "cdp: could not prepare the query of an attachment");
-	cursor = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	cursor = SPI_cursor_open(NULL, query_of(c), NULL, NULL, false);
 	for (;;)
 	{
 		Datum *documents;
@@ -291,8 +226,11 @@ capture_rows(void *arg)
 		}
 		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
-		cdp_capture_documents(documents, n, c->attachment->source, c->attachment->strict, 0,
-							  c->attachment->space, become.user);
+		if (c->attachment->deferred)
+			cdp_captured_keep(c->attachment, documents, n, become.user);
+		else
+			cdp_capture_documents(documents, NULL, n, c->attachment->source,
+								  c->attachment->strict, 0, c->attachment->space, become.user);
 		MemoryContextReset(context);
 	}
 	SPI_cursor_close(cursor);
@@ -310,7 +248,7 @@ typedef struct Recording
 {
 	TriggerData *trigdata;
 	const char *sql;
-	const Attachment *attachment;
+	const CdpAttachment *attachment;
 	const char *detail;
 } Recording;
 
@@ -347,7 +285,7 @@ record_rows(void *arg)
  * column's cast to JSON raises, or their number where even that does.
  */
 static void
-reject_rows(TriggerData *trigdata, const Attachment *attachment, const ErrorData *edata)
+reject_rows(TriggerData *trigdata, const CdpAttachment *attachment, const ErrorData *edata)
 {
 	static const char *const queries[] = {
 		"SELECT to_jsonb(n) FROM cdp_new n",
@@ -381,7 +319,7 @@ cdp_capture_query(const char *expression, const char *key, const char *from)
  * passed over.
  */
 static char *
-update_query(const Attachment *attachment)
+update_query(const CdpAttachment *attachment)
 {
 	const char *message = attachment->expression;
 	StringInfoData key;
@@ -437,9 +375,7 @@ Datum
 cdp_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Attachment attachment;
-	Capture c = {trigdata, NULL, &attachment};
-	char *sql;
+	Capture c = {trigdata, NULL};
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event) ||
@@ -448,7 +384,8 @@ cdp_capture(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("\"capture\" is the trigger of cdp.attach()"),
 				 errhint("Use SELECT cdp.attach(...).")));
-	if (!find_attachment(pg_strtoint32(trigdata->tg_trigger->tgargs[0]), &attachment))
+	c.attachment = cdp_attachment_find(pg_strtoint32(trigdata->tg_trigger->tgargs[0]));
+	if (c.attachment == NULL)
 	{
 		ereport(WARNING,
 				(errmsg("rows of \"%s\" are not captured: cdp cannot be used",
@@ -457,18 +394,14 @@ cdp_capture(PG_FUNCTION_ARGS)
 						 "removes the trigger.")));
 		return PointerGetDatum(NULL);
 	}
-	sql = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ?
-			  update_query(&attachment) :
-			  cdp_capture_query(attachment.expression, "NULL", "cdp_new n");
-	c.sql = sql;
-	if (attachment.strict)
+	if (c.attachment->strict)
 		capture_rows(&c);
 	else
 	{
 		ErrorData *error = cdp_store_try(capture_rows, &c, cdp_capture_is_mapping_error);
 
 		if (error)
-			reject_rows(trigdata, &attachment, error);
+			reject_rows(trigdata, c.attachment, error);
 	}
 	return PointerGetDatum(NULL);
 }

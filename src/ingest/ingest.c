@@ -915,9 +915,23 @@ is_another(const CdpLocked *p)
 	return p->created || p->reshaped || p->rebuild;
 }
 
+/* Are nodes that others had hers already, or hers others'? */
+static bool
+is_mixed(const CdpGraph *graph, int64 profile_id)
+{
+	for (int i = 0; i < graph->nmerges; i++)
+		if (graph->merges[i].winner == profile_id)
+			return true;
+	for (int i = 0; i < graph->nmoves; i++)
+		if (graph->moves[i].from == profile_id || graph->moves[i].to == profile_id)
+			return true;
+	return false;
+}
+
 /*
  * What happened to people by the passing of time, before the batch changes
- * them.  Who is made, joined or parted is looked at as a whole afterwards.
+ * them.  Who is made, joined or parted is looked at as a whole afterwards: what
+ * her nodes say is not what they said before.
  */
 static void
 fire_timers(const CdpGraph *graph)
@@ -930,7 +944,7 @@ fire_timers(const CdpGraph *graph)
 		return;
 	ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	for (int i = 0; i < graph->nlocked; i++)
-		if (!is_another(&graph->locked[i]))
+		if (!graph->locked[i].created && !is_mixed(graph, graph->locked[i].profile_id))
 			ids[n++] = graph->locked[i].profile_id;
 	n = cdp_segment_fire(ids, n, &entries);
 	cdp_activation_enqueue(entries, n);

@@ -30,6 +30,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "ingest/capture.h"
+#include "ingest/captured.h"
 #include "ingest/config.h"
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
@@ -285,7 +286,7 @@ fill(void *arg)
 	Datum *documents;
 
 	f->rows = read_backfill(f->backfill, &documents, &f->position);
-	cdp_capture_documents(documents, f->rows, f->backfill->source, false,
+	cdp_capture_documents(documents, NULL, f->rows, f->backfill->source, false,
 						  CDP_INGEST_QUIET_DUPLICATES, f->backfill->space, GetUserId());
 }
 
@@ -357,7 +358,8 @@ step_fold(void)
 static bool
 do_step(void)
 {
-	return step_partitions() || cdp_apply_timer_step() || step_backfill() || cdp_apply_rules_step() ||
+	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
+		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_metric_tidy_step() || step_fold() || step_discover();
 }

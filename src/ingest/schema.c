@@ -43,17 +43,21 @@ typedef enum TypeBit
 	TYPE_STRING = 0x40
 } TypeBit;
 
-static const struct
+/* A word of the schema, and what it stands for. */
+typedef struct Word
 {
 	const char *name;
-	int bits;
-} types[] = {{"null", TYPE_NULL},
-			 {"boolean", TYPE_BOOLEAN},
-			 {"object", TYPE_OBJECT},
-			 {"array", TYPE_ARRAY},
-			 {"number", TYPE_NUMBER},
-			 {"integer", TYPE_INTEGER},
-			 {"string", TYPE_STRING}};
+	int value;
+} Word;
+
+static const Word types[] = {{"null", TYPE_NULL},
+							 {"boolean", TYPE_BOOLEAN},
+							 {"object", TYPE_OBJECT},
+							 {"array", TYPE_ARRAY},
+							 {"number", TYPE_NUMBER},
+							 {"integer", TYPE_INTEGER},
+							 {"string", TYPE_STRING},
+							 {NULL, 0}};
 
 typedef enum Format
 {
@@ -65,15 +69,12 @@ typedef enum Format
 	FORMAT_UUID
 } Format;
 
-static const struct
-{
-	const char *name;
-	Format format;
-} formats[] = {{"date-time", FORMAT_DATE_TIME},
-			   {"date", FORMAT_DATE},
-			   {"email", FORMAT_EMAIL},
-			   {"uri", FORMAT_URI},
-			   {"uuid", FORMAT_UUID}};
+static const Word formats[] = {{"date-time", FORMAT_DATE_TIME},
+							   {"date", FORMAT_DATE},
+							   {"email", FORMAT_EMAIL},
+							   {"uri", FORMAT_URI},
+							   {"uuid", FORMAT_UUID},
+							   {NULL, FORMAT_NONE}};
 
 typedef enum Bound
 {
@@ -141,6 +142,15 @@ is_text(const JsonbValue *v, const char *s)
 		   memcmp(v->val.string.val, s, v->val.string.len) == 0;
 }
 
+/* What a text stands for; 0: it is none of the words. */
+static int
+word_value(const Word *words, const JsonbValue *v)
+{
+	while (words->name && !is_text(v, words->name))
+		words++;
+	return words->value;
+}
+
 /* The place of a keyword or name in the schema, for errors. */
 static char *
 inside(const char *place, const char *name, int len)
@@ -151,13 +161,13 @@ inside(const char *place, const char *name, int len)
 static int
 type_bits(const JsonbValue *v, const char *place)
 {
-	for (int i = 0; i < (int) lengthof(types); i++)
-		if (is_text(v, types[i].name))
-			return types[i].bits;
-	refuse(place, "the type is unknown",
-		   "Types are object, array, string, number, integer, boolean and null, or a list of "
-		   "them.");
-	return 0;
+	int bits = word_value(types, v);
+
+	if (bits == 0)
+		refuse(place, "the type is unknown",
+			   "Types are object, array, string, number, integer, boolean and null, or a list of "
+			   "them.");
+	return bits;
 }
 
 static void
@@ -332,9 +342,7 @@ read_keyword(CdpSchema *s, const JsonbValue *key, const JsonbValue *v, const cha
 		read_pattern(s, v, place);
 	else if (is_text(key, "format"))
 	{
-		for (int i = 0; i < (int) lengthof(formats); i++)
-			if (is_text(v, formats[i].name))
-				s->format = formats[i].format;
+		s->format = word_value(formats, v);
 		if (s->format == FORMAT_NONE)
 			refuse(place, "the format is unknown",
 				   "Formats are date-time, date, email, uri and uuid.");

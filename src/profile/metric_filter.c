@@ -9,21 +9,13 @@
 #include "compat.h"
 #include "condition/condition.h"
 #include "profile/metric.h"
+#include "store.h"
 
 struct CdpMetricFilter
 {
 	CdpCondition *condition;
 	Jsonb *nothing; /* the properties of an event that has none */
 };
-
-static Jsonb *
-empty_object(void)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
 
 /*
  * The condition, ready to be asked, in this context; raises if it cannot be
@@ -37,7 +29,7 @@ cdp_metric_filter_compile(const Jsonb *rule, MemoryContext context)
 	const char *unknown;
 
 	filter->condition = cdp_condition_compile(rule);
-	filter->nothing = empty_object();
+	filter->nothing = cdp_jsonb_empty();
 	unknown = cdp_condition_unknown(filter->condition);
 	if (unknown)
 		ereport(ERROR,

@@ -29,6 +29,7 @@
 #include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -44,11 +45,7 @@
 /* Events in one fetch. */
 #define FETCH 1000
 
-PG_FUNCTION_INFO_V1(cdp_metric_bigint);
-PG_FUNCTION_INFO_V1(cdp_metric_float8);
-PG_FUNCTION_INFO_V1(cdp_metric_text);
-PG_FUNCTION_INFO_V1(cdp_metric_timestamptz);
-PG_FUNCTION_INFO_V1(cdp_metric_text_array);
+PG_FUNCTION_INFO_V1(cdp_metric_typed);
 PG_FUNCTION_INFO_V1(cdp_metric_value);
 
 static CdpPlan events_plan = {
@@ -473,16 +470,19 @@ find_metric(int32 id, const char *name)
 	return NULL;
 }
 
-/* A metric's value for the person; the type is that of the SQL function. */
-static Datum
-typed_value(FunctionCallInfo fcinfo, Oid type)
+/*
+ * cdp.metric_bigint(profile_id, metric_id) and the like: a metric's value for
+ * the person; the type is that of the SQL function.
+ */
+Datum
+cdp_metric_typed(PG_FUNCTION_ARGS)
 {
 	const CdpMetric *metric = find_metric(PG_GETARG_INT32(1), NULL);
 	Datum result;
 
 	if (metric == NULL || !metric->ready)
 		PG_RETURN_NULL();
-	if (metric->type != type)
+	if (metric->type != get_func_rettype(fcinfo->flinfo->fn_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("metric \"%s\" has another type", metric->name),
@@ -490,36 +490,6 @@ typed_value(FunctionCallInfo fcinfo, Oid type)
 	if (!value_of(metric, PG_GETARG_INT64(0), &result))
 		PG_RETURN_NULL();
 	return result;
-}
-
-Datum
-cdp_metric_bigint(PG_FUNCTION_ARGS)
-{
-	return typed_value(fcinfo, INT8OID);
-}
-
-Datum
-cdp_metric_float8(PG_FUNCTION_ARGS)
-{
-	return typed_value(fcinfo, FLOAT8OID);
-}
-
-Datum
-cdp_metric_text(PG_FUNCTION_ARGS)
-{
-	return typed_value(fcinfo, TEXTOID);
-}
-
-Datum
-cdp_metric_timestamptz(PG_FUNCTION_ARGS)
-{
-	return typed_value(fcinfo, TIMESTAMPTZOID);
-}
-
-Datum
-cdp_metric_text_array(PG_FUNCTION_ARGS)
-{
-	return typed_value(fcinfo, TEXTARRAYOID);
 }
 
 static void

@@ -2,57 +2,26 @@
  * src/profile/profile.c
  *		The state of a person as a fold over messages.
  *
- * Each trait keeps, in trait_meta, the message its value came from:
- * "<event time, microseconds> <message key, hex> <source>".  A value replaces
- * another when its (time, key) is higher ("latest") or lower ("oldest"), so
- * the result does not depend on the order in which messages arrive, and
- * joining two people is the same fold over the values of both.  An unset
- * trait keeps its mark: an older value must not come back.  Other rules, and
- * traits that keep a tally of values instead of a mark: survive.h.
+ * Each trait keeps, in trait_meta, the message its value came from: its mark
+ * (mark.c).  A value replaces another when its (time, key) is higher
+ * ("latest") or lower ("oldest"), so the result does not depend on the order in
+ * which messages arrive, and joining two people is the same fold over the
+ * values of both.  An unset trait keeps its mark: an older value must not come
+ * back.  Other rules, and traits that keep a tally of values instead of a mark:
+ * survive.h.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/uuid.h"
 
 #include "compat.h"
-#include "profile/profile.h"
-#include "profile/survive.h"
-#include "profile/trait.h"
-#include "row.h"
+#include "profile/trait_fold.h"
 #include "store.h"
-
-/* What a trait becomes, to be written. */
-typedef struct Patch
-{
-	const char *name;
-	int namelen;
-	const CdpTrait *trait; /* NULL: undeclared */
-	const CdpTraitChange *change; /* that won so far; NULL: there is no value */
-	const char *text; /* canonical, declared traits; NULL unsets */
-	CdpTallies tallies; /* instead, of a trait that has them */
-	bool from_events; /* what is stored does not tell: to be folded from events */
-} Patch;
-
-/* One person under the fold. */
-typedef struct Person
-{
-	int64 profile_id;
-	Jsonb *traits;
-	Jsonb *meta;
-	Datum declared; /* array of texts by trait, or 0 */
-	Patch *patches;
-	int npatches;
-	int *slots; /* open addressing: index of a patch by its name, or -1 */
-	uint32 nslots; /* a power of two, at least twice the patches */
-} Person;
 
 /* Statements whose text lists the declared traits, for one generation. */
 static struct
@@ -62,48 +31,6 @@ static struct
 	CdpPlan read;
 	CdpPlan write;
 } dynamic;
-
-static CdpPlan create_plan = {
-	"WITH made AS (INSERT INTO cdp_data.profile (profile_id, ord, created_at) "
-	"  SELECT u.id, u.ord, u.at FROM unnest($1, $2, $4) u (id, ord, at)) "
-	"INSERT INTO cdp_data.profile_state (profile_id, ord, rev) "
-	"SELECT u.id, u.ord, u.rev FROM unnest($1, $2, $3) u (id, ord, rev)",
-	4,
-	{INT8ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
-	NULL};
-
-static CdpRowOp profile_row = {
-	.table = "profile",
-	.columns = {"profile_id", "ord", "traits", "trait_meta", "created_at"},
-};
-
-static CdpRowOp state_row = {
-	.table = "profile_state",
-	.columns = {"profile_id", "ord", "rev", "events", "segments", "contested", "separated"},
-};
-
-/* As count_plan, for one. */
-static CdpRowOp count_row = {
-	.table = "profile_state",
-	.keys = {"profile_id"},
-	.columns = {"rev", "events", "first_seen", "last_seen", "linked_ts", "linked_key", "contested",
-				"separated"},
-};
-
-static CdpPlan count_plan = {
-	"UPDATE cdp_data.profile_state s SET events = s.events + u.events, rev = s.rev + 1, "
-	"  first_seen = CASE WHEN u.events > 0 THEN LEAST(s.first_seen, u.f) ELSE s.first_seen END, "
-	"  last_seen = CASE WHEN u.events > 0 THEN GREATEST(s.last_seen, u.l) ELSE s.last_seen END, "
-	"  linked_ts = nullif(u.linked_ts, '-infinity'), "
-	"  linked_key = CASE WHEN u.linked_ts > '-infinity' THEN u.linked_key END, "
-	"  contested = u.contested, separated = u.separated "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) "
-	"  u (profile_id, events, f, l, linked_ts, linked_key, contested, separated) "
-	"WHERE s.profile_id = ANY (ARRAY[u.profile_id])",
-	8,
-	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-	 UUIDARRAYOID, BOOLARRAYOID, BOOLARRAYOID},
-	NULL};
 
 static CdpPlan join_plan = {
 	"WITH gone AS (DELETE FROM cdp_data.profile_state s USING unnest($1, $2) u (winner, loser) "
@@ -219,626 +146,6 @@ prepare_dynamic(void)
 	dynamic.generation = config->generation;
 }
 
-/* The jsonb {}. */
-static Datum
-empty_object(void)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-}
-
-/* Makes the rows of the profiles that the graph created or brought back. */
-void
-cdp_profile_create(CdpGraph *graph)
-{
-	int n = 0;
-	int64 *id = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	int32 *ord = palloc(sizeof(int32) * Max(graph->nlocked, 1));
-	int64 *rev = palloc(sizeof(int64) * Max(graph->nlocked, 1));
-	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(graph->nlocked, 1));
-	Datum none = empty_object();
-	CdpRow *profiles;
-	CdpRow *states;
-	Datum args[4];
-
-	for (int i = 0; i < graph->nlocked; i++)
-	{
-		const CdpLocked *locked = &graph->locked[i];
-
-		if (!locked->created)
-			continue;
-		id[n] = locked->profile_id;
-		ord[n] = locked->ord;
-		rev[n] = locked->rev;
-		at[n++] = locked->returns ? locked->created_at : cdp_now();
-	}
-	profiles = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(n, 1));
-	states = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		profiles[i] = (CdpRow){.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]), none, none,
-										  TimestampTzGetDatum(at[i])}};
-		states[i] = (CdpRow){.values = {Int64GetDatum(id[i]), Int32GetDatum(ord[i]),
-										Int64GetDatum(rev[i]), Int64GetDatum(0),
-										cdp_array_int32(NULL, 0), BoolGetDatum(false),
-										BoolGetDatum(false)}};
-	}
-	if (n == 0)
-		return;
-	if (cdp_row_insert_many(&profile_row, n, profiles, NULL))
-	{
-		if (!cdp_row_insert_many(&state_row, n, states, NULL))
-			for (int i = 0; i < n; i++)
-				(void) cdp_row_insert(&state_row, &states[i]);
-		return;
-	}
-	args[0] = cdp_array_int64(id, n);
-	args[1] = cdp_array_int32(ord, n);
-	args[2] = cdp_array_int64(rev, n);
-	args[3] = cdp_array_timestamptz(at, n);
-	cdp_store_run(&create_plan, args, NULL, false, n);
-}
-
-/* Adds one person's activity to her state; the key must live until it is written. */
-static bool
-add_activity(CdpRow *row, void *arg)
-{
-	const CdpActivity *a = arg;
-
-	row->values[0] = Int64GetDatum(DatumGetInt64(row->values[0]) + 1);
-	row->values[1] = Int64GetDatum(DatumGetInt64(row->values[1]) + a->events);
-	if (a->events > 0)
-	{
-		if (row->nulls[2] || a->first_seen < DatumGetTimestampTz(row->values[2]))
-			row->values[2] = TimestampTzGetDatum(a->first_seen);
-		if (row->nulls[3] || a->last_seen > DatumGetTimestampTz(row->values[3]))
-			row->values[3] = TimestampTzGetDatum(a->last_seen);
-		row->nulls[2] = row->nulls[3] = false;
-	}
-	row->nulls[4] = row->nulls[5] = a->locked->newest.ts == DT_NOBEGIN;
-	row->values[4] = TimestampTzGetDatum(a->locked->newest.ts);
-	row->values[5] = UUIDPGetDatum((pg_uuid_t *) a->locked->newest.key);
-	row->values[6] = BoolGetDatum(a->locked->contested);
-	row->values[7] = BoolGetDatum(a->locked->separated);
-	return true;
-}
-
-/*
- * Adds events to states; one entry a profile.  Entries without events count as
- * well: whoever changes anything of a person writes her state, so that a
- * transaction with an older snapshot cannot go on beside it (40001).
- */
-void
-cdp_profile_count(const CdpActivity *activity, int n)
-{
-	int64 *id = palloc(sizeof(int64) * Max(n, 1));
-	int64 *events = palloc(sizeof(int64) * Max(n, 1));
-	TimestampTz *first = palloc(sizeof(TimestampTz) * Max(n, 1));
-	TimestampTz *last = palloc(sizeof(TimestampTz) * Max(n, 1));
-	TimestampTz *linked = palloc(sizeof(TimestampTz) * Max(n, 1));
-	uint8(*key)[16] = palloc(16 * Max(n, 1));
-	bool *contested = palloc(sizeof(bool) * Max(n, 1));
-	bool *separated = palloc(sizeof(bool) * Max(n, 1));
-	Datum *keys = palloc(sizeof(Datum) * Max(n, 1));
-	ItemPointer *hints = palloc(sizeof(ItemPointer) * Max(n, 1));
-	void **each = palloc(sizeof(void *) * Max(n, 1));
-	Datum args[8];
-
-	if (n == 0)
-		return;
-	for (int i = 0; i < n; i++)
-	{
-		const CdpLocked *locked = activity[i].locked;
-
-		id[i] = locked->profile_id;
-		events[i] = activity[i].events;
-		first[i] = activity[i].first_seen;
-		last[i] = activity[i].last_seen;
-		linked[i] = locked->newest.ts;
-		memcpy(key[i], locked->newest.key, 16);
-		contested[i] = locked->contested;
-		separated[i] = locked->separated;
-	}
-	for (int i = 0; i < n; i++)
-	{
-		keys[i] = Int64GetDatum(id[i]);
-		hints[i] = &activity[i].locked->place;
-		each[i] = (void *) &activity[i];
-	}
-	if (cdp_row_change_many(&count_row, n, keys, hints, add_activity, each))
-		return;
-	args[0] = cdp_array_int64(id, n);
-	args[1] = cdp_array_int64(events, n);
-	args[2] = cdp_array_timestamptz(first, n);
-	args[3] = cdp_array_timestamptz(last, n);
-	args[4] = cdp_array_timestamptz(linked, n);
-	args[5] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	args[6] = cdp_array_bool(contested, n);
-	args[7] = cdp_array_bool(separated, n);
-	cdp_store_run(&count_plan, args, NULL, false, n);
-}
-
-static void
-hex_key(const uint8 *key, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (int i = 0; i < 16; i++)
-	{
-		out[2 * i] = digits[key[i] >> 4];
-		out[2 * i + 1] = digits[key[i] & 15];
-	}
-	out[32] = '\0';
-}
-
-/* Reads a mark of trait_meta; see the head of the file. */
-static bool
-parse_mark(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source)
-{
-	char *copy = pnstrdup(mark, len);
-	char *end;
-
-	*ts = strtoll(copy, &end, 10);
-	if (end == copy || *end != ' ' || strlen(end) < 34)
-		return false;
-	end++;
-	for (int i = 0; i < 32; i++)
-	{
-		char c = end[i];
-		int v = c >= '0' && c <= '9' ? c - '0' :
-				c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-									   -1;
-
-		if (v < 0)
-			return false;
-		key[i / 2] = i % 2 ? key[i / 2] | v : v << 4;
-	}
-	if (end[32] != ' ')
-		return false;
-	*source = end + 33;
-	return true;
-}
-
-static void
-prepare_patches(Person *person, int room)
-{
-	person->nslots = 4;
-	while (person->nslots < (uint32) room * 2)
-		person->nslots *= 2;
-	person->patches = palloc(sizeof(Patch) * room);
-	person->slots = palloc(sizeof(int) * person->nslots);
-	for (uint32 i = 0; i < person->nslots; i++)
-		person->slots[i] = -1;
-}
-
-/* The patch of a trait, or NULL; *free_slot (if asked for) is where it would be. */
-static Patch *
-find_patch(const Person *person, const char *name, int len, uint32 *free_slot)
-{
-	uint32 i = 0;
-
-	if (person->nslots == 0)
-		return NULL;
-	i = hash_bytes((const unsigned char *) name, len) & (person->nslots - 1);
-	while (person->slots[i] >= 0)
-	{
-		Patch *patch = &person->patches[person->slots[i]];
-
-		if (patch->namelen == len && memcmp(patch->name, name, len) == 0)
-			return patch;
-		i = (i + 1) & (person->nslots - 1);
-	}
-	if (free_slot)
-		*free_slot = i;
-	return NULL;
-}
-
-/* Room for a trait that has no patch yet. */
-static Patch *
-add_patch(Person *person, const char *name, int len, const CdpTrait *trait)
-{
-	uint32 slot = 0;
-	Patch *patch = &person->patches[person->npatches];
-
-	(void) find_patch(person, name, len, &slot);
-	person->slots[slot] = person->npatches++;
-	memset(patch, 0, sizeof(Patch));
-	patch->name = name;
-	patch->namelen = len;
-	patch->trait = trait;
-	return patch;
-}
-
-/* Text of a declared trait as the read statement gives it; NULL for null. */
-static char *
-declared_text(Datum array, const CdpTrait *trait)
-{
-	const CdpTraitConfig *config = cdp_trait_config();
-	Datum *elems;
-	bool *nulls;
-	int n;
-	int i = 0;
-
-	if (array == (Datum) 0)
-		return NULL;
-	while (i < config->n && strcmp(config->traits[i].name, trait->name) != 0)
-		i++;
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elems, &nulls, &n);
-	return i >= n || nulls[i] ? NULL : TextDatumGetCString(elems[i]);
-}
-
-static CdpTally
-tally_of(const CdpTraitChange *change, const char *text)
-{
-	CdpTally t = {.text = text, .ts = change->ts, .source = change->source, .change = change};
-
-	t.times = Max(change->times, 1);
-	memcpy(t.key, change->message_key, 16);
-	return t;
-}
-
-static void
-damaged_mark(const char *name)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("mark of trait \"%s\" is damaged", name),
-			 errhint("See cdp.verify() and cdp.rebuild().")));
-}
-
-/* Is the value the one that survives, as far as is known?  *slot is its patch, if there is one. */
-static bool
-survives(Person *person, const CdpTraitChange *change, int namelen, const CdpTrait *trait,
-		 const char *text, Patch **slot)
-{
-	CdpTally challenger = tally_of(change, text);
-	CdpTally holder = {0};
-	JsonbValue place;
-	JsonbValue *mark;
-	char *source = NULL;
-
-	*slot = find_patch(person, change->name, namelen, NULL);
-	if (*slot)
-	{
-		if ((*slot)->from_events)
-			return false;
-		holder = tally_of((*slot)->change, (*slot)->text);
-		return cdp_survive_beats(trait, &challenger, &holder);
-	}
-	mark = getKeyJsonValueFromContainer(&person->meta->root, change->name,
-										namelen, &place);
-	if (mark == NULL)
-		return true;
-	if (mark->type == jbvBinary && trait)
-	{
-		/* a tally of the rule that it had before */
-		*slot = add_patch(person, change->name, namelen, trait);
-		(*slot)->from_events = true;
-		return false;
-	}
-	if (mark->type != jbvString ||
-		!parse_mark(mark->val.string.val, mark->val.string.len, &holder.ts, holder.key, &source))
-		damaged_mark(change->name);
-	holder.source = source;
-	if (trait && (trait->survival == CDP_SURVIVE_MAX || trait->survival == CDP_SURVIVE_MIN))
-		holder.text = declared_text(person->declared, trait);
-	return cdp_survive_beats(trait, &challenger, &holder);
-}
-
-/* Reads the tallies of a trait: {"values": {text: "times mark"}} or {"many": true}. */
-static bool
-read_tallies(const JsonbValue *state, CdpTallies *t)
-{
-	JsonbValue place;
-	JsonbValue *values;
-	JsonbIterator *it;
-	JsonbValue text;
-	JsonbValue mark;
-
-	if (state->type != jbvBinary || !JsonContainerIsObject(state->val.binary.data))
-		return false;
-	values = getKeyJsonValueFromContainer(state->val.binary.data, "values", 6, &place);
-	if (values == NULL || values->type != jbvBinary)
-		return false;
-	it = JsonbIteratorInit(values->val.binary.data);
-	(void) JsonbIteratorNext(&it, &text, true);
-	while (JsonbIteratorNext(&it, &text, true) == WJB_KEY)
-	{
-		CdpTally one = {0};
-		char *source;
-		char *copy;
-		char *end;
-
-		(void) JsonbIteratorNext(&it, &mark, true);
-		if (mark.type != jbvString)
-			return false;
-		copy = pnstrdup(mark.val.string.val, mark.val.string.len);
-		one.times = strtoll(copy, &end, 10);
-		if (*end != ' ' || one.times <= 0 ||
-			!parse_mark(end + 1, (int) strlen(end + 1), &one.ts, one.key, &source))
-			return false;
-		one.text = pnstrdup(text.val.string.val, text.val.string.len);
-		one.source = source;
-		cdp_survive_add(t, &one);
-	}
-	return true;
-}
-
-/* The patch of a trait that has tallies, with those that are stored. */
-static Patch *
-tallies_patch(Person *person, const CdpTraitChange *change, int namelen, const CdpTrait *trait)
-{
-	Patch *slot = find_patch(person, change->name, namelen, NULL);
-	JsonbValue place;
-	JsonbValue *state;
-
-	if (slot)
-		return slot;
-	slot = add_patch(person, change->name, namelen, trait);
-	state = getKeyJsonValueFromContainer(&person->meta->root, change->name, namelen, &place);
-	if (state)
-		slot->from_events = !read_tallies(state, &slot->tallies);
-	return slot;
-}
-
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token,
-			const char *text, int len)
-{
-	JsonbValue v;
-
-	v.type = jbvString;
-	v.val.string.val = unconstify(char *, text);
-	v.val.string.len = len;
-	pushJsonbValue(state, token, &v);
-}
-
-/* Pushes the pairs of an object that no patch replaces. */
-static void
-push_rest(JsonbParseState **state, Jsonb *old, const Person *person)
-{
-	JsonbIterator *it = JsonbIteratorInit(&old->root);
-	JsonbValue v;
-	JsonbIteratorToken token;
-
-	(void) JsonbIteratorNext(&it, &v, true);
-	while ((token = JsonbIteratorNext(&it, &v, true)) == WJB_KEY)
-	{
-		bool keep = find_patch(person, v.val.string.val, v.val.string.len, NULL) == NULL;
-
-		if (keep)
-			pushJsonbValue(state, WJB_KEY, &v);
-		(void) JsonbIteratorNext(&it, &v, true);
-		if (keep)
-			pushJsonbValue(state, WJB_VALUE, &v);
-	}
-}
-
-static void
-push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text)
-{
-	JsonbValue null = {.type = jbvNull};
-
-	if (text)
-		push_string(state, token, text, (int) strlen(text));
-	else
-		pushJsonbValue(state, token, &null);
-}
-
-static char *
-mark_text(const CdpTally *t)
-{
-	char hex[33];
-
-	hex_key(t->key, hex);
-	return psprintf(INT64_FORMAT " %s %s", t->ts, hex, t->source);
-}
-
-/* A trait with tallies: its state, and what its column becomes. */
-static void
-compose_tallies(Patch *patch, JsonbParseState **meta, JsonbParseState **declared)
-{
-	CdpTallies *t = &patch->tallies;
-	const char *column = NULL;
-
-	cdp_survive_settle(patch->trait, t);
-	if (t->n > 0 && patch->trait->survival == CDP_SURVIVE_UNION)
-	{
-		List *texts = NIL;
-
-		for (int i = 0; i < t->n; i++)
-			texts = lappend(texts, (char *) t->all[i].text);
-		column = cdp_text_list(texts);
-	}
-	else if (t->n > 0)
-		column = cdp_survive_most(patch->trait, t)->text;
-	push_string(declared, WJB_KEY, patch->name, patch->namelen);
-	push_text(declared, WJB_VALUE, column);
-	if (t->n == 0)
-		return;
-	push_string(meta, WJB_KEY, patch->name, patch->namelen);
-	pushJsonbValue(meta, WJB_BEGIN_OBJECT, NULL);
-	if (t->n > CDP_MAX_TALLIES)
-	{
-		JsonbValue yes = {.type = jbvBool, .val.boolean = true};
-
-		push_text(meta, WJB_KEY, "many");
-		pushJsonbValue(meta, WJB_VALUE, &yes);
-	}
-	else
-	{
-		push_text(meta, WJB_KEY, "values");
-		pushJsonbValue(meta, WJB_BEGIN_OBJECT, NULL);
-		for (int i = 0; i < t->n; i++)
-		{
-			push_text(meta, WJB_KEY, t->all[i].text);
-			push_text(meta, WJB_VALUE,
-					  psprintf(INT64_FORMAT " %s", t->all[i].times, mark_text(&t->all[i])));
-		}
-		pushJsonbValue(meta, WJB_END_OBJECT, NULL);
-	}
-	pushJsonbValue(meta, WJB_END_OBJECT, NULL);
-}
-
-/* The three documents of a person's write: traits, marks, declared. */
-static void
-compose(const Person *person, Datum *traits, Datum *meta, Datum *declared)
-{
-	JsonbParseState *t = NULL;
-	JsonbParseState *m = NULL;
-	JsonbParseState *d = NULL;
-
-	pushJsonbValue(&t, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&m, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&d, WJB_BEGIN_OBJECT, NULL);
-	push_rest(&t, person->traits, person);
-	push_rest(&m, person->meta, person);
-	for (int i = 0; i < person->npatches; i++)
-	{
-		Patch *patch = &person->patches[i];
-		const CdpTraitChange *change = patch->change;
-
-		if (cdp_survive_tallies(patch->trait))
-		{
-			compose_tallies(patch, &m, &d);
-			continue;
-		}
-		if (change)
-		{
-			CdpTally tally = tally_of(change, NULL);
-
-			push_string(&m, WJB_KEY, patch->name, patch->namelen);
-			push_text(&m, WJB_VALUE, mark_text(&tally));
-		}
-		if (patch->trait)
-		{
-			push_string(&d, WJB_KEY, patch->name, patch->namelen);
-			push_text(&d, WJB_VALUE, patch->text);
-		}
-		else if (change && change->value.type != jbvNull)
-		{
-			JsonbValue value = change->value;
-
-			push_string(&t, WJB_KEY, patch->name, patch->namelen);
-			pushJsonbValue(&t, WJB_VALUE, &value);
-		}
-	}
-	*traits = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&t, WJB_END_OBJECT, NULL)));
-	*meta = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&m, WJB_END_OBJECT, NULL)));
-	*declared = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&d, WJB_END_OBJECT, NULL)));
-}
-
-static int
-compare_changes(const void *a, const void *b)
-{
-	int64 x = (*(const CdpTraitChange *const *) a)->profile_id;
-	int64 y = (*(const CdpTraitChange *const *) b)->profile_id;
-
-	return (x > y) - (x < y);
-}
-
-/* Sorts changes by person. */
-static CdpTraitChange **
-sort_changes(CdpTraitChange *changes, int n)
-{
-	CdpTraitChange **order = palloc(sizeof(CdpTraitChange *) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-		order[i] = &changes[i];
-	qsort(order, n, sizeof(CdpTraitChange *), compare_changes);
-	return order;
-}
-
-/* Folds one change; false: it does not fit its trait. */
-static bool
-fold_change(Person *person, CdpTraitChange *change)
-{
-	int namelen = (int) strlen(change->name);
-	const CdpTrait *trait = cdp_trait_find(change->name, namelen);
-	const char *text = NULL;
-	List *texts = NIL;
-	ListCell *lc;
-	Patch *slot;
-
-	if (change->unknown)
-	{
-		slot = find_patch(person, change->name, namelen, NULL);
-		if (slot == NULL)
-			slot = add_patch(person, change->name, namelen, trait);
-		slot->from_events = true;
-		return true;
-	}
-	if (trait && !cdp_trait_texts(trait, &change->value, &texts))
-		return false;
-	if (cdp_survive_tallies(trait))
-	{
-		foreach(lc, texts)
-		{
-			CdpTally one = tally_of(change, lfirst(lc));
-
-			if (change->counted || cdp_survive_ignores(trait, one.text))
-				continue;
-			cdp_survive_add(&tallies_patch(person, change, namelen, trait)->tallies, &one);
-		}
-		return true;
-	}
-	if (trait)
-		text = linitial(texts);
-	if (cdp_survive_ignores(trait, text) ||
-		!survives(person, change, namelen, trait, text, &slot))
-		return true;
-	if (slot == NULL)
-		slot = add_patch(person, change->name, namelen, trait);
-	slot->change = change;
-	slot->text = text;
-	return true;
-}
-
-/* Folds a trait anew, from all that the person ever said of it. */
-static void
-fold_history(Person *person, Patch *patch)
-{
-	Person apart = {.profile_id = person->profile_id};
-	CdpTraitChange *changes;
-	int n = cdp_trait_history(patch->name, &person->profile_id, 1, &changes);
-
-	apart.traits = apart.meta = DatumGetJsonbP(empty_object());
-	prepare_patches(&apart, 1);
-	for (int i = 0; i < n; i++)
-		(void) fold_change(&apart, &changes[i]);
-	patch->from_events = false;
-	patch->change = NULL;
-	patch->text = NULL;
-	memset(&patch->tallies, 0, sizeof(CdpTallies));
-	if (apart.npatches > 0)
-		*patch = apart.patches[0];
-}
-
-/* Folds the first changes of the order, those of this person; returns how many they are. */
-static int
-fold_person(Person *person, CdpTraitChange **order, int n, const CdpTraitChange *first,
-			int *refused, int *nrefused)
-{
-	int mine = 0;
-
-	while (mine < n && order[mine]->profile_id == person->profile_id)
-		mine++;
-	prepare_patches(person, mine);
-	for (int i = 0; i < mine; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!fold_change(person, order[i]))
-			refused[(*nrefused)++] = (int) (order[i] - first);
-	}
-	for (int p = 0; p < person->npatches; p++)
-		if (person->patches[p].from_events)
-			fold_history(person, &person->patches[p]);
-	return mine;
-}
-
 /*
  * Folds changes into the profiles they name and writes each profile once.
  * Returns how many changes do not fit their trait's type; refused (room for
@@ -849,7 +156,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 {
 	CdpTraitChange **order;
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
-	Person *people;
+	CdpPerson *people;
 	int npeople = 0;
 	int nrefused = 0;
 	int written = 0;
@@ -860,13 +167,15 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 
 	if (n == 0)
 		return 0;
-	prepare_dynamic();
-	order = sort_changes(changes, n);
+	order = cdp_fold_sort(changes, n);
 	for (int i = 0; i < n; i++)
 		if (npeople == 0 || ids[npeople - 1] != order[i]->profile_id)
 			ids[npeople++] = order[i]->profile_id;
 
-	people = palloc0(sizeof(Person) * npeople);
+	if (cdp_profile_fold_rows(order, n, ids, npeople, changes, refused, &nrefused))
+		return nrefused;
+	prepare_dynamic();
+	people = palloc0(sizeof(CdpPerson) * npeople);
 	args[0] = cdp_array_int64(ids, npeople);
 	cdp_store_run(&dynamic.read, args, NULL, false, npeople);
 	for (int i = 0; i < npeople; i++)
@@ -882,7 +191,7 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0, p = 0; i < n; p++)
-		i += fold_person(&people[p], &order[i], n - i, changes, refused, &nrefused);
+		i += cdp_fold_person(&people[p], &order[i], n - i, changes, refused, &nrefused);
 
 	traits = palloc(sizeof(Datum) * npeople);
 	meta = palloc(sizeof(Datum) * npeople);
@@ -892,7 +201,8 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		if (people[p].npatches == 0)
 			continue;
 		ids[written] = people[p].profile_id;
-		compose(&people[p], &traits[written], &meta[written], &declared[written]);
+		cdp_fold_compose(&people[p], &traits[written], &meta[written]);
+		declared[written] = cdp_fold_columns(&people[p]);
 		written++;
 	}
 	if (written > 0)
@@ -915,18 +225,19 @@ void
 cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
 					   Datum *traits, Datum *meta, Datum *declared)
 {
-	CdpTraitChange **order = sort_changes(changes, n);
+	CdpTraitChange **order = cdp_fold_sort(changes, n);
 	int *refused = palloc(sizeof(int) * Max(n, 1));
-	Jsonb *nothing = DatumGetJsonbP(empty_object());
+	Jsonb *nothing = cdp_jsonb_empty();
 	int nrefused = 0;
 	int i = 0;
 
 	for (int p = 0; p < npeople; p++)
 	{
-		Person person = {.profile_id = ids[p], .traits = nothing, .meta = nothing};
+		CdpPerson person = {.profile_id = ids[p], .traits = nothing, .meta = nothing};
 
-		i += fold_person(&person, &order[i], n - i, changes, refused, &nrefused);
-		compose(&person, &traits[p], &meta[p], &declared[p]);
+		i += cdp_fold_person(&person, &order[i], n - i, changes, refused, &nrefused);
+		cdp_fold_compose(&person, &traits[p], &meta[p]);
+		declared[p] = cdp_fold_columns(&person);
 	}
 	Assert(i == n);
 }
@@ -936,7 +247,7 @@ static void
 tally_changes(const CdpTraitChange *common, const JsonbValue *state, List **out)
 {
 	CdpTallies t = {0};
-	bool known = read_tallies(state, &t);
+	bool known = cdp_mark_tallies(state, &t);
 
 	for (int i = 0; i < (known ? t.n : 1); i++)
 	{
@@ -991,9 +302,9 @@ row_changes(uint64 row, int64 target, List **out)
 		if (trait && mark.type == jbvBinary)
 			change->unknown = true;
 		else if (mark.type != jbvString ||
-				 !parse_mark(mark.val.string.val, mark.val.string.len,
-							 &change->ts, change->message_key, &source))
-			damaged_mark(change->name);
+				 !cdp_mark_parse(mark.val.string.val, mark.val.string.len,
+								 &change->ts, change->message_key, &source))
+			cdp_mark_damaged(change->name);
 		else
 			change->source = source;
 		if (trait == NULL)
@@ -1008,7 +319,7 @@ row_changes(uint64 row, int64 target, List **out)
 		}
 		else if (!no_declared)
 		{
-			char *text = declared_text(declared, trait);
+			char *text = cdp_fold_declared(declared, trait);
 
 			if (text)
 			{

@@ -50,7 +50,6 @@ typedef struct CdpPast
 	int room;
 } CdpPast;
 
-extern void cdp_profile_create(CdpGraph *graph);
 extern void cdp_profile_join(CdpGraph *graph);
 extern void cdp_profile_rebuild(CdpGraph *graph);
 extern CdpPast *cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to);
@@ -58,6 +57,9 @@ extern int cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
 extern void cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
 								   Datum *traits, Datum *meta, Datum *declared);
 extern void cdp_trait_refold(const char *name, const int64 *profiles, int n);
+
+/* state.c */
+extern void cdp_profile_create(CdpGraph *graph);
 extern void cdp_profile_count(const CdpActivity *activity, int n);
 
 #endif /* CDP_PROFILE_PROFILE_H */

@@ -60,6 +60,12 @@ extern void cdp_survive_add(CdpTallies *t, const CdpTally *one);
 extern void cdp_survive_settle(const CdpTrait *trait, CdpTallies *t);
 extern const CdpTally *cdp_survive_most(const CdpTrait *trait, const CdpTallies *t);
 
+/* mark.c */
+extern bool cdp_mark_parse(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source);
+extern char *cdp_mark_text(const CdpTally *t);
+extern bool cdp_mark_tallies(const JsonbValue *state, CdpTallies *t);
+extern void cdp_mark_damaged(const char *name) pg_attribute_noreturn();
+
 /* history.c */
 extern void cdp_trait_value(Jsonb *json, JsonbValue *value);
 extern int cdp_trait_history(const char *name, const int64 *profiles, int n,

@@ -254,7 +254,8 @@ static CdpPlan fix_member_plans[2] = {
 	 "came AS (INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
 	 "SELECT * FROM more "
 	 "ON CONFLICT (segment_id, ord) DO UPDATE SET profile_id = excluded.profile_id "
-	 "WHERE m.profile_id <> excluded.profile_id) " CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
+	 "WHERE m.profile_id <> excluded.profile_id) "
+	 "" CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	 2,
 	 {INT8ARRAYOID, TIMESTAMPTZOID},
 	 NULL}};

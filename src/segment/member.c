@@ -61,7 +61,8 @@ static CdpPlan inherit_plan = {
 	"GROUP BY o.segment_id, s.ord, s.profile_id), "
 	"came AS (INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
 	"SELECT * FROM more "
-	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)) " CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)) "
+	"" CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -88,7 +89,8 @@ static CdpPlan return_plan = {
 	"GROUP BY b.segment_id, s.ord, s.profile_id), "
 	"came AS (INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
 	"SELECT * FROM more "
-	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since) " CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since) "
+	"" CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};

@@ -99,6 +99,8 @@ load_columns(CdpRules *rules)
 		if (c->attnum != InvalidAttrNumber)
 			continue;
 		c->source = cdp_column_find(name, &c->definition, &c->timed);
+		/* a source that read its configuration left us in a context of its own */
+		MemoryContextSwitchTo(rules->context);
 		c->place = c->source ? CDP_COLUMN_COMPUTED : CDP_COLUMN_NOWHERE;
 	}
 	table_close(profile, AccessShareLock);

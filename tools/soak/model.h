@@ -164,8 +164,12 @@ extern char complaint[4096];
 extern bool complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 extern void model_init(Model *m, const World *w);
+extern void model_copy(Model *to, const Model *from);
+
+/* operations.c */
 extern bool model_apply(Model *m, const Op *op, const Answer *answer);
 
+/* model.c: looking up */
 extern int model_present(const Model *m, Ident x);
 extern int model_find_merge(const Model *m, Ident x, int pick);
 extern int64_t model_id_of(const Model *m, Ident x, int pick);
@@ -174,6 +178,13 @@ extern int64_t model_canonical(const Model *m, int64_t id);
 extern int model_mentions(const Model *m, const Message *msg, Ident *who);
 extern void sort_nodes(const Model *m, int *nodes, int n);
 extern bool bits_has(const Bits *b, int i);
+extern void bits_add(Bits *b, int i);
 extern int node_by_id(const Model *m, int64_t id);
+extern int bearer_at(const Model *m, Ident x, Time at);
+
+/* model.c: adding what was said */
+extern int add_mentions(Model *m, const Ident *who, int n, Manner manner, Time at, bool by_id,
+						int *nodes, int *count);
+extern int add_message(Model *m, const Message *msg, const Ident *who, int n);
 
 #endif /* MODEL_H */

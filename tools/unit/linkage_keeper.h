@@ -3,8 +3,8 @@
  *		core/linkage.c against the oracle: all at once, and as it is called while
  *		messages arrive in any order.
  *
- * The keeper keeps people as seeds, as src/identity/graph.c does; after each
- * batch they must be the oracle's.
+ * The keeper keeps people as seeds, as src/identity/graph_decide.c does; after
+ * each batch they must be the oracle's.
  */
 #ifndef LINKAGE_KEEPER_H
 #define LINKAGE_KEEPER_H
@@ -131,7 +131,7 @@ model_check_full(const ModelHistory *h, ModelFacts *f)
 	return same;
 }
 
-/* -- the caller, as in src/identity/graph.c -- */
+/* -- the caller, as in src/identity/graph*.c -- */
 
 typedef struct Keeper
 {

@@ -1,0 +1,131 @@
+/*
+ * src/ingest/captured.c
+ *		Rows of deferred attachments: kept by the application's transaction,
+ *		taken as messages by cdp.maintain().
+ *
+ * What is kept is the message, not the row: its mapping is that of the moment
+ * of writing, and so is its time where the mapping has none.  Since the outcome
+ * does not depend on when messages arrive, neither does it on when they are
+ * taken.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "ingest/capture.h"
+#include "ingest/captured.h"
+#include "ingest/message.h"
+#include "row.h"
+#include "store.h"
+
+/* Messages taken in one transaction. */
+#define CAPTURED_BATCH 1000
+
+static CdpRowOp captured_row = {
+	.table = "captured",
+	.columns = {"position", "source", "space", "writer", "captured_at", "message"},
+};
+
+static CdpPlan keep_plan = {
+	"INSERT INTO cdp_data.captured (position, source, space, writer, captured_at, message) "
+	"SELECT u.position, $2, $3, $4, $5, u.message FROM unnest($1, $6) u (position, message)",
+	6,
+	{INT8ARRAYOID, TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, JSONBARRAYOID},
+	NULL};
+
+/* The oldest ones, as many as have their source, space and writer in common. */
+static CdpPlan take_plan = {
+	"WITH first AS MATERIALIZED (SELECT c.source, c.space, c.writer FROM cdp_data.captured c "
+	"  ORDER BY c.position LIMIT 1 FOR UPDATE SKIP LOCKED), "
+	"rest AS MATERIALIZED (SELECT c.position FROM first f CROSS JOIN LATERAL ("
+	"  SELECT c.position FROM cdp_data.captured c WHERE c.source = f.source "
+	"    AND c.space = f.space AND c.writer = f.writer ORDER BY c.position LIMIT $1 "
+	"  FOR UPDATE SKIP LOCKED) c) "
+	"DELETE FROM cdp_data.captured c USING rest s WHERE c.position = ANY (ARRAY[s.position]) "
+	"RETURNING c.source, c.space, c.writer, c.captured_at, c.message",
+	1,
+	{INT4OID},
+	NULL};
+
+/*
+ * Keeps messages of an attachment whose rows this role wrote.  The caller's
+ * transaction decides whether they are there.
+ */
+void
+cdp_captured_keep(const CdpAttachment *attachment, Datum *documents, int n, Oid writer)
+{
+	CdpStore store;
+	Oid sequence;
+	char space[2] = {attachment->space, '\0'};
+	Datum source;
+	Datum space_text;
+	Datum name;
+	Datum now;
+	CdpRow *rows;
+
+	cdp_store_enter(&store);
+	sequence = cdp_store_relation("captured_position");
+	source = CStringGetTextDatum(attachment->source);
+	space_text = CStringGetTextDatum(space);
+	name = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(writer, false)));
+	now = TimestampTzGetDatum(cdp_now());
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
+	for (int i = 0; i < n; i++)
+		rows[i] = (CdpRow){.values = {Int64GetDatum(nextval_internal(sequence, false)), source,
+									  space_text, name, now, documents[i]}};
+	if (n == 1)
+		(void) cdp_row_insert(&captured_row, rows);
+	else if (!cdp_row_insert_many(&captured_row, n, rows, NULL))
+	{
+		int64 *positions = palloc(sizeof(int64) * n);
+		Datum args[6] = {0, source, space_text, name, now, 0};
+
+		for (int i = 0; i < n; i++)
+			positions[i] = DatumGetInt64(rows[i].values[0]);
+		args[0] = cdp_array_int64(positions, n);
+		args[5] = cdp_array_datums(documents, NULL, n, JSONBOID);
+		cdp_store_run(&keep_plan, args, NULL, false, -1);
+	}
+	cdp_store_leave(&store);
+}
+
+/* Takes the next messages; false: none waits, or others are at it. */
+bool
+cdp_captured_step(void)
+{
+	CdpStore store;
+	Datum args[1] = {Int32GetDatum(CAPTURED_BATCH)};
+	int n;
+
+	cdp_store_enter(&store);
+	n = cdp_store_run(&take_plan, args, NULL, false, -1);
+	if (n > 0)
+	{
+		Datum *documents = palloc(sizeof(Datum) * n);
+		TimestampTz *at = palloc(sizeof(TimestampTz) * n);
+		char *source = cdp_store_text(0, 1);
+		char space = cdp_store_text(0, 2)[0];
+		bool isnull;
+		char *writer = pstrdup(NameStr(*DatumGetName(cdp_store_value(0, 3, &isnull))));
+		Oid role = get_role_oid(writer, true);
+
+		for (int i = 0; i < n; i++)
+		{
+			at[i] = DatumGetTimestampTz(cdp_store_value(i, 4, &isnull));
+			documents[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(cdp_store_value(i, 5, &isnull)));
+		}
+		/* whoever was dropped meanwhile is nobody; what he wrote stays */
+		cdp_capture_documents(documents, at, n, source, false, 0, space,
+							  OidIsValid(role) ? role : store.caller);
+	}
+	cdp_store_leave(&store);
+	return n > 0;
+}

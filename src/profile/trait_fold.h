@@ -1,0 +1,58 @@
+/*
+ * src/profile/trait_fold.h
+ *		One person under the fold of traits.  Private to src/profile.
+ */
+#ifndef CDP_PROFILE_TRAIT_FOLD_H
+#define CDP_PROFILE_TRAIT_FOLD_H
+
+#include "profile/profile.h"
+#include "profile/survive.h"
+#include "profile/trait.h"
+
+/* What a trait becomes, to be written. */
+typedef struct CdpPatch
+{
+	const char *name;
+	int namelen;
+	const CdpTrait *trait; /* NULL: undeclared */
+	const CdpTraitChange *change; /* that won so far; NULL: there is no value */
+	const char *text; /* canonical, declared traits; NULL unsets */
+	CdpTallies tallies; /* instead, of a trait that has them */
+	bool from_events; /* what is stored does not tell: to be folded from events */
+	const char *column; /* what a declared trait's column becomes, once composed */
+} CdpPatch;
+
+/* One person under the fold. */
+typedef struct CdpPerson
+{
+	int64 profile_id;
+	Jsonb *traits;
+	Jsonb *meta;
+	Datum declared; /* array of texts by trait, or 0 */
+	/* instead of declared: the text of one, asked for when it matters */
+	char *(*stored)(const struct CdpPerson *person, const CdpTrait *trait);
+	void *stored_arg;
+	CdpPatch *patches;
+	int npatches;
+	int *slots; /* open addressing: index of a patch by its name, or -1 */
+	uint32 nslots; /* a power of two, at least twice the patches */
+} CdpPerson;
+
+
+extern CdpTraitChange **cdp_fold_sort(CdpTraitChange *changes, int n);
+extern int cdp_fold_person(CdpPerson *person, CdpTraitChange **order, int n,
+						   const CdpTraitChange *first, int *refused, int *nrefused);
+extern char *cdp_fold_declared(Datum array, const CdpTrait *trait);
+
+/*
+ * The documents of a person's write: traits and marks.  Sets column of the
+ * patches of declared traits, of which the second makes a document.
+ */
+extern void cdp_fold_compose(CdpPerson *person, Datum *traits, Datum *meta);
+extern Datum cdp_fold_columns(const CdpPerson *person);
+
+/* profile_row.c */
+extern bool cdp_profile_fold_rows(CdpTraitChange **order, int n, const int64 *ids, int npeople,
+								  const CdpTraitChange *first, int *refused, int *nrefused);
+
+#endif /* CDP_PROFILE_TRAIT_FOLD_H */
