@@ -73,6 +73,7 @@ OBJS = \
 	src/segment/timer.o \
 	src/segment/chunk.o \
 	src/segment/chunk_fold.o \
+	src/segment/chunk_check.o \
 	src/segment/audience.o \
 	src/segment/audience_io.o \
 	src/segment/audience_op.o \

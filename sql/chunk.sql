@@ -122,6 +122,37 @@ SELECT count(*) AS left_over FROM cdp_data.segment_delta;
 SELECT * FROM wrong;
 
 --
+-- verify() finds what is wrong in the index, and rebuild() repairs it
+--
+SELECT * FROM cdp.verify();
+CREATE PROCEDURE spoil(what text) LANGUAGE plpgsql AS $$
+BEGIN
+	CASE what
+		WHEN 'an empty chunk' THEN UPDATE cdp_data.segment_chunk SET payload = '\x01010000' WHERE segment_id = 1;
+		WHEN 'a chunk' THEN DELETE FROM cdp_data.segment_chunk WHERE segment_id = 2;
+		WHEN 'a step' THEN INSERT INTO cdp_data.segment_delta SELECT 1, ord / 15872, ord % 15872, 1 FROM cdp_data.segment_member WHERE segment_id = 1 ORDER BY ord LIMIT 1;
+		WHEN 'nobody' THEN INSERT INTO cdp_data.segment_delta VALUES (0, 3, 7, 1);
+		WHEN 'a segment that is none' THEN INSERT INTO cdp_data.segment_delta VALUES (777, 0, 7, 1);
+		WHEN 'a row' THEN DELETE FROM cdp_data.segment_member WHERE (segment_id, ord) IN (SELECT segment_id, ord FROM cdp_data.segment_member ORDER BY ord DESC LIMIT 1);
+	END CASE;
+END $$;
+CREATE FUNCTION spoiled(what text) RETURNS TABLE (fault text, found text, after_rebuild bigint, after_all bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	finding text;
+	people bigint[];
+	still bigint;
+BEGIN
+	CALL spoil(what);
+	SELECT string_agg(DISTINCT v.what || CASE WHEN v.what LIKE 'index%' THEN ' ' || v.live ELSE '' END, '; '), array_agg(DISTINCT v.profile_id) INTO finding, people FROM cdp.verify() v;
+	PERFORM cdp.rebuild(p) FROM unnest(people) p WHERE p > 0;
+	SELECT count(*) INTO still FROM cdp.verify();
+	PERFORM cdp.refresh_segment('odd');
+	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = 777 OR (d.segment_id = 0 AND d.chunk_no = 3);
+	RETURN QUERY SELECT what, finding, still, (SELECT count(*) FROM cdp.verify());
+END $$;
+SELECT s.* FROM unnest('{an empty chunk,a chunk,a step,nobody,a segment that is none,a row}'::text[]) w CROSS JOIN LATERAL spoiled(w) s;
+
+--
 -- Definitions: redefined, disabled, enabled, dropped
 --
 SELECT cdp.define_segment('odd', 'n % 2 = 0') > 0 AS redefined;

@@ -237,12 +237,13 @@ note_step(CdpChunkScan *scan)
 	scan->steps[scan->nsteps++] = (Step){(uint16) position, (int16) step};
 }
 
-/* Adds the steps at hand to the members. */
-static void
+/* Adds the steps at hand to the members; false: some change nothing. */
+static bool
 add_steps(CdpChunkScan *scan, CdpCoreBitmap *members)
 {
 	CdpCoreFlip *flips = palloc(sizeof(CdpCoreFlip) * scan->nsteps);
 	uint32 n = 0;
+	bool exact = true;
 
 	qsort(scan->steps, scan->nsteps, sizeof(Step), compare_steps);
 	for (int i = 0, k; i < scan->nsteps; i = k)
@@ -251,15 +252,24 @@ add_steps(CdpChunkScan *scan, CdpCoreBitmap *members)
 
 		for (k = i; k < scan->nsteps && scan->steps[k].position == scan->steps[i].position; k++)
 			sum += scan->steps[k].step;
-		if (sum != 0)
-			flips[n++] = (CdpCoreFlip){scan->steps[i].position, sum > 0};
+		if (sum == 0)
+			continue;
+		exact &= sum == (cdp_core_bitmap_has(members, scan->steps[i].position) ? -1 : 1);
+		flips[n++] = (CdpCoreFlip){scan->steps[i].position, sum > 0};
 	}
 	cdp_core_bitmap_apply(members, flips, n);
 	pfree(flips);
+	return exact;
 }
 
 void
 cdp_chunk_read(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
+{
+	(void) cdp_chunk_read_exactly(scan, chunk_no, members);
+}
+
+bool
+cdp_chunk_read_exactly(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
 {
 	cdp_core_bitmap_clear(members);
 	(void) cdp_chunk_seek(scan, chunk_no);
@@ -274,8 +284,7 @@ cdp_chunk_read(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
 		note_step(scan);
 		advance(&scan->delta);
 	}
-	if (scan->nsteps > 0)
-		add_steps(scan, members);
+	return scan->nsteps == 0 || add_steps(scan, members);
 }
 
 /* Steps are true changes, so nothing need be opened. */

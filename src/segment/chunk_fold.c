@@ -82,10 +82,6 @@ static CdpPlan empty_plan = {
 	{INT4ARRAYOID, INT4ARRAYOID},
 	NULL};
 
-static CdpPlan drop_plans[2] = {
-	{"DELETE FROM cdp_data.segment_chunk WHERE segment_id = $1", 1, {INT4OID}, NULL},
-	{"DELETE FROM cdp_data.segment_delta WHERE segment_id = $1", 1, {INT4OID}, NULL}};
-
 typedef struct Chunk
 {
 	int32 segment_id;
@@ -271,15 +267,6 @@ int
 cdp_chunk_fold_all(void)
 {
 	return fold(1, 1, PG_INT32_MAX);
-}
-
-void
-cdp_chunk_drop(int32 segment_id)
-{
-	Datum args[1] = {Int32GetDatum(segment_id)};
-
-	for (int i = 0; i < 2; i++)
-		cdp_store_run(&drop_plans[i], args, NULL, false, -1);
 }
 
 /*
