@@ -60,12 +60,14 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/clause.o \
 	src/segment/eval.o \
 	src/segment/json.o \
 	src/segment/member.o \
 	src/segment/predicate.o \
 	src/segment/rule.o \
 	src/segment/segment.o \
+	src/segment/text.o \
 	src/segment/timer.o \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
@@ -81,6 +83,7 @@ OBJS = \
 	src/profile/history.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \
+	src/profile/preview.o \
 	src/profile/profile.o \
 	src/profile/profile_row.o \
 	src/profile/rebuild.o \
