@@ -165,6 +165,7 @@ REGRESS = \
 	replay \
 	view_write \
 	segment \
+	segment_rules \
 	segment_time \
 	consent \
 	activation \

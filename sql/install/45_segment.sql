@@ -140,16 +140,9 @@ CREATE FUNCTION cdp.enable_segment(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
-	off text;
 BEGIN
 	PERFORM cdp.require_admin();
 	id := cdp.segment_id(name);
-	SELECT min(u.name) INTO off FROM cdp_data.segment s JOIN cdp_data.segment u ON u.segment_id = ANY (s.uses) WHERE s.segment_id = id AND u.state = 'disabled';
-	IF off IS NOT NULL THEN
-		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('segment %s cannot be enabled: it needs %s, which is disabled', quote_ident(name), quote_ident(off)),
-			HINT = 'Enable that one first.';
-	END IF;
 	PERFORM cdp.lock_storage();
 	UPDATE cdp_data.segment s SET state = 'active', changed_at = cdp.clock() WHERE s.segment_id = id AND s.state <> 'active';
 	IF FOUND THEN
