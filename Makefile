@@ -64,13 +64,16 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/clause.o \
 	src/segment/eval.o \
 	src/segment/json.o \
 	src/segment/member.o \
 	src/segment/predicate.o \
 	src/segment/rule.o \
 	src/segment/segment.o \
+	src/segment/text.o \
 	src/segment/timer.o \
+	src/segment/segment_query.o \
 	src/segment/chunk.o \
 	src/segment/chunk_fold.o \
 	src/segment/chunk_check.o \
@@ -92,6 +95,7 @@ OBJS = \
 	src/profile/members.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \
+	src/profile/preview.o \
 	src/profile/profile.o \
 	src/profile/profile_row.o \
 	src/profile/rebuild.o \
@@ -176,6 +180,7 @@ REGRESS = \
 	segment \
 	audience \
 	chunk \
+	segment_rules \
 	segment_time \
 	consent \
 	activation \

@@ -229,6 +229,9 @@ BEGIN
 	INSERT INTO found SELECT sweep, seed, -4, 'pending', g.pending FROM cdp.segments g WHERE g.pending > 0;
 END $$;
 SELECT run(s::text, 200, sweep) FROM generate_series(1, 3) s, (VALUES (false), (true)) w (sweep);
+SET cdp.direct_storage = off;
+SELECT run('4', 60, sweep) FROM (VALUES (false), (true)) w (sweep);
+RESET cdp.direct_storage;
 TABLE found;
 SELECT what, count(*) > 20 AS some FROM did GROUP BY 1 ORDER BY 1;
 -- with or without the sweep, what is known of the past is the same

@@ -354,6 +354,23 @@ step_fold(void)
 	return folded > 0;
 }
 
+static CdpPlan metric_ready_plan = {"SELECT cdp.metric_ready_step()", 0, {0}, NULL};
+
+/* Metrics that are complete and that segments look at. */
+static bool
+step_metric_ready(void)
+{
+	CdpStore store;
+	bool isnull;
+	bool more;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&metric_ready_plan, NULL, NULL, false, 1);
+	more = DatumGetBool(cdp_store_value(0, 1, &isnull));
+	cdp_store_leave(&store);
+	return more;
+}
+
 /* One piece of whatever waits; false: nothing does. */
 static bool
 do_step(void)
@@ -361,6 +378,7 @@ do_step(void)
 	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
 		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
+		   step_metric_ready() ||
 		   cdp_metric_tidy_step() || step_fold() || step_discover();
 }
 

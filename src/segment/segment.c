@@ -323,6 +323,16 @@ no_flip(const CdpPerson *person pg_attribute_unused(), int rule pg_attribute_unu
 {
 }
 
+CdpPerson *
+cdp_segment_person(CdpEvaluation *e, CdpRules *rules, int64 profile_id, TimestampTz now)
+{
+	CdpPerson *person = cdp_eval_person(e, profile_id);
+
+	if (person && rules->timed)
+		(void) fire(e, rules, cdp_timer_seen(profile_id), now, no_flip, NULL);
+	return person;
+}
+
 /* Ids of the segments that she is in, as an array's text. */
 static char *
 list_text(const CdpRules *rules, const CdpPerson *person)
