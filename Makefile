@@ -208,7 +208,8 @@ ISOLATION = \
 	pairs_snapshot \
 	storage_race \
 	progress \
-	lock_order
+	lock_order \
+	fold
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

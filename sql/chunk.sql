@@ -160,7 +160,6 @@ SELECT * FROM differ();
 SELECT * FROM wrong;
 SELECT cdp.disable_segment('big');
 SELECT cdp.segment_count('big');
-SELECT fold() > 0 AS folded;
 SELECT cdp.enable_segment('big');
 SELECT * FROM differ();
 SELECT * FROM wrong;

@@ -227,9 +227,9 @@ static CdpPlan fix_ord_plans[4] = {
 	 1,
 	 {INT8ARRAYOID},
 	 NULL},
-	{"WITH gone AS (DELETE FROM cdp_data.segment_member m USING cdp_data.profile p "
+	{"DELETE FROM cdp_data.segment_member m USING cdp_data.profile p "
 	 "WHERE m.profile_id = ANY ($1) AND p.profile_id = ANY (ARRAY[m.profile_id]) "
-	 "AND m.ord <> p.ord RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
+	 "AND m.ord <> p.ord",
 	 1,
 	 {INT8ARRAYOID},
 	 NULL},
@@ -240,22 +240,19 @@ static CdpPlan fix_ord_plans[4] = {
 	 {INT8ARRAYOID},
 	 NULL}};
 
+/* Rows only: the index follows from their lists, see cdp_chunk_repair(). */
 static CdpPlan fix_member_plans[2] = {
-	{"WITH gone AS (DELETE FROM cdp_data.segment_member m USING cdp_data.profile_state s "
+	{"DELETE FROM cdp_data.segment_member m USING cdp_data.profile_state s "
 	 "WHERE s.profile_id = ANY ($1) AND m.profile_id = ANY (ARRAY[s.profile_id]) "
-	 "AND (m.ord <> s.ord OR m.segment_id <> ALL (s.segments)) "
-	 "RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
+	 "AND (m.ord <> s.ord OR m.segment_id <> ALL (s.segments))",
 	 1,
 	 {INT8ARRAYOID},
 	 NULL},
-	{"WITH more AS (SELECT g AS segment_id, s.ord, s.profile_id, $2 AS since "
-	 "FROM cdp_data.profile_state s "
-	 "CROSS JOIN LATERAL unnest(s.segments) g WHERE s.profile_id = ANY ($1)), "
-	 "came AS (INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
-	 "SELECT * FROM more "
+	{"INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
+	 "SELECT g, s.ord, s.profile_id, $2 FROM cdp_data.profile_state s "
+	 "CROSS JOIN LATERAL unnest(s.segments) g WHERE s.profile_id = ANY ($1) "
 	 "ON CONFLICT (segment_id, ord) DO UPDATE SET profile_id = excluded.profile_id "
-	 "WHERE m.profile_id <> excluded.profile_id) "
-	 "" CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
+	 "WHERE m.profile_id <> excluded.profile_id",
 	 2,
 	 {INT8ARRAYOID, TIMESTAMPTZOID},
 	 NULL}};

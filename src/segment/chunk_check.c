@@ -74,6 +74,12 @@ static CdpPlan write_plan = {
 	{INT4OID, INT4OID, BYTEAOID},
 	NULL};
 
+static CdpPlan empty_plan = {
+	"DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = $1 AND c.chunk_no = $2",
+	2,
+	{INT4OID, INT4OID},
+	NULL};
+
 static CdpPlan lists_plan = {
 	"SELECT s.ord, s.segments FROM cdp_data.profile_state s WHERE s.profile_id = ANY ($1) "
 	"ORDER BY s.ord",
@@ -199,7 +205,7 @@ rebuild_chunk(int32 segment_id, int32 chunk_no)
 {
 	Datum args[3] = {Int32GetDatum(segment_id), Int32GetDatum(chunk_no)};
 	CdpCoreBitmap bitmap;
-	bytea *payload = palloc(VARHDRSZ + CDP_CORE_BITMAP_MAX);
+	bytea *payload;
 	int rows;
 	size_t len;
 
@@ -210,6 +216,12 @@ rebuild_chunk(int32 segment_id, int32 chunk_no)
 	for (int r = 0; r < rows; r++)
 		(void) cdp_core_bitmap_add(&bitmap, (uint32_t) (cdp_store_int64(r, 1) % BITS));
 	SPI_freetuptable(SPI_tuptable);
+	if (rows == 0)
+	{
+		cdp_store_run(&empty_plan, args, NULL, false, 1);
+		return;
+	}
+	payload = palloc(VARHDRSZ + CDP_CORE_BITMAP_MAX);
 	len = cdp_core_bitmap_encode(&bitmap, (uint8_t *) VARDATA(payload));
 	SET_VARSIZE(payload, VARHDRSZ + len);
 	args[2] = PointerGetDatum(payload);

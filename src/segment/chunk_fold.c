@@ -7,7 +7,8 @@
  * flip is what the deltas are there to avoid.
  *
  * Several may fold at once.  Whoever has the lock of a chunk's row folds it,
- * others pass it over; what he reads and deletes he sees by a snapshot taken
+ * others pass it over (only who is about to make the same new chunk waits);
+ * what he reads and deletes he sees by a snapshot taken
  * when he has the lock, so that the one before him is done.
  */
 #include "postgres.h"
@@ -40,10 +41,12 @@ static CdpPlan find_plan = {
 	{INT8OID, INT8OID, INT8OID},
 	NULL};
 
+/* A conflict with a row that somebody is folding would wait for him. */
 static CdpPlan make_plan = {
 	"INSERT INTO cdp_data.segment_chunk (segment_id, chunk_no, payload) "
 	"SELECT u.segment_id, u.chunk_no, '\\x01010000' FROM unnest($1, $2) u (segment_id, chunk_no) "
-	"ON CONFLICT DO NOTHING",
+	"WHERE NOT EXISTS (SELECT FROM cdp_data.segment_chunk c WHERE c.segment_id = u.segment_id "
+	"  AND c.chunk_no = u.chunk_no) ON CONFLICT DO NOTHING",
 	2,
 	{INT4ARRAYOID, INT4ARRAYOID},
 	NULL};
