@@ -101,9 +101,12 @@ OBJS = \
 	src/ingest/capture.o \
 	src/ingest/captured.o \
 	src/ingest/config.o \
+	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
+	src/ingest/dedupe.o \
 	src/ingest/ingest.o \
+	src/ingest/mention.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
@@ -113,6 +116,7 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \

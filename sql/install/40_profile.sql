@@ -128,6 +128,12 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	saved text := current_setting('lock_timeout');
 BEGIN
+	-- what was written between the snapshot and the lock would be missed
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE active_sql_transaction USING
+			MESSAGE = format('people cannot be redefined in a %s transaction', upper(current_setting('transaction_isolation'))),
+			HINT = 'Its snapshot may be older than what was written last: use READ COMMITTED.';
+	END IF;
 	FOR attempt IN 1..300 LOOP
 		BEGIN
 			PERFORM set_config('lock_timeout', '100ms', true);
@@ -236,6 +242,13 @@ BEGIN
 				HINT = 'The type of a declared trait stays; cdp.redefine_trait() changes which value survives.';
 		END IF;
 	ELSE
+		IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('cdp.profiles') AND a.attname = name AND a.attnum > 0
+				AND format_type(a.atttypid, NULL) <> kind) THEN
+			RAISE reserved_name USING
+				MESSAGE = format('trait %s cannot be declared as %s', quote_ident(name), kind),
+				DETAIL = 'A metric of that name that was dropped was of another type, and its column stays for the views that use it.',
+				HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+		END IF;
 		PERFORM cdp.lock_storage(true);
 		INSERT INTO cdp_data.trait (name, type, survivorship, sources, ignore_empty, indexed, description)
 		VALUES (define_trait.name, kind, define_trait.survivorship, define_trait.sources, define_trait.ignore_empty,

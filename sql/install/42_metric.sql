@@ -94,7 +94,9 @@ BEGIN
 			MESSAGE = format('metric %s cannot be of an event without a name', quote_ident(name)),
 			HINT = 'Give the name of a tracked event, a type such as page, or NULL for every event.';
 	END IF;
-	IF period IS NOT NULL AND (start + period <= start OR start + period > start + interval '1000 years') THEN
+	-- of mixed signs it would not always be before now
+	IF period IS NOT NULL AND (least(extract(year FROM period), extract(month FROM period), extract(day FROM period),
+			extract(hour FROM period), extract(minute FROM period), extract(second FROM period)) < 0 OR start + period <= start OR start + period > start + interval '1000 years') THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('metric %s cannot have period %s', quote_ident(name), period),
 			HINT = 'A period is longer than nothing and at most 1000 years.';

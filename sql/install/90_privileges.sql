@@ -22,6 +22,8 @@ GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigi
 	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
 	cdp.is_due(bigint), cdp.present_segments(bigint, int[]), cdp.fired_members(),
 	cdp.fired_exits(), cdp.pending_timers(), cdp.clock(), cdp.within(timestamptz, interval) TO PUBLIC;
+-- computes only from its arguments, and is run as the owner of an attached table
+GRANT EXECUTE ON FUNCTION cdp.row_message(jsonb, "any") TO PUBLIC;
 -- these run a query of the caller as the caller
 GRANT EXECUTE ON FUNCTION cdp.connected_components(text, bool), cdp.connected_components(text, anyelement, bool) TO PUBLIC;
 

@@ -16,7 +16,7 @@
 /* Messages without ids of their own: none is a duplicate. */
 #define CDP_INGEST_KEYLESS 0x02
 
-/* What is refused is not recorded: the caller keeps it. */
+/* Messages that are refused are not recorded: the caller keeps them. */
 #define CDP_INGEST_UNRECORDED 0x04
 
 extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);

@@ -266,7 +266,7 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 	}
 	MemoryContextSwitchTo(old);
 	SPI_finish();
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(save_user, save_sec);
 	return n;
 }

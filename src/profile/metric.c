@@ -256,6 +256,19 @@ cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
 	return cdp_core_window_leave(&period, ts);
 }
 
+/*
+ * Events up to here will never be in the window again.  The end of a month has
+ * fewer or more days than that of the next: a month before 30 March, 04:00, is
+ * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
+ */
+TimestampTz
+cdp_metric_over(const CdpMetric *metric, TimestampTz now)
+{
+	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
+
+	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
+}
+
 /* The property of an event, or NULL. */
 static JsonbValue *
 property_of(const CdpMetric *metric, Jsonb *properties)
@@ -343,6 +356,10 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return false;
 			in->number = DatumGetFloat8(DirectFunctionCall1(
 				numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+			/* less than nothing by less than can be told is nothing, not -0 */
+			in->number += 0.0;
+			if (metric->kind == CDP_METRIC_SUM || metric->kind == CDP_METRIC_AVG)
+				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
 			return scalar_text(value, in);
@@ -485,7 +502,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_cutoff(metric, now);
+			cutoff = cdp_metric_over(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -725,7 +742,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -787,7 +804,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);

@@ -44,6 +44,9 @@
 /* Bytes of a text that are kept. */
 #define CDP_METRIC_TEXT 1000
 
+/* A sum takes numbers up to this, either way; so no sum leaves the range. */
+#define CDP_METRIC_MAX_ADDEND 1e290
+
 typedef enum CdpMetricKind
 {
 	CDP_METRIC_COUNT,
@@ -79,8 +82,9 @@ typedef struct CdpMetricItem
 typedef struct CdpMetricAcc
 {
 	int64 n; /* events that counted */
-	double hi; /* sum, or least or greatest number */
-	double lo; /* what the sum's rounding lost so far */
+	double number; /* least or greatest */
+	double *parts; /* that add up to the sum, see metric_state.c */
+	int nparts;
 	TimestampTz ts; /* first, last */
 	uint8 key[16];
 	const char *text;
@@ -112,6 +116,7 @@ typedef struct CdpMetricState
 extern void cdp_metric_acc_add(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricInput *in);
 extern void cdp_metric_acc_merge(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricAcc *other);
 extern void cdp_metric_acc_settle(CdpMetricAcc *acc); /* sorts the items */
+extern double cdp_metric_acc_sum(const CdpMetricAcc *acc);
 extern void cdp_metric_state_start(CdpMetricState *state, bool windowed);
 extern void cdp_metric_state_add(CdpMetricKind kind, CdpMetricState *state,
 								 const CdpMetricInput *in, TimestampTz cutoff);
@@ -181,6 +186,7 @@ extern const CdpMetric *cdp_metric_find(int32 id);
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
 extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
 extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
+extern TimestampTz cdp_metric_over(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
 extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);

@@ -116,30 +116,21 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 											   ALLOCSET_DEFAULT_SIZES);
 	Datum args[3] = {cdp_array_int64(nodes, n), TimestampTzGetDatum(from),
 					 TimestampTzGetDatum(to)};
+	Portal portal = read_only ? cdp_store_open_read(&events_plan, args) :
+								cdp_store_open(&events_plan, args);
 	int64 seen = 0;
 
-	if (read_only)
+	for (;;)
 	{
-		seen = cdp_store_run(&events_plan, args, NULL, true, -1);
+		SPI_cursor_fetch(portal, true, FETCH);
+		if (SPI_processed == 0)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		seen += (int64) SPI_processed;
 		visit_rows(step, context, visit, arg);
 		SPI_freetuptable(SPI_tuptable);
 	}
-	else
-	{
-		Portal portal = cdp_store_open(&events_plan, args);
-
-		for (;;)
-		{
-			SPI_cursor_fetch(portal, true, FETCH);
-			if (SPI_processed == 0)
-				break;
-			CHECK_FOR_INTERRUPTS();
-			seen += (int64) SPI_processed;
-			visit_rows(step, context, visit, arg);
-			SPI_freetuptable(SPI_tuptable);
-		}
-		SPI_cursor_close(portal);
-	}
+	SPI_cursor_close(portal);
 	MemoryContextDelete(step);
 	return seen;
 }
@@ -373,12 +364,12 @@ result_of(Total *total, bool *isnull)
 			*isnull = false;
 			return Int64GetDatum(acc->n == 0 ? 0 : distinct(acc));
 		case CDP_METRIC_SUM:
-			return Float8GetDatum(acc->hi + acc->lo);
+			return Float8GetDatum(cdp_metric_acc_sum(acc));
 		case CDP_METRIC_AVG:
-			return Float8GetDatum(*isnull ? 0 : (acc->hi + acc->lo) / (double) acc->n);
+			return Float8GetDatum(*isnull ? 0 : cdp_metric_acc_sum(acc) / (double) acc->n);
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			return Float8GetDatum(acc->hi);
+			return Float8GetDatum(acc->number);
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
 			if (*isnull || acc->text == NULL)
@@ -525,9 +516,6 @@ cdp_metric_value(PG_FUNCTION_ARGS)
 			v.val.numeric = int64_to_numeric(DatumGetInt64(result));
 			break;
 		case FLOAT8OID:
-			/* a sum may leave the range; JSON has no word for that */
-			if (isinf(DatumGetFloat8(result)) || isnan(DatumGetFloat8(result)))
-				PG_RETURN_NULL();
 			v.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, result));
 			break;
 		case TIMESTAMPTZOID:

@@ -410,7 +410,7 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 	level = cdp_store_pin_settings();
 	canonical = deparse_expression((Node *) target->expr,
 								   deparse_context_for("p", view), true, false);
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	error_context_stack = callback.previous;
 	canonical = MemoryContextStrdup(context, canonical);
 	cdp_store_leave(&store);
