@@ -215,7 +215,7 @@ error_result(const ErrorData *error)
 	push_string(&state, "path", path);
 	push_string(&state, "hint", error->hint);
 	if (error->internalpos > 0 || error->cursorpos > 0)
-		push_int(&state, "position", error->internalpos > 0 ? error->internalpos : error->cursorpos);
+		push_int(&state, "position", Max(error->internalpos, error->cursorpos));
 	(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

@@ -39,6 +39,19 @@ require_segment(const char *name)
 				 errhint("SELECT name FROM cdp.segments lists them.")));
 }
 
+/* A time as an expression that no setting changes. */
+static char *
+literal(TimestampTz ts)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "'2000-01-01 00:00:00Z'::timestamptz + ");
+	appendStringInfo(&sql, INT64_FORMAT, ts);
+	appendStringInfoString(&sql, " * interval '1 microsecond'");
+	return sql.data;
+}
+
 /* Who is in a segment, now or (as_of, a literal) at a time. */
 static char *
 members_of(const char *name, const char *as_of)
@@ -94,9 +107,7 @@ cdp_segment_query(PG_FUNCTION_ARGS)
 {
 	char *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	char *as_of = PG_NARGS() < 3 ? NULL :
-								   psprintf("'2000-01-01 00:00:00Z'::timestamptz + " INT64_FORMAT " * interval '1 microsecond'",
-											PG_GETARG_TIMESTAMPTZ(2));
+	char *as_of = PG_NARGS() < 3 ? NULL : literal(PG_GETARG_TIMESTAMPTZ(2));
 	size_t len = strlen(expr);
 	CdpCoreSegexprStep *steps = palloc(sizeof(CdpCoreSegexprStep) * CDP_MAX_SEGEXPR_TOKENS);
 	char *scratch = palloc(len + 1);

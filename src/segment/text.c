@@ -111,7 +111,15 @@ static const struct
 {
 	const char *unit;
 	const char *japanese;
-} units[] = {{"second", "秒"}, {"minute", "分"}, {"hour", "時間"}, {"day", "日"}, {"week", "週間"}, {"month", "か月"}, {"year", "年"}};
+} units[] = {
+	{"second", "秒"},
+	{"minute", "分"},
+	{"hour", "時間"},
+	{"day", "日"},
+	{"week", "週間"},
+	{"month", "か月"},
+	{"year", "年"},
+};
 
 /* A part in words; compound: it wants parentheses beside another word. */
 typedef struct Said
