@@ -63,6 +63,8 @@ BEGIN
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_trait', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
@@ -87,6 +89,8 @@ BEGIN
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
 	PERFORM cdp.watch('event_definition');
+	PERFORM cdp.watch('retention');
+	PERFORM cdp.watch('message_horizon');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -226,11 +230,13 @@ BEGIN
 
 	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
 	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
-		m.state::text AS state, m.created_at
+		m.state::text AS state, m.created_at, m.complete_since
 	FROM cdp_data.metric m;
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.metrics.complete_since IS 'Events before this were gone when the metric was defined; null if none were.';
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
+	PERFORM cdp.install_retention_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -296,6 +302,7 @@ BEGIN
 		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
+		('retention', 'cdp.install_retention()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

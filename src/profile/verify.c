@@ -4,6 +4,7 @@
  *
  *	state		events, first_seen, last_seen: her events
  *	traits		values and marks: her identify messages, folded
+ *	metrics		her events, see metric_check.c
  *	segments	the rules; and segment_member says what the state says
  *	consent		consent_current: the log; consent_ord, consent_node: the latest
  *				records of her identifiers
@@ -172,6 +173,9 @@ static CdpPlan strays_plan = {
 	"WHERE p.profile_id IS NULL "
 	"UNION ALL SELECT NULL, 'consent of no identifier', c.node_id || ' for ' || c.purpose_id, NULL "
 	"FROM cdp_data.consent_node c LEFT JOIN cdp_data.node n ON n.node_id = c.node_id "
+	"WHERE n.node_id IS NULL "
+	"UNION ALL SELECT NULL, 'metrics of no identifier', s.node_id::text, NULL "
+	"FROM cdp_data.metric_state s LEFT JOIN cdp_data.node n ON n.node_id = s.node_id "
 	"WHERE n.node_id IS NULL",
 	0,
 	{0},
@@ -340,6 +344,7 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_found_rows(to, cdp_store_run(&trait_plan, args, NULL, true, -1));
 	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), pending, to);
 
+	cdp_metric_check(profiles, n, to);
 	cdp_segment_check(profiles, n, found_segments, to);
 	cdp_found_rows(to, cdp_store_run(&member_plan, args, NULL, true, -1));
 	cdp_found_rows(to, cdp_store_run(&current_plan, args, NULL, true, -1));
