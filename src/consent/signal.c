@@ -5,6 +5,8 @@
  * The formats are read in core/; here a text becomes a jsonb or an error.  A
  * signal is what a person chose, so an error says where and why it cannot be
  * read, and never quotes it.
+ *
+ * Nothing here depends on a table or a setting: the functions are IMMUTABLE.
  */
 #include "postgres.h"
 
@@ -17,7 +19,7 @@
 /*
  * Longest signal read, in bytes.  Strings of several thousand bytes are in
  * use, with a set of vendors for each of a dozen restrictions.  It bounds what
- * a call may cost: a few milliseconds and about a megabyte, whatever is in it.
+ * a call may cost: a few milliseconds and megabytes, whatever is in it.
  */
 #define MAX_SIGNAL_BYTES 8192
 
@@ -52,22 +54,20 @@ pg_attribute_noreturn() static void refuse(const Signal *signal)
 {
 	const CdpSignalError *error = &signal->error;
 	StringInfoData place;
-	const char *prefix = NULL;
+	const char *prefix;
 
 	initStringInfo(&place);
 	if (error->section != 0)
 	{
-		cdp_core_gpp_kind(error->section, &prefix);
-		appendStringInfo(&place, ", section %u", error->section);
-		if (prefix != NULL)
-			appendStringInfo(&place, " (%s)", prefix);
+		appendStringInfo(&place, "section %u", error->section);
+		if (cdp_core_gpp_kind(error->section, &prefix) != CDP_GPP_UNKNOWN)
+			appendStringInfo(&place, " %s", prefix);
 	}
-	if (error->part != NULL)
-		appendStringInfo(&place, ", %s", error->part);
+	appendStringInfo(&place, "%s%s", place.len > 0 ? ", " : "", error->part);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 			 errmsg("invalid %s", signal->kind),
-			 errdetail("The %s: at character %zu%s.", error->reason, error->at, place.data),
+			 errdetail("At character %zu (%s): the %s.", error->at, place.data, error->reason),
 			 errhint("A signal that cannot be read counts as no consent.")));
 	pg_unreachable();
 }

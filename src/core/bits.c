@@ -82,7 +82,7 @@ cdp_core_bits_open(CdpBits *bits, const char *text, size_t len, size_t start,
 		out[2] |= (unsigned char) word;
 	}
 	if (len == 0)
-		return cdp_core_bits_fail(bits, "part is empty", error);
+		return cdp_core_bits_fail(bits, "segment is empty", error);
 	if (seen & BAD)
 	{
 		for (i = 0; sextet[in[i]] != BAD; i++)

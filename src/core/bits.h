@@ -26,7 +26,7 @@
 typedef struct CdpSignalError
 {
 	const char *reason; /* constant; reads well after "the ": "string ends early" */
-	const char *part; /* constant: "core segment"; null: the signal as a whole */
+	const char *part; /* constant: "core segment" */
 	size_t at; /* byte of the signal where it was seen, from 1 */
 	unsigned section; /* of a GPP string, else 0 */
 } CdpSignalError;

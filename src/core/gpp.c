@@ -118,7 +118,7 @@ cdp_core_gpp_open(const char *text, size_t len, void *scratch, CdpGpp *gpp, CdpS
 	gpp->version = (unsigned) cdp_core_bits_read(&bits, 6);
 	if (bits.short_of || gpp->version != VERSION)
 		return fail_at(1, "version is not one that is read", error);
-	error->part = NULL;
+	error->part = "sections";
 	if (tilde != NULL && !split(text, len, header + 1, gpp, error))
 		return false;
 	error->part = "header";
@@ -171,7 +171,7 @@ is_websafe(char c)
 bool
 cdp_core_gpp_check_unknown(const char *text, const CdpGppSection *section, CdpSignalError *error)
 {
-	error->part = NULL;
+	error->part = "content";
 	for (uint32_t i = section->start; i < section->start + section->len; i++)
 	{
 		if (!is_websafe(text[i]))

@@ -22,8 +22,8 @@
  *	  of the lists what version 1 knows is reported.
  *	- Other sections have one version so far.  Strings with another number are
  *	  in use, so the number is reported and not looked at.
- *	- Section 22: the document leaves out MspaCoveredTransaction in one of its
- *	  tables; it is written by all.
+ *	- Section 22: the document says KnownChildSensitiveDataConsent; it is
+ *	  reported with the name that all others have, as readers do.
  * What follows the last field is padding and not looked at.
  */
 #include "core/gpp.h"

@@ -18,7 +18,7 @@ cdp_core_usp_decode(const char *text, size_t len, size_t start, CdpUsp *usp,
 {
 	const char *s = text + start;
 
-	error->part = NULL;
+	error->part = "letters";
 	error->at = start + 1;
 	if (len > 0 && s[0] != '1')
 	{

@@ -209,7 +209,7 @@ model_same_core(const char *text, size_t len, const CdpTcf *tcf)
 static inline bool
 model_is_error(const CdpSignalError *error, size_t len)
 {
-	return error->reason != NULL && error->reason[0] != '\0' && error->at >= 1 &&
+	return error->reason != NULL && error->part != NULL && error->at >= 1 &&
 		   error->at <= len + 1;
 }
 

@@ -338,6 +338,42 @@ test_custom(void)
 	free(bits.bit);
 }
 
+/* A range is taken if it is within 1 and the maximum, and goes up. */
+static void
+test_range_limits(void)
+{
+	ModelBits bits = {NULL, 0, 0};
+	bool same = true;
+
+	for (uint32_t i = 0; i < 6 * 6 * 6; i++)
+	{
+		uint32_t max = i % 6;
+		uint32_t first = i / 6 % 6;
+		uint32_t last = i / 36;
+		unsigned char buffer[CDP_CORE_BITS_SIZE(64)];
+		uint32_t room_for[CDP_CORE_VENDOR_ROOM(64)];
+		CdpVendorRoom room = {room_for, 0};
+		CdpVendors set;
+		CdpSignalError error;
+		CdpBits reader;
+		char *text;
+
+		model_put(&bits, max, 16);
+		model_put(&bits, 1, 1);
+		model_put(&bits, 1, 12);
+		model_put(&bits, 1, 1);
+		model_put(&bits, first, 16);
+		model_put(&bits, last, 16);
+		text = model_text(&bits);
+		cdp_core_bits_open(&reader, text, strlen(text), 0, buffer, &error);
+		same = same && cdp_core_vendors_read(&reader, &room, &set, &error) ==
+						   (1 <= first && first <= last && last <= max);
+		free(text);
+	}
+	ok(same, "ranges from 1 to the maximum, upwards, and no others");
+	free(bits.bit);
+}
+
 /* What costs most: ranges that overlap, in descending order, and as many restrictions as fit. */
 static void
 test_bombs(void)
@@ -622,6 +658,7 @@ main(void)
 	test_fibonacci();
 	test_tcf();
 	test_custom();
+	test_range_limits();
 	test_bombs();
 	test_canada();
 	test_gpp();
