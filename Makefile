@@ -93,6 +93,15 @@ OBJS = \
 	src/profile/base.o \
 	src/profile/base_trait.o \
 	src/profile/due.o \
+	src/profile/probe.o \
+	src/profile/sequence.o \
+	src/profile/sequence_check.o \
+	src/profile/sequence_value.o \
+	src/profile/session.o \
+	src/profile/session_check.o \
+	src/profile/session_read.o \
+	src/profile/session_row.o \
+	src/profile/window.o \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/mark.o \
@@ -153,6 +162,8 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
 	sql/install/45_segment.sql \
+	sql/install/43_session.sql \
+	sql/install/44_sequence.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -183,6 +194,8 @@ REGRESS = \
 	plan \
 	profile \
 	metric \
+	session \
+	sequence \
 	survivorship \
 	replay \
 	replay_metric \

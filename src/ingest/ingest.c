@@ -47,6 +47,8 @@
 #include "ingest/retention.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "row.h"
 #include "segment/segment.h"
 #include "store.h"
@@ -165,9 +167,9 @@ insert_events(CdpBatch *batch)
 	pfree(places);
 }
 
-/* The events into the metrics of their nodes. */
+/* The events into what is kept of their nodes. */
 static void
-fold_metrics(CdpBatch *batch)
+fold_nodes(CdpBatch *batch)
 {
 	CdpMetricEvent *events = palloc(sizeof(CdpMetricEvent) * Max(batch->n, 1));
 	int n = 0;
@@ -181,9 +183,12 @@ fold_metrics(CdpBatch *batch)
 			continue;
 		link = &batch->graph.links[m->link];
 		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
-									   m->ts, m->key, m->type, m->name, m->properties};
+									   m->ts, m->key, m->type, m->name, m->properties,
+									   m->context, m->source};
 	}
 	cdp_metric_fold(events, n);
+	cdp_session_fold(events, n);
+	cdp_sequence_fold(events, n);
 }
 
 /* Traits of identify messages. */
@@ -546,7 +551,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
-		fold_metrics(&batch);
+		fold_nodes(&batch);
 		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);

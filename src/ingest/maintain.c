@@ -36,6 +36,8 @@
 #include "ingest/plan.h"
 #include "ingest/retention.h"
 #include "profile/metric.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "progress.h"
 #include "store.h"
 
@@ -346,7 +348,9 @@ do_step(void)
 	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
 		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   cdp_metric_tidy_step() || cdp_retention_step() || step_discover();
+		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
+		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_retention_step() ||
+		   step_discover();
 }
 
 /* cdp.maintain_step() */

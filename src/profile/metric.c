@@ -29,6 +29,7 @@
 #include "profile/base.h"
 #include "core/window.h"
 #include "profile/metric.h"
+#include "profile/session.h"
 #include "row.h"
 #include "store.h"
 
@@ -108,8 +109,9 @@ kind_of(const char *word)
 	return CDP_METRIC_COUNT; /* keep compiler quiet */
 }
 
-static char **
-split_path(char *path, int *n)
+/* The names of a path's parts: the text is cut to pieces. */
+char **
+cdp_metric_path(char *path, int *n)
 {
 	char **parts = palloc(sizeof(char *) * (strlen(path) + 1));
 	char *save = NULL;
@@ -129,10 +131,11 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 	metric->id = (int32) cdp_store_int64(row, 1);
 	metric->name = cdp_store_text(row, 2);
 	metric->event = cdp_store_text(row, 3);
+	metric->of_sessions = metric->event && strcmp(metric->event, CDP_SESSION_ENDED) == 0;
 	metric->kind = kind_of(cdp_store_text(row, 4));
 	(void) cdp_store_value(row, 5, &isnull);
 	if (!isnull)
-		metric->path = split_path(cdp_store_text(row, 5), &metric->npath);
+		metric->path = cdp_metric_path(cdp_store_text(row, 5), &metric->npath);
 	d = cdp_store_value(row, 6, &isnull);
 	if (!isnull)
 		metric->filter = cdp_metric_filter_compile(DatumGetJsonbP(d), context);
@@ -257,27 +260,26 @@ cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
 	return cdp_core_window_leave(&period, ts);
 }
 
-/* The property of an event, or NULL. */
-static JsonbValue *
-property_of(const CdpMetric *metric, Jsonb *properties)
+/* What is at this path of an event's properties, or NULL. */
+JsonbValue *
+cdp_metric_property(char **path, int npath, Jsonb *properties)
 {
 	JsonbContainer *container = properties ? &properties->root : NULL;
 	JsonbValue *found = NULL;
 
-	for (int i = 0; i < metric->npath; i++)
+	for (int i = 0; i < npath; i++)
 	{
 		if (container == NULL || !JsonContainerIsObject(container))
 			return NULL;
-		found = getKeyJsonValueFromContainer(container, metric->path[i],
-											 (int) strlen(metric->path[i]), NULL);
+		found = getKeyJsonValueFromContainer(container, path[i], (int) strlen(path[i]), NULL);
 		container = found && found->type == jbvBinary ? found->val.binary.data : NULL;
 	}
 	return found;
 }
 
 /* Text of a scalar as ->> gives it; false: it has none. */
-static bool
-scalar_text(const JsonbValue *value, CdpMetricInput *in)
+bool
+cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in)
 {
 	switch (value->type)
 	{
@@ -299,15 +301,27 @@ scalar_text(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
+/* Is it an event of this name, which may be that of a type? */
+bool
+cdp_metric_names(const char *name, const CdpMetricEvent *event)
+{
+	if (strcmp(event->type, "track") == 0)
+		return event->name != NULL && strcmp(event->name, name) == 0;
+	return strcmp(event->type, name) == 0;
+}
+
 /* Does the metric look at events of this type and name? */
 bool
 cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
 {
+	CdpMetricEvent event = {.type = type, .name = name};
+
 	if (metric->event == NULL)
 		return true;
-	if (strcmp(type, "track") == 0)
-		return name != NULL && strcmp(name, metric->event) == 0;
-	return strcmp(type, metric->event) == 0;
+	/* the ends of sessions are nobody's to send */
+	if (metric->of_sessions)
+		return strcmp(type, CDP_SESSION_ENDED) == 0;
+	return cdp_metric_names(metric->event, &event);
 }
 
 /*
@@ -329,7 +343,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 	in->len = 0;
 	if (metric->npath == 0)
 		return true;
-	value = property_of(metric, event->properties);
+	value = cdp_metric_property(metric->path, metric->npath, event->properties);
 	if (value == NULL || value->type == jbvNull)
 		return false;
 	switch (metric->kind)
@@ -350,9 +364,9 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
-			return scalar_text(value, in);
+			return cdp_metric_scalar(value, in);
 		default:
-			if (!scalar_text(value, in))
+			if (!cdp_metric_scalar(value, in))
 				return false;
 			if (in->len > CDP_METRIC_TEXT)
 				in->len = pg_mbcliplen(in->text, in->len, CDP_METRIC_TEXT);
