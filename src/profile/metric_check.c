@@ -13,8 +13,7 @@
  *	many						is read from the events: whatever it says is true
  *	a cell outside				is not read any more
  *
- * Sums are compared with a relative 1e-9 (their rounding is kept, but the order
- * of adding shows in what is lost of that), everything else exactly.
+ * Sums are compared with a relative 1e-9, everything else exactly.
  */
 #include "postgres.h"
 
@@ -229,10 +228,10 @@ same_meaning(CdpMetricKind kind, CdpMetricAcc *live, CdpMetricAcc *events)
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
 			return live->n == events->n &&
-				   same_number(live->hi + live->lo, events->hi + events->lo);
+				   same_number(cdp_metric_acc_sum(live), cdp_metric_acc_sum(events));
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			return live->hi == events->hi;
+			return live->number == events->number;
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
 			return live->ts == events->ts && memcmp(live->key, events->key, 16) == 0 &&
@@ -268,11 +267,11 @@ describe(CdpMetricKind kind, CdpMetricAcc *acc)
 			break;
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
-			appendStringInfo(&s, "%.17g of " INT64_FORMAT, acc->hi + acc->lo, acc->n);
+			appendStringInfo(&s, "%.17g of " INT64_FORMAT, cdp_metric_acc_sum(acc), acc->n);
 			break;
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			appendStringInfo(&s, "%.17g", acc->hi);
+			appendStringInfo(&s, "%.17g", acc->number);
 			break;
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
