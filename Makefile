@@ -14,6 +14,7 @@ EXTENSION = cdp
 
 OBJS = \
 	src/cdp.o \
+	src/column.o \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
@@ -26,14 +27,25 @@ OBJS = \
 	src/core/phone_table.o \
 	src/core/phone.o \
 	src/core/time.o \
+	src/core/window.o \
 	src/core/affinity.o \
 	src/core/affinity_flat.o \
 	src/core/affinity_text.o \
 	src/core/segexpr.o \
+	src/core/words.o \
+	src/core/bitmap.o \
+	src/core/bitmap_format.o \
+	src/core/audience.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
 	src/core/nodes.o \
 	src/core/components.o \
+	src/core/bits.o \
+	src/core/vendors.o \
+	src/core/tcf.o \
+	src/core/usp.o \
+	src/core/gpp.o \
+	src/core/gpp_state.o \
 	src/identity/identifier.o \
 	src/identity/normalise.o \
 	src/identity/platform_hash.o \
@@ -61,22 +73,54 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/clause.o \
+	src/segment/eval.o \
+	src/segment/json.o \
+	src/segment/member.o \
 	src/segment/predicate.o \
+	src/segment/rule.o \
 	src/segment/segment.o \
+	src/segment/text.o \
+	src/segment/timer.o \
 	src/segment/segment_query.o \
+	src/segment/chunk.o \
+	src/segment/chunk_fold.o \
+	src/segment/chunk_check.o \
+	src/segment/audience.o \
+	src/segment/audience_io.o \
+	src/segment/audience_op.o \
+	src/segment/audience_agg.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/column.o \
+	src/consent/signal.o \
+	src/consent/signal_json.o \
 	src/affinity/affinity.o \
 	src/affinity/affinity_agg.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
+	src/profile/metric_check.o \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/base.o \
+	src/profile/base_trait.o \
+	src/profile/due.o \
+	src/profile/probe.o \
+	src/profile/sequence.o \
+	src/profile/sequence_check.o \
+	src/profile/sequence_value.o \
+	src/profile/session.o \
+	src/profile/session_check.o \
+	src/profile/session_read.o \
+	src/profile/session_row.o \
+	src/profile/window.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/members.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \
+	src/profile/preview.o \
 	src/profile/profile.o \
 	src/profile/profile_row.o \
 	src/profile/rebuild.o \
@@ -88,14 +132,18 @@ OBJS = \
 	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_timer.o \
 	src/ingest/apply_trait.o \
 	src/ingest/attachment.o \
 	src/ingest/capture.o \
 	src/ingest/captured.o \
 	src/ingest/config.o \
+	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
+	src/ingest/dedupe.o \
 	src/ingest/ingest.o \
+	src/ingest/mention.o \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
@@ -105,6 +153,8 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/retention.o \
+	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \
@@ -119,12 +169,17 @@ INSTALL_SQL = \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
 	sql/install/23_condition.sql \
+	sql/install/24_signal.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/32_affinity.sql \
+	sql/install/32_audience.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
+	sql/install/45_segment.sql \
+	sql/install/43_session.sql \
+	sql/install/44_sequence.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -132,6 +187,7 @@ INSTALL_SQL = \
 	sql/install/53_inbox.sql \
 	sql/install/54_stats.sql \
 	sql/install/55_discover.sql \
+	sql/install/56_retention.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -141,6 +197,7 @@ REGRESS = \
 	components \
 	normalise \
 	condition \
+	signal \
 	identity \
 	rules \
 	rules_isolate \
@@ -153,10 +210,19 @@ REGRESS = \
 	plan \
 	profile \
 	metric \
+	session \
+	sequence \
 	survivorship \
 	replay \
+	replay_metric \
+	retention \
+	retention_law \
 	view_write \
 	segment \
+	audience \
+	chunk \
+	segment_rules \
+	segment_time \
 	consent \
 	affinity \
 	activation \
@@ -184,7 +250,8 @@ ISOLATION = \
 	pairs_snapshot \
 	storage_race \
 	progress \
-	lock_order
+	lock_order \
+	fold
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

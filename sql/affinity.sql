@@ -32,12 +32,12 @@ SELECT v, round(cdp.affinity_at(a, v, '2025-01-19')::numeric, 9) AS score
 FROM (SELECT cdp.affinity_agg(value, weight, at) AS a FROM seen WHERE who = 1) s, unnest('{shoes,hats,socks,none}'::text[]) v;
 -- now is the clock's
 SET cdp.clock = '2025-02-18';
-SELECT cdp.now(), a -> 'shoes' AS shoes, a -> 'none' AS none, (SELECT score FROM cdp.affinity_top(a, 1)) AS first
+SELECT cdp.clock(), a -> 'shoes' AS shoes, a -> 'none' AS none, (SELECT score FROM cdp.affinity_top(a, 1)) AS first
 FROM (SELECT cdp.affinity_agg(value, weight, at) AS a FROM seen WHERE who = 1) s;
 SET cdp.clock = '2025-03-20';
 SELECT a -> 'shoes' AS shoes FROM (SELECT cdp.affinity_agg(value, weight, at) AS a FROM seen WHERE who = 1) s;
 RESET cdp.clock;
-SELECT cdp.now() = statement_timestamp() AS now;
+SELECT cdp.clock() = statement_timestamp() AS now;
 -- one event; adding
 SELECT cdp.affinity('shoes', 2, '2000-01-31', '1 month', 3), cdp.affinity('', 2, '2000-01-01', '1 year');
 SELECT cdp.affinity('shoes', 2, '2000-01-01', slots => 3) + cdp.affinity('hats', 1, '2000-01-31', slots => 4) AS sum;

@@ -525,6 +525,61 @@ CALL cdp.maintain();
 SELECT properties FROM cdp.events WHERE source = 'shop.tour' AND ts >= '2026-02-03' AND properties->>'page' IN ('/before', '8') ORDER BY ts;
 SELECT reason, detail, payload FROM cdp.rejected WHERE source = 'shop.tour' AND reason = 'mapping_error';
 
+--
+-- Values become what to_jsonb() makes of them; the table's owner is anybody
+--
+CREATE ROLE regress_cdp_attach_owner;
+GRANT CREATE, USAGE ON SCHEMA shop TO regress_cdp_attach_owner;
+SET ROLE regress_cdp_attach_owner;
+CREATE DOMAIN shop.posint AS int CHECK (VALUE > 0);
+CREATE TABLE shop.kinds (id int, part text, b boolean, i2 smallint, i8 bigint, f4 real, f8 double precision, n numeric(12,4), t text, v varchar(20), c char(5), nm name, d date, ts timestamp,
+	tz timestamptz, iv interval, u uuid, j json, jb jsonb, a int[], dom shop.posint, by bytea, ip inet, r int4range, who text, PRIMARY KEY (part, id));
+RESET ROLE;
+SELECT cdp.attach('shop.kinds', jsonb_build_object('event', 'Kinds', 'identifiers', '{"user_id": "who"}'::jsonb, 'properties', (SELECT jsonb_agg(attname ORDER BY attnum) FROM pg_attribute
+	WHERE attrelid = 'shop.kinds'::regclass AND attnum > 0), 'context', '{"": {"value": {"a": [1, {"": []}]}}, "n": {"value": 1}, "s": "t"}'::jsonb)) > 0 AS attached;
+SET ROLE regress_cdp_attach_owner;
+INSERT INTO shop.kinds VALUES (1, 'x"', true, -32768, 9223372036854775807, 1.5, 'NaN', 12.3400, E'\u00fc"\\\n', 'v', 'c', 'nm', '2020-02-29', '2020-02-29 12:00', '2020-02-29 12:00+09', '1 mon 2 days',
+		'00000000-0000-0000-0000-000000000001', '{"b": 1, "a": [null]}', '[1, {"x": null}]', '{1,NULL,3}', 7, '\x00ff', '10.0.0.1/8', '[1,5)', 'kinds'),
+	(2, 'y', NULL, NULL, NULL, 'Infinity', '-0', 'NaN', '', '', '', '', '-infinity', '0044-03-15 BC', 'infinity', '-1 us', NULL, '"s"', 'null', '{}', NULL, '', '::1', 'empty', 'kinds');
+RESET ROLE;
+SELECT e.message_id, e.context FROM cdp.events e WHERE e.source = 'shop.kinds' ORDER BY 1;
+SET TimeZone = 'UTC'; SET IntervalStyle = 'iso_8601';
+SELECT x.id, count(*) FILTER (WHERE e.properties->x.key IS DISTINCT FROM x.value) AS different, count(*) AS values
+FROM (SELECT k.id, k.part, j.key, j.value FROM shop.kinds k, jsonb_each(to_jsonb(k)) j) x
+JOIN cdp.events e ON e.source = 'shop.kinds' AND e.message_id = 'shop.kinds' || jsonb_build_array(x.part, x.id)::text GROUP BY 1 ORDER BY 1;
+RESET IntervalStyle;
+SELECT count(*) FROM cdp.rejected WHERE source = 'shop.kinds';
+SELECT cdp.row_message('{"a": 1, "b": {"": ["x", 1]}, "c": [1, "d"]}', 1);
+SELECT cdp.row_message('{"a": 2}', 1);
+SELECT cdp.row_message('[]', 1);
+SELECT cdp.row_message('{"a": true}', 1);
+SELECT cdp.row_message('{"": [1]}', 1);
+SELECT cdp.row_message('{"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": {}}}}}}}}}}', 1);
+SELECT cdp.row_message(NULL, 1);
+SELECT cdp.row_message('{"a": 1}', VARIADIC ARRAY[1]);
+SELECT cdp.detach('shop.kinds');
+DROP TABLE shop.kinds;
+DROP DOMAIN shop.posint;
+DROP OWNED BY regress_cdp_attach_owner;
+DROP ROLE regress_cdp_attach_owner;
+
+-- code of the table's owner that runs while rows are read leaves no setting behind; a column named as the row is
+CREATE TYPE shop.sly AS ENUM ('a');
+CREATE FUNCTION shop.sly_json(shop.sly) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+	PERFORM set_config('search_path', 'shop, pg_catalog', false);
+	RETURN '"sly"';
+END $$;
+CREATE CAST (shop.sly AS json) WITH FUNCTION shop.sly_json(shop.sly);
+CREATE TABLE shop.trap (id int PRIMARY KEY, who text, kind shop.sly, n int, at text);
+INSERT INTO shop.trap VALUES (1, 'd1', 'a', 1, '2026-02-04');
+SELECT cdp.attach('shop.trap', '{"event":"Trapped","identifiers":{"device_id":"who"},"properties":["kind"],"time":"at"}', backfill => true) > 0 AS attached;
+SHOW search_path;
+INSERT INTO shop.trap VALUES (2, 'd1', 'a', 2, '2026-02-05');
+SHOW search_path;
+CALL cdp.maintain();
+SHOW search_path;
+SELECT properties FROM cdp.events WHERE source = 'shop.trap' ORDER BY ts;
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_attach;

@@ -397,7 +397,7 @@ BEGIN
 	RETURN CASE WHEN hidden + leaked > 0 THEN format('%s HIDDEN, %s LEAKED', hidden, leaked) WHEN n = 0 THEN 'none' WHEN n > 64 THEN 'right, many' ELSE 'right, few' END;
 END $$;
 CREATE TABLE views (view text);
-INSERT INTO views VALUES ('profiles'), ('events'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts');
+INSERT INTO views VALUES ('profiles'), ('events'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
 SELECT v.view, g.role, compare(g.role, v.view) FROM views v, grants g ORDER BY v.view, g.role \crosstabview view role
 -- every view of the interface that names people is in that list
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -584,6 +584,20 @@ SELECT cdp.set_consent('user_id:ids', 'analytics', 'granted', '2025-06-01 23:00Z
 SET cdp.clock = '2025-06-01 00:01Z';
 SELECT cdp.set_consent('user_id:ids', 'analytics', 'withdrawn') > 0 AS withdrawn;
 SELECT state, at FROM cdp.consents WHERE value = 'ids';
+
+-- nodes that changed hands together are one row of the history; when they are different people's by now, each is
+-- shown for her own sake
+SELECT cdp.track('user_id:group', 'E', at => '2025-01-01') > 0 AS older;
+SELECT cdp.track(ARRAY['cookie:g1', 'cookie:g2', 'cookie:g3'], 'E', at => '2025-01-02') > 0 AS younger;
+SELECT cdp.merge(ARRAY['user_id:group', 'cookie:g1'], 'one person') > 0 AS moved;
+SELECT cdp.unlink('cookie:g1', i) AS parted FROM unnest('{cookie:g2,cookie:g3}'::text[]) i;
+SELECT cdp.set_consent('cookie:' || g, p, 'granted', '2025-01-03') > 0 AS granted FROM (VALUES ('g1', 'analytics'), ('g2', 'marketing')) v (g, p);
+SELECT cardinality(h.nodes) AS together, count(DISTINCT n.profile_id) AS people
+FROM cdp_data.node_history h CROSS JOIN unnest(h.nodes) u (node_id) JOIN cdp_data.node n USING (node_id) JOIN cdp_data.identifier i USING (node_id)
+WHERE i.value IN ('g1', 'g2', 'g3') GROUP BY h.nodes HAVING cardinality(h.nodes) > 1;
+SELECT role, sees(role, 'SELECT identifier, until IS NULL AS now FROM cdp.identity_history WHERE coalesce(identifier, ''somebody'') ~ ''^(somebody|cookie:g[123])$''') AS history
+FROM unnest(ARRAY['regress_cdp_ana', 'regress_cdp_mkt', 'regress_cdp_none']) role;
+SELECT count(DISTINCT identifier) AS all_of_them FROM cdp.identity_history WHERE identifier ~ '^cookie:g[123]$';
 
 \c :main
 DROP DATABASE regress_cdp_consent;

@@ -33,6 +33,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "guc.h"
+#include "progress.h"
 #include "store.h"
 
 /*
@@ -259,7 +260,7 @@ cdp_store_installation(void)
 
 /*
  * Pins every setting that changes what a value looks like as JSON or text, and
- * search_path, until AtEOXact_GUC(true, level) with the level returned.  What
+ * search_path, until AtEOXact_GUC(false, level) with the level returned.  What
  * an attached row becomes, its message id above all, must not depend on the
  * session that touched it.
  */
@@ -312,7 +313,7 @@ void
 cdp_store_leave(CdpStore *store)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, store->guc_level);
+	AtEOXact_GUC(false, store->guc_level);
 	SetUserIdAndSecContext(store->caller, store->caller_sec);
 }
 
@@ -424,9 +425,8 @@ cdp_store_is_frozen(void)
 	return frozen;
 }
 
-/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
-Portal
-cdp_store_open(CdpPlan *plan, Datum *values)
+static Portal
+open_cursor(CdpPlan *plan, Datum *values, bool read_only)
 {
 	Planning saved;
 	Portal portal = NULL;
@@ -435,7 +435,7 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	PG_TRY();
 	{
 		prepare(plan);
-		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, frozen);
+		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, read_only);
 	}
 	PG_FINALLY();
 	{
@@ -443,6 +443,20 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	}
 	PG_END_TRY();
 	return portal;
+}
+
+/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
+Portal
+cdp_store_open(CdpPlan *plan, Datum *values)
+{
+	return open_cursor(plan, values, frozen);
+}
+
+/* The same under the snapshot of the calling query. */
+Portal
+cdp_store_open_read(CdpPlan *plan, Datum *values)
+{
+	return open_cursor(plan, values, true);
 }
 
 /* Runs a statement composed at run time (names quoted by the caller). */
@@ -457,7 +471,8 @@ cdp_store_execute(const char *sql)
 
 /*
  * Errors that nobody on the way may swallow: the transaction or the server is
- * in trouble, not the data.
+ * in trouble, not the data.  A regular expression is one of our rules, checked
+ * when it was defined; it fails when there is no memory for it.
  */
 bool
 cdp_error_is_grave(int sqlstate)
@@ -471,8 +486,28 @@ cdp_error_is_grave(int sqlstate)
 		case ERRCODE_INTERNAL_ERROR:
 			return true;
 		default:
-			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+				   sqlstate == ERRCODE_INVALID_REGULAR_EXPRESSION;
 	}
+}
+
+/*
+ * Undoes the subtransaction.  After an error this comes first, before the error
+ * is copied or raised again: copying may fail, when memory has run out, and an
+ * error that leaves the subtransaction open leaves the client in a transaction
+ * block that it never began.  What the session reports of its progress, perhaps
+ * a COPY around us, would be cleared.
+ */
+static void
+undo_subtransaction(MemoryContext context, ResourceOwner owner)
+{
+	CdpReported reported;
+
+	cdp_progress_save(&reported);
+	RollbackAndReleaseCurrentSubTransaction();
+	cdp_progress_restore(&reported);
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
 }
 
 /*
@@ -499,14 +534,11 @@ cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
+		undo_subtransaction(context, owner);
+		if (!is_ours(geterrcode()))
+			PG_RE_THROW();
 		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_ours(error->sqlerrcode))
-			ReThrowError(error);
 	}
 	PG_END_TRY();
 	return error;
@@ -514,9 +546,7 @@ cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
 
 /*
  * Does the work in a subtransaction, and says what it said: false undoes it,
- * data and locks.  An error undoes it as well and is raised again; to leave it
- * to the end of the transaction would leave the client in a transaction block
- * that it never began.
+ * data and locks.  An error undoes it as well and is raised again.
  */
 bool
 cdp_store_attempt(bool (*work)(void *arg), void *arg)
@@ -531,23 +561,18 @@ cdp_store_attempt(bool (*work)(void *arg), void *arg)
 	{
 		done = work(arg);
 		if (done)
+		{
 			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+		}
 		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+			undo_subtransaction(context, owner);
 	}
 	PG_CATCH();
 	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		ReThrowError(error);
+		undo_subtransaction(context, owner);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	return done;

@@ -8,13 +8,6 @@
  * encoding.
  */
 
-CREATE FUNCTION cdp.now()
-RETURNS pg_catalog.timestamptz
-AS 'MODULE_PATHNAME', 'cdp_sql_now'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-
-COMMENT ON FUNCTION cdp.now() IS 'The time by which scores are read: when the statement began, or cdp.clock in tests.';
-
 CREATE TYPE cdp.affinity;
 
 CREATE FUNCTION cdp.affinity_in(pg_catalog.cstring)
@@ -144,7 +137,7 @@ CREATE OPERATOR cdp.-> (
 
 COMMENT ON OPERATOR cdp.-> (cdp.affinity, pg_catalog.text) IS 'The score of a value now.';
 
-CREATE FUNCTION cdp.affinity_top(affinity cdp.affinity, n pg_catalog.int4, at pg_catalog.timestamptz DEFAULT cdp.now())
+CREATE FUNCTION cdp.affinity_top(affinity cdp.affinity, n pg_catalog.int4, at pg_catalog.timestamptz DEFAULT cdp.clock())
 RETURNS TABLE (value pg_catalog.text, score pg_catalog.float8, lower pg_catalog.float8, upper pg_catalog.float8)
 AS 'MODULE_PATHNAME', 'cdp_affinity_top'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 5;

@@ -189,6 +189,11 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'cdp_maintain';
 COMMENT ON PROCEDURE cdp.maintain(int) IS
 'Does the work that waits (partitions ahead, backfills) in short transactions until none is left or the time is over. Call it each minute, or by hand.';
 
+CREATE FUNCTION cdp.row_message(shape jsonb, VARIADIC "any") RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'cdp_row_message';
+COMMENT ON FUNCTION cdp.row_message(jsonb, "any") IS
+'The shape with values in it: numbers stand for the arguments behind it. What the expressions of attachments are made of.';
+
 -- One entry of a mapping: a column name, {"column": name} or {"value": constant}.
 CREATE FUNCTION cdp.mapping_value(tbl regclass, entry jsonb, place text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -209,32 +214,33 @@ BEGIN
 			MESSAGE = format('column %s of relation %s does not exist', quote_ident(col), tbl),
 			DETAIL = format('Mapping entry "%s" refers to it.', place);
 	END IF;
-	RETURN format('to_jsonb(n.%I)', col);
+	RETURN format('n.%I', col);
 END $$;
 COMMENT ON FUNCTION cdp.mapping_value(regclass, jsonb, text) IS 'SQL expression for one entry of an attachment''s mapping; part of cdp.attach().';
 
--- An object of a mapping: a list of columns or {"name": entry}.
-CREATE FUNCTION cdp.mapping_object(tbl regclass, entries jsonb, place text) RETURNS text
+-- An object of a mapping, a list of columns or {"name": entry}, as a shape; its values join the arguments.
+CREATE FUNCTION cdp.mapping_object(tbl regclass, entries jsonb, place text, INOUT arguments text[], OUT shape jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	result text;
+	e record;
 BEGIN
 	IF entries IS NULL OR entries IN ('{}', '[]') THEN
-		RETURN NULL;
+		RETURN;
 	END IF;
-	IF jsonb_typeof(entries) = 'array' THEN
-		SELECT string_agg(format('%L, %s', e #>> '{}', cdp.mapping_value(tbl, e, place)), ', ' ORDER BY o) INTO result
-		FROM jsonb_array_elements(entries) WITH ORDINALITY x (e, o);
-	ELSIF jsonb_typeof(entries) = 'object' THEN
-		SELECT string_agg(format('%L, %s', e.key, cdp.mapping_value(tbl, e.value, place || '.' || e.key)), ', ' ORDER BY e.key) INTO result
-		FROM jsonb_each(entries) e;
-	ELSE
+	IF jsonb_typeof(entries) NOT IN ('array', 'object') THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('mapping entry "%s" must be a list of columns or an object', place);
 	END IF;
-	RETURN 'jsonb_build_object(' || result || ')';
+	shape := '{}';
+	FOR e IN SELECT x.e #>> '{}' AS key, x.e AS value, place AS at, x.o FROM jsonb_array_elements(CASE jsonb_typeof(entries) WHEN 'array' THEN entries ELSE '[]' END) WITH ORDINALITY x (e, o)
+		UNION ALL SELECT y.key, y.value, place || '.' || y.key, 0 FROM jsonb_each(CASE jsonb_typeof(entries) WHEN 'object' THEN entries ELSE '{}' END) y
+		ORDER BY o, key
+	LOOP
+		arguments := arguments || cdp.mapping_value(tbl, e.value, e.at);
+		shape := shape || jsonb_build_object(e.key, cardinality(arguments));
+	END LOOP;
 END $$;
-COMMENT ON FUNCTION cdp.mapping_object(regclass, jsonb, text) IS 'SQL expression for an object of an attachment''s mapping; part of cdp.attach().';
+COMMENT ON FUNCTION cdp.mapping_object(regclass, jsonb, text, text[]) IS 'The shape of an object of an attachment''s mapping; part of cdp.attach().';
 
 -- The message that a row n of the table becomes, as an SQL expression.
 CREATE FUNCTION cdp.mapping_expression(tbl regclass, mapping jsonb, key_columns text[]) RETURNS text
@@ -242,9 +248,12 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	unknown text;
 	type text := mapping->>'type';
-	parts text[] := '{}';
-	part text;
-	ids text;
+	message jsonb := '{}';
+	context jsonb;
+	part jsonb;
+	ids jsonb := '[]';
+	arguments text[] := '{}';
+	e record;
 BEGIN
 	SELECT k INTO unknown FROM jsonb_object_keys(mapping) k
 	WHERE k NOT IN ('type', 'event', 'identifiers', 'time', 'message_id', 'properties', 'traits', 'context') LIMIT 1;
@@ -262,43 +271,48 @@ BEGIN
 	IF type = 'track' AND NOT mapping ? 'event' THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'a mapping of type track needs an "event"';
 	END IF;
-	parts := parts || format('''type'', %L::text', type);
+	message := jsonb_build_object('type', type);
 	IF mapping ? 'event' THEN
-		parts := parts || format('%L, %s', CASE WHEN type = 'track' THEN 'event' ELSE 'name' END,
-			CASE jsonb_typeof(mapping->'event')
-				WHEN 'string' THEN format('%L::text', mapping->>'event')
-				ELSE cdp.mapping_value(tbl, mapping->'event', 'event') END);
+		IF jsonb_typeof(mapping->'event') = 'string' THEN
+			part := mapping->'event';
+		ELSE
+			arguments := arguments || cdp.mapping_value(tbl, mapping->'event', 'event');
+			part := to_jsonb(cardinality(arguments));
+		END IF;
+		message := message || jsonb_build_object(CASE WHEN type = 'track' THEN 'event' ELSE 'name' END, part);
 	END IF;
 	IF jsonb_typeof(mapping->'identifiers') IS DISTINCT FROM 'object' OR mapping->'identifiers' = '{}' THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'the mapping names no identifiers',
 			HINT = 'Example: "identifiers": {"user_id": "customer_id", "email": "email"}.';
 	END IF;
-	SELECT string_agg(format('jsonb_build_object(''type'', %L, ''id'', %s)', e.key,
-			cdp.mapping_value(tbl, e.value, 'identifiers.' || e.key)), ', ' ORDER BY e.key) INTO ids
-	FROM jsonb_each(mapping->'identifiers') e;
-	part := cdp.mapping_object(tbl, mapping->'context', 'context');
-	parts := parts || format('''context'', %sjsonb_build_object(''externalIds'', jsonb_build_array(%s))', coalesce(part || ' || ', ''), ids);
-	part := cdp.mapping_object(tbl, mapping->'properties', 'properties');
-	IF part IS NOT NULL THEN
-		parts := parts || format('''properties'', %s', part);
-	END IF;
-	part := cdp.mapping_object(tbl, mapping->'traits', 'traits');
-	IF part IS NOT NULL THEN
-		parts := parts || format('''traits'', %s', part);
-	END IF;
+	FOR e IN SELECT x.key, x.value FROM jsonb_each(mapping->'identifiers') x ORDER BY x.key LOOP
+		arguments := arguments || cdp.mapping_value(tbl, e.value, 'identifiers.' || e.key);
+		ids := ids || jsonb_build_object('type', e.key, 'id', cardinality(arguments));
+	END LOOP;
+	SELECT o.shape, o.arguments INTO context, arguments FROM cdp.mapping_object(tbl, mapping->'context', 'context', arguments) o;
+	message := message || jsonb_build_object('context', coalesce(context, '{}') || jsonb_build_object('externalIds', ids));
+	FOR e IN SELECT x FROM unnest(ARRAY['properties', 'traits']) x LOOP
+		SELECT o.shape, o.arguments INTO part, arguments FROM cdp.mapping_object(tbl, mapping->(e.x), e.x, arguments) o;
+		IF part IS NOT NULL THEN
+			message := message || jsonb_build_object(e.x, part);
+		END IF;
+	END LOOP;
 	IF mapping ? 'time' THEN
-		parts := parts || format('''timestamp'', %s', cdp.mapping_value(tbl, mapping->'time', 'time'));
+		arguments := arguments || cdp.mapping_value(tbl, mapping->'time', 'time');
+		message := message || jsonb_build_object('timestamp', cardinality(arguments));
 	END IF;
 	-- The id of the message makes a row count once, whether the trigger or
 	-- the backfill sees it first.
 	IF mapping ? 'message_id' THEN
-		parts := parts || format('''messageId'', (%s) #>> ''{}''', cdp.mapping_value(tbl, mapping->'message_id', 'message_id'));
+		arguments := arguments || format('to_jsonb(%s) #>> ''{}''', cdp.mapping_value(tbl, mapping->'message_id', 'message_id'));
+		message := message || jsonb_build_object('messageId', cardinality(arguments));
 	ELSIF key_columns IS NOT NULL THEN
-		parts := parts || format('''messageId'', %L || jsonb_build_array(%s)::text', tbl::text,
-			(SELECT string_agg(format('n.%I', k), ', ' ORDER BY o) FROM unnest(key_columns) WITH ORDINALITY u (k, o)));
+		message := message || jsonb_build_object('messageId', jsonb_build_object('', to_jsonb(ARRAY[tbl::text])
+			|| (SELECT jsonb_agg(cardinality(arguments) + o ORDER BY o) FROM generate_subscripts(key_columns, 1) o)));
+		arguments := arguments || (SELECT array_agg(format('n.%I', k) ORDER BY o) FROM unnest(key_columns) WITH ORDINALITY u (k, o));
 	END IF;
-	RETURN 'jsonb_build_object(' || array_to_string(parts, ', ') || ')';
+	RETURN format('cdp.row_message(%L::jsonb, %s)', message, array_to_string(arguments, ', '));
 END $$;
 COMMENT ON FUNCTION cdp.mapping_expression(regclass, jsonb, text[]) IS 'SQL expression for the message that a row becomes; part of cdp.attach().';
 

@@ -50,6 +50,12 @@ BEGIN
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_before', 'false');
+	PERFORM cdp.guard('segment_chunk', 'false');
+	PERFORM cdp.guard('segment_delta', 'false');
+	-- of people merged since, those who they are now decide
+	PERFORM cdp.guard('segment_history',
+		'cdp.allowed(coalesce((SELECT m.ord FROM cdp_data.profile_merged m WHERE m.old_id = profile_id), ord))');
+	PERFORM cdp.guard('timer', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_ord', 'false');
@@ -57,8 +63,12 @@ BEGIN
 	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('session_part', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('sequence_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_trait', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
@@ -75,6 +85,8 @@ BEGIN
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
 	PERFORM cdp.watch('metric');
+	PERFORM cdp.watch('session_rule');
+	PERFORM cdp.watch('sequence');
 	PERFORM cdp.watch('channel');
 	PERFORM cdp.watch('activation');
 	PERFORM cdp.watch('event_partition');
@@ -83,6 +95,8 @@ BEGIN
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
 	PERFORM cdp.watch('event_definition');
+	PERFORM cdp.watch('retention');
+	PERFORM cdp.watch('message_horizon');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -108,17 +122,7 @@ BEGIN
 	COMMENT ON COLUMN cdp.events.ts IS 'When it happened, the client''s clock corrected.';
 	COMMENT ON COLUMN cdp.events.extra IS 'Parts of the message that have no column of their own.';
 
-	CREATE VIEW cdp.segments WITH (security_invoker = true) AS
-	SELECT g.name::text AS name, g.definition AS predicate, g.description, g.created_at,
-		(SELECT count(*) FROM cdp_data.segment_member m WHERE m.segment_id = g.segment_id) AS members,
-		e.last_error, e.at AS last_error_at
-	FROM cdp_data.segment g LEFT JOIN cdp_data.segment_error e ON e.segment_id = g.segment_id;
-	COMMENT ON VIEW cdp.segments IS 'Segments, with the number of members the current role may see.';
-
-	CREATE VIEW cdp.segment_members WITH (security_invoker = true) AS
-	SELECT m.profile_id, g.name::text AS segment, m.since
-	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.segment_id = m.segment_id;
-	COMMENT ON VIEW cdp.segment_members IS 'Who is in which segment, and since when.';
+	PERFORM cdp.install_segment_views();
 
 	CREATE VIEW cdp.consents WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
@@ -215,9 +219,10 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, t.name::text) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, q.name, t.name::text, CASE WHEN k.kind = 'session' THEN 'cdp.sessions' END) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
 	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
 	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target
+	LEFT JOIN cdp_data.sequence q ON k.kind = 'sequence' AND q.sequence_id = k.target
 	LEFT JOIN cdp_data.trait t ON k.kind = 'trait' AND t.trait_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
 
@@ -232,11 +237,15 @@ BEGIN
 
 	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
 	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
-		m.state::text AS state, m.created_at
+		m.state::text AS state, m.created_at, m.complete_since
 	FROM cdp_data.metric m;
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.metrics.complete_since IS 'Events before this were gone when the metric was defined; null if none were.';
+	PERFORM cdp.install_session_views();
+	PERFORM cdp.install_sequence_views();
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
+	PERFORM cdp.install_retention_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -302,6 +311,9 @@ BEGIN
 		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
+		('retention', 'cdp.install_retention()'),
+		('session', 'cdp.install_session()'),
+		('sequence', 'cdp.install_sequence()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

@@ -39,7 +39,6 @@ PG_FUNCTION_INFO_V1(cdp_affinity_at);
 PG_FUNCTION_INFO_V1(cdp_affinity_score);
 PG_FUNCTION_INFO_V1(cdp_affinity_top);
 PG_FUNCTION_INFO_V1(cdp_affinity_distance);
-PG_FUNCTION_INFO_V1(cdp_sql_now);
 
 /*
  * Lays a datum open.  Values point into it, or into a detoasted copy in the
@@ -419,13 +418,4 @@ cdp_affinity_distance(PG_FUNCTION_ARGS)
 	cdp_core_affinity_sort(&a);
 	cdp_core_affinity_sort(&b);
 	PG_RETURN_FLOAT8(cdp_core_affinity_distance(&a, &b));
-}
-
-/*
- * cdp.now(): the statement's time, or what cdp.clock says.
- */
-Datum
-cdp_sql_now(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TIMESTAMPTZ(cdp_now());
 }

@@ -46,6 +46,9 @@ static CdpPlan lock_plan = {
 	"    AND p.trait_meta ? $2) "
 	"  OR EXISTS (SELECT FROM cdp_data.node n CROSS JOIN LATERAL (SELECT FROM cdp_data.event e "
 	"      WHERE e.node_id = n.node_id AND e.type = 'identify' AND e.traits ? $2 LIMIT 1) e "
+	"    WHERE n.profile_id = s.profile_id) "
+	"  OR EXISTS (SELECT FROM cdp_data.node n CROSS JOIN LATERAL (SELECT FROM "
+	"      cdp_data.node_base_trait t WHERE t.node_id = n.node_id AND t.name = $2 LIMIT 1) t "
 	"    WHERE n.profile_id = s.profile_id)) "
 	"ORDER BY s.profile_id FOR NO KEY UPDATE OF s",
 	2,
@@ -117,7 +120,7 @@ cdp_apply_trait_step(void)
 		cdp_trait_refold(name, ids, n);
 		args[0] = cdp_array_int64(ids, n);
 		cdp_store_run(&touch_plan, args, NULL, false, n);
-		n = cdp_segment_evaluate(ids, n, &entries);
+		n = cdp_segment_evaluate(ids, n, "definition", &entries);
 		cdp_activation_enqueue(entries, n);
 	}
 	args[0] = Int32GetDatum(task);

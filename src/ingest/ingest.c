@@ -40,66 +40,25 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "identity/rules.h"
+#include "ingest/batch.h"
 #include "ingest/config.h"
-#include "ingest/ingest.h"
 #include "ingest/plan.h"
 #include "ingest/refusal.h"
+#include "ingest/retention.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "row.h"
+#include "segment/chunk.h"
 #include "segment/segment.h"
 #include "store.h"
-
-static CdpPlan seen_plan = {
-	"INSERT INTO cdp_data.message_seen (source, key, content, received_at) "
-	"SELECT $1, u.key, u.content, u.at FROM unnest($2, $3, $4) u (key, content, at) "
-	"ORDER BY u.key ON CONFLICT DO NOTHING RETURNING key",
-	4,
-	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID},
-	NULL};
-
-static CdpRowOp seen_row = {
-	.table = "message_seen",
-	.columns = {"source", "key", "content", "received_at"},
-	.ignore = true,
-};
 
 static CdpRowOp event_row = {
 	.table = "event",
 	.columns = {"ts", "node_id", "message_key", "received_at", "type", "name", "source",
 				"message_id", "properties", "traits", "context", "extra", "other_nodes", "blocked"},
 };
-
-static CdpPlan conflict_plan = {
-	"SELECT u.i FROM unnest($2, $3) WITH ORDINALITY u (key, content, i) "
-	"JOIN cdp_data.message_seen m ON m.source = $1 AND m.key = ANY (ARRAY[u.key]) "
-	"AND m.content <> u.content",
-	3,
-	{TEXTOID, UUIDARRAYOID, INT8ARRAYOID},
-	NULL};
-
-static CdpPlan unsee_plan = {
-	"DELETE FROM cdp_data.message_seen m WHERE m.source = $1 AND m.key = ANY ($2)",
-	2,
-	{TEXTOID, UUIDARRAYOID},
-	NULL};
-
-static CdpPlan replace_plan = {
-	"UPDATE cdp_data.message_seen m SET content = $3 WHERE m.source = $1 AND m.key = $2",
-	3,
-	{TEXTOID, UUIDOID, INT8OID},
-	NULL};
-
-static CdpPlan about_plan = {
-	"SELECT i.namespace, i.value FROM cdp_data.node n "
-	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
-	"LEFT JOIN cdp_data.namespace r ON r.name = i.namespace "
-	"LEFT JOIN cdp_data.namespace d ON d.name = '*' "
-	"WHERE n.profile_id = $1 AND i.ended IS NULL "
-	"ORDER BY coalesce(r.rank, d.rank, 100), i.namespace, i.node_id LIMIT 1",
-	1,
-	{INT8OID},
-	NULL};
 
 static CdpPlan ended_plan = {
 	"SELECT n.node_id FROM cdp_data.node n LEFT JOIN cdp_data.identifier i "
@@ -109,505 +68,20 @@ static CdpPlan ended_plan = {
 	{INT8OID},
 	NULL};
 
-static CdpPlan all_plan = {
-	"SELECT i.namespace, i.value FROM cdp_data.node n "
-	"JOIN cdp_data.identifier i ON i.node_id = n.node_id "
-	"WHERE n.profile_id = $1 AND i.ended IS NULL ORDER BY i.namespace, i.node_id",
-	1,
-	{INT8OID},
-	NULL};
-
-typedef struct Batch
-{
-	CdpMessage *messages;
-	int n;
-	Oid caller;
-	int flags;
-	CdpGraph graph;
-	List *refusals;
-} Batch;
-
-static bool
-is_consent(const CdpMessage *m)
-{
-	return m->state != NULL;
-}
-
-/* Consents and deliberate merges leave no event. */
-static bool
-is_event(const CdpMessage *m)
-{
-	return m->state == NULL && m->rule == NULL;
-}
-
-/*
- * Messages about a profile id get an identifier of that person: the highest-
- * ranking one; a consent covers all she has.
- */
 static void
-resolve_about(Batch *batch)
+ensure_partitions(CdpBatch *batch)
 {
-	int64 *about = palloc(sizeof(int64) * Max(batch->n, 1));
-	int n = 0;
-
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		int64 id;
-		Datum args[1];
-		int rows;
-
-		if (m->about == 0 || m->status != CDP_ACCEPTED)
-			continue;
-		m->by_id = true;
-		id = cdp_graph_canonical(m->about, false);
-		if (id == 0)
-		{
-			cdp_message_reject(m, "unknown_profile", "there is no profile with this id");
-			continue;
-		}
-		args[0] = Int64GetDatum(id);
-		rows = cdp_store_run(is_consent(m) ? &all_plan : &about_plan, args, NULL, false, -1);
-		if (is_consent(m))
-			about[n++] = id;
-		else if (rows == 0)
-		{
-			cdp_message_reject(m, "unknown_profile", "the profile has no identifier");
-			continue;
-		}
-		m->mention_room = m->nmentions + rows;
-		m->mentions = m->mentions ?
-						  repalloc(m->mentions, sizeof(CdpMention) * m->mention_room) :
-						  palloc(sizeof(CdpMention) * m->mention_room);
-		for (int r = 0; r < rows; r++)
-		{
-			CdpMention *mention = &m->mentions[m->nmentions];
-			bool known = false;
-
-			mention->ns = cdp_store_text(r, 1);
-			mention->value = cdp_store_text(r, 2);
-			for (int k = 0; k < m->nmentions && !known; k++)
-				known = strcmp(m->mentions[k].ns, mention->ns) == 0 &&
-						strcmp(m->mentions[k].value, mention->value) == 0;
-			if (!known)
-				m->nmentions++;
-		}
-	}
-	batch->graph.about = about;
-	batch->graph.nabout = n;
-	/* such a message comes alone */
-	batch->graph.by_id = batch->n == 1 && batch->messages[0].by_id;
-}
-
-/*
- * Brings identifiers to the form their namespaces ask for, and leaves out
- * those that are nobody's (blocked values).  The event keeps
- * what was left out, for the rules may change.
- */
-static void
-screen(Batch *batch)
-{
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		List *blocked = NIL;
-		int n = 0;
-
-		if (m->status != CDP_ACCEPTED || m->about != 0)
-			continue;
-		for (int k = 0; k < m->nmentions; k++)
-		{
-			cdp_rules_normalise(&m->mentions[k]);
-			if (cdp_rules_blocked(m->mentions[k].ns, m->mentions[k].value))
-				blocked = lappend(blocked,
-								  psprintf("%s:%s", m->mentions[k].ns, m->mentions[k].value));
-			else
-				m->mentions[n++] = m->mentions[k];
-		}
-		m->nmentions = n;
-		if (blocked == NIL)
-			continue;
-		m->blocked = blocked;
-		if (n == 0)
-			cdp_message_reject(m, "blocked_identifier",
-							   "every identifier of the message has a blocked value");
-	}
-}
-
-static void
-ensure_partitions(Batch *batch)
-{
+	/* what is there now is not dropped before the events are in it */
+	LockRelationOid(cdp_store_relation("event"), RowExclusiveLock);
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
 
-		if (m->status != CDP_ACCEPTED || !is_event(m) || cdp_partition_exists(m->ts))
+		if (m->status != CDP_ACCEPTED || !cdp_message_is_event(m) || cdp_partition_exists(m->ts))
 			continue;
 		cdp_partition_ensure(m->ts, m->ts);
 		if (!cdp_partition_exists(m->ts))
 			cdp_message_reject(m, "archived", "the partition of this time was detached");
-	}
-}
-
-/* Entries of the batch's own hash of message keys. */
-typedef struct SeenEntry
-{
-	uint8 key[16];
-	int first; /* index of the first message with it */
-	bool inserted;
-} SeenEntry;
-
-static int
-compare_seen(const void *a, const void *b, void *arg)
-{
-	uint8(*key)[16] = arg;
-
-	return memcmp(key[*(const int *) a], key[*(const int *) b], 16);
-}
-
-/* Writes the keys' rows, in their order, and notes which are new.  False: not done. */
-static bool
-mark_seen(HTAB *seen, Datum source, uint8 (*key)[16], const int64 *content, const TimestampTz *at,
-		  int n)
-{
-	int *order = palloc(sizeof(int) * n);
-	CdpRow *rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdpRow) * n);
-	bool *inserted = palloc(sizeof(bool) * n);
-	bool done;
-
-	for (int i = 0; i < n; i++)
-		order[i] = i;
-	qsort_arg(order, n, sizeof(int), compare_seen, key);
-	for (int i = 0; i < n; i++)
-		rows[i] = (CdpRow){.values = {source, UUIDPGetDatum((pg_uuid_t *) key[order[i]]),
-									  Int64GetDatum(content[order[i]]),
-									  TimestampTzGetDatum(at[order[i]])}};
-	done = cdp_row_insert_many(&seen_row, n, rows, inserted);
-	for (int i = 0; i < n && done; i++)
-	{
-		SeenEntry *entry = hash_search(seen, key[order[i]], HASH_FIND, NULL);
-
-		entry->inserted = inserted[i];
-	}
-	pfree(rows);
-	return done;
-}
-
-/*
- * Marks duplicates: of a message of this batch, or of one seen before.  The
- * source is the same for the whole batch.
- */
-static void
-dedupe(Batch *batch)
-{
-	HASHCTL ctl = {0};
-	HTAB *seen;
-	int n = 0;
-	uint8(*key)[16] = palloc(16 * Max(batch->n, 1));
-	int64 *content = palloc(sizeof(int64) * Max(batch->n, 1));
-	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(batch->n, 1));
-	const char *source = batch->messages[0].source;
-	Datum args[4];
-	int rows;
-
-	ctl.keysize = 16;
-	ctl.entrysize = sizeof(SeenEntry);
-	ctl.hcxt = CurrentMemoryContext;
-	seen = hash_create("cdp messages of a batch", batch->n, &ctl,
-					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		SeenEntry *entry;
-		bool found;
-
-		if (m->status != CDP_ACCEPTED)
-			continue;
-		entry = hash_search(seen, m->key, HASH_ENTER, &found);
-		m->first = found ? entry->first : -1;
-		if (found)
-		{
-			m->status = CDP_DUPLICATE;
-			continue;
-		}
-		entry->first = i;
-		entry->inserted = false;
-		memcpy(key[n], m->key, 16);
-		content[n] = (int64) m->content;
-		at[n++] = m->received_at;
-	}
-	if (n == 0)
-		return;
-	args[0] = CStringGetTextDatum(source);
-	if (n == 1)
-	{
-		SeenEntry *entry = hash_search(seen, key[0], HASH_FIND, NULL);
-		CdpRow row = {.values = {args[0], UUIDPGetDatum((pg_uuid_t *) key[0]),
-								 Int64GetDatum(content[0]), TimestampTzGetDatum(at[0])}};
-
-		entry->inserted = cdp_row_insert(&seen_row, &row);
-		batch->messages[entry->first].claimed = entry->inserted;
-		if (!entry->inserted)
-			batch->messages[entry->first].status = CDP_DUPLICATE;
-		return;
-	}
-	if (!mark_seen(seen, args[0], key, content, at, n))
-	{
-		args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-		args[2] = cdp_array_int64(content, n);
-		args[3] = cdp_array_timestamptz(at, n);
-		rows = cdp_store_run(&seen_plan, args, NULL, false, -1);
-		for (int r = 0; r < rows; r++)
-		{
-			bool isnull;
-			Datum d = cdp_store_value(r, 1, &isnull);
-			SeenEntry *entry = hash_search(seen, DatumGetPointer(d), HASH_FIND, NULL);
-
-			Assert(entry != NULL);
-			entry->inserted = true;
-		}
-	}
-
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		SeenEntry *entry;
-
-		if (m->status != CDP_ACCEPTED)
-			continue;
-		entry = hash_search(seen, m->key, HASH_FIND, NULL);
-		m->claimed = entry->inserted;
-		if (!entry->inserted)
-			m->status = CDP_DUPLICATE;
-	}
-}
-
-/*
- * A duplicate whose content differs from what came first is recorded: the
- * first stays, but nothing is dropped silently.
- */
-static void
-note_conflicts(Batch *batch)
-{
-	int n = 0;
-	int rows;
-	uint8(*key)[16] = palloc(16 * Max(batch->n, 1));
-	int64 *content = palloc(sizeof(int64) * Max(batch->n, 1));
-	int *dup = palloc(sizeof(int) * Max(batch->n, 1));
-	Datum args[3];
-
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-
-		if (m->status != CDP_DUPLICATE)
-			continue;
-		memcpy(key[n], m->key, 16);
-		content[n] = (int64) m->content;
-		dup[n++] = i;
-	}
-	if (n == 0 || (batch->flags & CDP_INGEST_QUIET_DUPLICATES))
-		return;
-	args[0] = CStringGetTextDatum(batch->messages[0].source);
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	args[2] = cdp_array_int64(content, n);
-	rows = cdp_store_run(&conflict_plan, args, NULL, false, -1);
-	for (int r = 0; r < rows; r++)
-	{
-		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
-
-		m->conflicts = true;
-		batch->refusals =
-			cdp_refusal_note(batch->refusals, m, m->message_id, "conflicting_duplicate",
-							 "a message with this id and other content came first");
-	}
-}
-
-/* Entries of the batch's hash of identifiers. */
-typedef struct IdentKey
-{
-	uint8 key[16];
-	int index; /* into graph->idents */
-} IdentKey;
-
-static int
-compare_mentions(const void *a, const void *b, void *arg)
-{
-	CdpIdent *idents = arg;
-	const CdpIdent *x = &idents[*(const int *) a];
-	const CdpIdent *y = &idents[*(const int *) b];
-	int cmp;
-
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
-	cmp = strcmp(x->ns, y->ns);
-	return cmp != 0 ? cmp : strcmp(x->value, y->value);
-}
-
-/*
- * Collects the distinct identifiers and one link per message.  Duplicates get
- * a link too, a dead one, so that their person can be told; their
- * identifiers are looked up and never created.
- */
-static void
-build_graph(Batch *batch)
-{
-	CdpGraph *graph = &batch->graph;
-	uint64 seed = cdp_store_installation()->seed;
-	HASHCTL ctl = {0};
-	HTAB *known;
-	int room = 0;
-
-	for (int i = 0; i < batch->n; i++)
-		if (batch->messages[i].status != CDP_REJECTED)
-			room += batch->messages[i].nmentions;
-	graph->idents = palloc0(sizeof(CdpIdent) * Max(room, 1));
-	graph->links = palloc0(sizeof(CdpLink) * batch->n);
-	ctl.keysize = 16;
-	ctl.entrysize = sizeof(IdentKey);
-	ctl.hcxt = CurrentMemoryContext;
-	known = hash_create("cdp identifiers of a batch", Max(room, 1), &ctl,
-						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		CdpLink *link;
-
-		m->link = -1;
-		if (m->status == CDP_REJECTED)
-			continue;
-		m->link = graph->nlinks;
-		link = &graph->links[graph->nlinks++];
-		link->idents = palloc(sizeof(int) * Max(m->nmentions, 1));
-		link->dead = m->status == CDP_DUPLICATE;
-		link->ts = m->ts;
-		memcpy(link->message_key, m->key, 16);
-		link->source = m->source;
-		link->message_id = m->message_id;
-		link->rule = m->rule ? m->rule : "message";
-		link->reason = m->merge_reason;
-		link->actor = m->actor;
-		link->keeps_all = is_consent(m);
-		for (int k = 0; k < m->nmentions; k++)
-		{
-			uint8 key[16];
-			IdentKey *entry;
-			CdpIdent *ident;
-			bool found;
-			bool twice = false;
-
-			cdp_graph_key(seed, m->mentions[k].ns, m->mentions[k].value, key);
-			entry = hash_search(known, key, HASH_ENTER, &found);
-			if (!found)
-			{
-				entry->index = graph->nidents++;
-				ident = &graph->idents[entry->index];
-				ident->ns = m->mentions[k].ns;
-				ident->value = m->mentions[k].value;
-				memcpy(ident->key, key, 16);
-				ident->rank = cdp_rules_rank(ident->ns);
-				ident->first_seen = DT_NOEND;
-				ident->last_seen = DT_NOBEGIN;
-			}
-			ident = &graph->idents[entry->index];
-			if (strcmp(ident->ns, m->mentions[k].ns) != 0 ||
-				strcmp(ident->value, m->mentions[k].value) != 0)
-			{
-				cdp_message_reject(m, "key_collision",
-								   "an identifier has the key of another one; nothing is "
-								   "merged by it");
-				link->dead = true;
-				break;
-			}
-			/* spelt in two ways, it may be named twice */
-			for (int j = 0; j < link->n && !twice; j++)
-				twice = link->idents[j] == entry->index;
-			if (!twice)
-				link->idents[link->n++] = entry->index;
-		}
-		qsort_arg(link->idents, link->n, sizeof(int), compare_mentions, graph->idents);
-	}
-}
-
-static bool
-link_collides(const Batch *batch, const CdpMessage *m)
-{
-	const CdpLink *link = &batch->graph.links[m->link];
-
-	for (int k = 0; k < link->n; k++)
-		if (batch->graph.idents[link->idents[k]].collides)
-			return true;
-	return false;
-}
-
-/*
- * Messages whose identifier collides with a stored one are rejected.  One that
- * is rejected, for this or by the tracking plan, may come again, corrected,
- * under its id: later in the same batch it takes the place of the first, and
- * else the id is given free.
- */
-static void
-reject_collisions(Batch *batch)
-{
-	uint8(*key)[16] = palloc(16 * batch->n);
-	int n = 0;
-	Datum args[3];
-
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		CdpMessage *first;
-
-		if (m->link < 0)
-			continue;
-		if (m->status != CDP_REJECTED && link_collides(batch, m))
-			cdp_message_reject(m, "key_collision",
-							   "an identifier has the key of another one; nothing is merged by it");
-		if (m->status == CDP_REJECTED)
-			batch->graph.links[m->link].dead = true;
-		if (m->status != CDP_DUPLICATE || m->first < 0)
-			continue;
-		first = &batch->messages[m->first];
-		if (first->status != CDP_REJECTED || !first->claimed || cdp_plan_refuse(m))
-			continue;
-		first->claimed = false;
-		m->claimed = true;
-		m->status = CDP_ACCEPTED;
-		batch->graph.links[m->link].dead = false;
-		args[0] = CStringGetTextDatum(m->source);
-		args[1] = UUIDPGetDatum((pg_uuid_t *) m->key);
-		args[2] = Int64GetDatum((int64) m->content);
-		cdp_store_run(&replace_plan, args, NULL, false, 1);
-	}
-	for (int i = 0; i < batch->n; i++)
-		if (batch->messages[i].status == CDP_REJECTED && batch->messages[i].claimed)
-			memcpy(key[n++], batch->messages[i].key, 16);
-	if (n == 0)
-		return;
-	args[0] = CStringGetTextDatum(batch->messages[0].source);
-	args[1] = cdp_array_uuid((const uint8(*)[16]) key, n);
-	cdp_store_run(&unsee_plan, args, NULL, false, -1);
-}
-
-/* When the identifiers of messages that are taken were mentioned. */
-static void
-date_mentions(Batch *batch)
-{
-	for (int i = 0; i < batch->n; i++)
-	{
-		CdpMessage *m = &batch->messages[i];
-		CdpLink *link;
-
-		if (m->status != CDP_ACCEPTED)
-			continue;
-		link = &batch->graph.links[m->link];
-		for (int k = 0; k < link->n; k++)
-		{
-			CdpIdent *ident = &batch->graph.idents[link->idents[k]];
-
-			ident->first_seen = Min(ident->first_seen, m->ts);
-			ident->last_seen = Max(ident->last_seen, m->ts);
-		}
 	}
 }
 
@@ -638,7 +112,7 @@ set_or_null(CdpRow *row, int at, Datum value, bool there)
 
 /* An event's row, in the order of event_row. */
 static void
-fill_event(const Batch *batch, const CdpMessage *m, Datum source, CdpRow *row)
+fill_event(const CdpBatch *batch, const CdpMessage *m, Datum source, CdpRow *row)
 {
 	const CdpLink *link = &batch->graph.links[m->link];
 	List *left_out = list_concat_copy(m->blocked, link->left_out);
@@ -666,7 +140,7 @@ fill_event(const Batch *batch, const CdpMessage *m, Datum source, CdpRow *row)
 }
 
 static void
-insert_events(Batch *batch)
+insert_events(CdpBatch *batch)
 {
 	int n = 0;
 	int room = Max(batch->n, 1);
@@ -675,7 +149,7 @@ insert_events(Batch *batch)
 	CdpRow *rows;
 
 	for (int i = 0; i < batch->n; i++)
-		if (batch->messages[i].status == CDP_ACCEPTED && is_event(&batch->messages[i]))
+		if (batch->messages[i].status == CDP_ACCEPTED && cdp_message_is_event(&batch->messages[i]))
 			places[n++] = (Place){cdp_partition_of(batch->messages[i].ts), i};
 	if (n == 0)
 		return;
@@ -694,9 +168,9 @@ insert_events(Batch *batch)
 	pfree(places);
 }
 
-/* The events into the metrics of their nodes. */
+/* The events into what is kept of their nodes. */
 static void
-fold_metrics(Batch *batch)
+fold_nodes(CdpBatch *batch)
 {
 	CdpMetricEvent *events = palloc(sizeof(CdpMetricEvent) * Max(batch->n, 1));
 	int n = 0;
@@ -706,18 +180,21 @@ fold_metrics(Batch *batch)
 		const CdpMessage *m = &batch->messages[i];
 		const CdpLink *link;
 
-		if (m->status != CDP_ACCEPTED || !is_event(m))
+		if (m->status != CDP_ACCEPTED || !cdp_message_is_event(m))
 			continue;
 		link = &batch->graph.links[m->link];
 		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
-									   m->ts, m->key, m->type, m->name, m->properties};
+									   m->ts, m->key, m->type, m->name, m->properties,
+									   m->context, m->source};
 	}
 	cdp_metric_fold(events, n);
+	cdp_session_fold(events, n);
+	cdp_sequence_fold(events, n);
 }
 
 /* Traits of identify messages. */
 static void
-fold_traits(Batch *batch)
+fold_traits(CdpBatch *batch)
 {
 	int room = 0;
 	int n = 0;
@@ -778,7 +255,7 @@ fold_traits(Batch *batch)
  * that were rebuilt have it already.
  */
 static int
-collect_activity(Batch *batch, CdpActivity **activity)
+collect_activity(CdpBatch *batch, CdpActivity **activity)
 {
 	CdpGraph *graph = &batch->graph;
 	CdpActivity *all = palloc0(sizeof(CdpActivity) * Max(graph->nlocked, 1));
@@ -800,7 +277,7 @@ collect_activity(Batch *batch, CdpActivity **activity)
 			continue;
 		locked = cdp_graph_locked(graph, m->profile_id);
 		locked->named = true;
-		if (!is_event(m) || locked->rebuild)
+		if (!cdp_message_is_event(m) || locked->rebuild)
 			continue;
 		a = &all[locked - graph->locked];
 		if (a->events++ == 0)
@@ -820,6 +297,7 @@ void
 cdp_ingest_reshape(CdpGraph *graph)
 {
 	cdp_profile_create(graph);
+	cdp_chunk_live(graph);
 	cdp_segment_join(graph);
 	cdp_profile_join(graph);
 	cdp_activation_join(graph);
@@ -846,7 +324,7 @@ bearers_of(const CdpMessage *m, int64 *nodes)
 }
 
 static void
-apply_consent(Batch *batch)
+apply_consent(CdpBatch *batch)
 {
 	CdpGraph *graph = &batch->graph;
 	CdpConsentRecord *records;
@@ -857,7 +335,8 @@ apply_consent(Batch *batch)
 	int32 *dead = palloc(sizeof(int32) * Max(graph->nmerges, 1));
 
 	for (int i = 0; i < batch->n; i++)
-		if (batch->messages[i].status == CDP_ACCEPTED && is_consent(&batch->messages[i]))
+		if (batch->messages[i].status == CDP_ACCEPTED &&
+			cdp_message_is_consent(&batch->messages[i]))
 			room += batch->messages[i].nmentions + bearers_of(&batch->messages[i], NULL);
 	records = palloc0(sizeof(CdpConsentRecord) * Max(room, 1));
 	for (int i = 0; i < batch->n; i++)
@@ -867,7 +346,7 @@ apply_consent(Batch *batch)
 		int64 *nodes;
 		int nnodes;
 
-		if (m->status != CDP_ACCEPTED || !is_consent(m))
+		if (m->status != CDP_ACCEPTED || !cdp_message_is_consent(m))
 			continue;
 		link = &graph->links[m->link];
 		nnodes = link->n;
@@ -875,6 +354,8 @@ apply_consent(Batch *batch)
 		for (int k = 0; k < link->n; k++)
 			nodes[k] = graph->idents[link->idents[k]].node_id;
 		nnodes += bearers_of(m, nodes + nnodes);
+		if (cdp_retention_knows_consent(m, nodes, nnodes))
+			continue;
 		for (int k = 0; k < nnodes; k++)
 		{
 			CdpConsentRecord *r = &records[n++];
@@ -906,21 +387,103 @@ apply_consent(Batch *batch)
 		cdp_consent_refresh(changed, nchanged, dead, graph->nmerges);
 }
 
-static void
-evaluate_segments(const CdpActivity *activity, int n)
+/* Is she not who she was before the batch? */
+static bool
+is_another(const CdpLocked *p)
 {
-	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
+	return p->created || p->reshaped || p->rebuild;
+}
+
+/* Are nodes that others had hers already, or hers others'? */
+static bool
+is_mixed(const CdpGraph *graph, int64 profile_id)
+{
+	for (int i = 0; i < graph->nmerges; i++)
+		if (graph->merges[i].winner == profile_id)
+			return true;
+	for (int i = 0; i < graph->nmoves; i++)
+		if (graph->moves[i].from == profile_id || graph->moves[i].to == profile_id)
+			return true;
+	return false;
+}
+
+/*
+ * What happened to people by the passing of time, before the batch changes
+ * them.  Who is made, joined or parted is looked at as a whole afterwards: what
+ * her nodes say is not what they said before.
+ */
+static void
+fire_timers(const CdpGraph *graph)
+{
+	int64 *ids;
+	int n = 0;
+	CdpEntry *entries;
+
+	if (!cdp_segment_is_timed())
+		return;
+	ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	for (int i = 0; i < graph->nlocked; i++)
+		if (!graph->locked[i].created && !is_mixed(graph, graph->locked[i].profile_id))
+			ids[n++] = graph->locked[i].profile_id;
+	n = cdp_segment_fire(ids, n, &entries);
+	cdp_activation_enqueue(entries, n);
+}
+
+/* What a message changes of its person. */
+static void
+note_message(CdpChange *change, const CdpMessage *m)
+{
+	JsonbIterator *it;
+	JsonbValue key;
+
+	cdp_segment_note_event(change, m->type, m->name);
+	if (m->traits == NULL || strcmp(m->type, "identify") != 0 || !JB_ROOT_IS_OBJECT(m->traits))
+		return;
+	it = JsonbIteratorInit(&m->traits->root);
+	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		JsonbValue value;
+
+		cdp_segment_note_trait(change, key.val.string.val, key.val.string.len);
+		(void) JsonbIteratorNext(&it, &value, true);
+	}
+}
+
+static void
+evaluate_segments(const CdpBatch *batch, const CdpActivity *activity, int n)
+{
+	const CdpGraph *graph = &batch->graph;
+	CdpChange *changes = palloc0(sizeof(CdpChange) * Max(n, 1));
+	int *place = palloc(sizeof(int) * Max(graph->nlocked, 1));
 	CdpEntry *entries;
 
 	for (int i = 0; i < n; i++)
-		ids[i] = activity[i].locked->profile_id;
-	n = cdp_segment_evaluate(ids, n, &entries);
+	{
+		place[activity[i].locked - graph->locked] = i;
+		changes[i].profile_id = activity[i].locked->profile_id;
+		/* without messages nobody says what changed */
+		changes[i].all = batch->n == 0 || is_another(activity[i].locked);
+	}
+	for (int i = 0; i < batch->n; i++)
+	{
+		const CdpMessage *m = &batch->messages[i];
+		CdpChange *change;
+
+		if (m->status != CDP_ACCEPTED || !cdp_message_is_event(m))
+			continue;
+		change = &changes[place[cdp_graph_locked((CdpGraph *) graph, m->profile_id) -
+								graph->locked]];
+		if (!change->all)
+			note_message(change, m);
+	}
+	n = cdp_segment_evaluate_changes(changes, n, "event", &entries);
 	cdp_activation_enqueue(entries, n);
 }
 
 /* Who a profile is after the merges of this batch; for duplicates, looked up before. */
 static int64
-present_id(const Batch *batch, int64 id)
+present_id(const CdpBatch *batch, int64 id)
 {
 	for (int i = 0; i < batch->graph.nmerges; i++)
 		if (batch->graph.merges[i].loser == id)
@@ -932,25 +495,27 @@ present_id(const Batch *batch, int64 id)
 static void
 take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 {
-	Batch batch = {.messages = messages, .n = n, .caller = caller, .flags = flags};
+	CdpBatch batch = {.messages = messages, .n = n, .caller = caller, .flags = flags};
 	CdpActivity *activity;
 	int nactivity;
 	bool work = false;
 
-	resolve_about(&batch);
-	screen(&batch);
+	cdp_batch_resolve_about(&batch);
+	cdp_batch_screen(&batch);
 	cdp_plan_check(messages, n);
+	if (!(flags & CDP_INGEST_KEYLESS))
+		cdp_retention_screen(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
-		dedupe(&batch);
+		cdp_batch_dedupe(&batch);
 	for (int i = 0; i < n; i++)
 		if (messages[i].status == CDP_ACCEPTED)
 			(void) cdp_plan_refuse(&messages[i]);
-	build_graph(&batch);
+	cdp_batch_build_graph(&batch);
 	cdp_graph_find(&batch.graph, false);
-	reject_collisions(&batch);
-	note_conflicts(&batch);
-	date_mentions(&batch);
+	cdp_batch_reject_collisions(&batch);
+	cdp_batch_note_conflicts(&batch);
+	cdp_batch_date_mentions(&batch);
 	for (int i = 0; i < n; i++)
 		work |= messages[i].status == CDP_ACCEPTED;
 	if (work && messages[0].rule && strcmp(messages[0].rule, "override") == 0)
@@ -965,9 +530,13 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		CdpMessage *m = &messages[i];
 
 		if (m->status == CDP_REJECTED)
-			batch.refusals =
-				cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
-								 m->reason, m->detail);
+		{
+			/* what is refused of a message that is taken is noted all the same */
+			if (!(flags & CDP_INGEST_UNRECORDED))
+				batch.refusals =
+					cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
+									 m->reason, m->detail);
+		}
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 		{
 			m->refusal = batch.graph.links[m->link].refusal;
@@ -980,19 +549,18 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (work)
 	{
+		fire_timers(&batch.graph);
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
-		fold_metrics(&batch);
+		fold_nodes(&batch);
 		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);
 		cdp_profile_count(activity, nactivity);
 		apply_consent(&batch);
-		evaluate_segments(activity, nactivity);
+		evaluate_segments(&batch, activity, nactivity);
 	}
-	if (flags & CDP_INGEST_UNRECORDED)
-		batch.refusals = NIL;
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
@@ -1045,14 +613,15 @@ cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags)
 void
 cdp_ingest_settle(CdpGraph *graph, Oid caller)
 {
-	Batch batch = {.caller = caller, .graph = *graph};
+	CdpBatch batch = {.caller = caller, .graph = *graph};
 	CdpActivity *activity;
 	int n;
 
+	fire_timers(&batch.graph);
 	cdp_ingest_reshape(&batch.graph);
 	cdp_profile_rebuild(&batch.graph);
 	n = collect_activity(&batch, &activity);
 	cdp_profile_count(activity, n);
 	apply_consent(&batch);
-	evaluate_segments(activity, n);
+	evaluate_segments(&batch, activity, n);
 }

@@ -26,7 +26,10 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "profile/base.h"
+#include "core/window.h"
 #include "profile/metric.h"
+#include "profile/session.h"
 #include "row.h"
 #include "store.h"
 
@@ -106,8 +109,9 @@ kind_of(const char *word)
 	return CDP_METRIC_COUNT; /* keep compiler quiet */
 }
 
-static char **
-split_path(char *path, int *n)
+/* The names of a path's parts: the text is cut to pieces. */
+char **
+cdp_metric_path(char *path, int *n)
 {
 	char **parts = palloc(sizeof(char *) * (strlen(path) + 1));
 	char *save = NULL;
@@ -127,10 +131,11 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 	metric->id = (int32) cdp_store_int64(row, 1);
 	metric->name = cdp_store_text(row, 2);
 	metric->event = cdp_store_text(row, 3);
+	metric->of_sessions = metric->event && strcmp(metric->event, CDP_SESSION_ENDED) == 0;
 	metric->kind = kind_of(cdp_store_text(row, 4));
 	(void) cdp_store_value(row, 5, &isnull);
 	if (!isnull)
-		metric->path = split_path(cdp_store_text(row, 5), &metric->npath);
+		metric->path = cdp_metric_path(cdp_store_text(row, 5), &metric->npath);
 	d = cdp_store_value(row, 6, &isnull);
 	if (!isnull)
 		metric->filter = cdp_metric_filter_compile(DatumGetJsonbP(d), context);
@@ -222,40 +227,59 @@ cdp_metric_find(int32 id)
 	return i < 0 ? NULL : &config.metrics[i];
 }
 
+static CdpCorePeriod
+period_of(const CdpMetric *metric)
+{
+	return (CdpCorePeriod){metric->period->month, metric->period->day, metric->period->time};
+}
+
 /*
  * Events up to here are out of the metric's window.  Months and days are those
- * of the calendar in UTC, whatever the session's time zone.
+ * of the calendar in UTC, whatever the session's time zone; see core/window.h.
  */
 TimestampTz
 cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 {
+	CdpCorePeriod period;
+
 	if (metric->period == NULL)
 		return DT_NOBEGIN;
-	return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(now),
-												 IntervalPGetDatum(metric->period)));
+	period = period_of(metric);
+	return cdp_core_window_start(&period, now);
 }
 
-/* The property of an event, or NULL. */
-static JsonbValue *
-property_of(const CdpMetric *metric, Jsonb *properties)
+/* When an event of this time is out of the metric's window; never: DT_NOEND. */
+TimestampTz
+cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
+{
+	CdpCorePeriod period;
+
+	if (metric->period == NULL)
+		return DT_NOEND;
+	period = period_of(metric);
+	return cdp_core_window_leave(&period, ts);
+}
+
+/* What is at this path of an event's properties, or NULL. */
+JsonbValue *
+cdp_metric_property(char **path, int npath, Jsonb *properties)
 {
 	JsonbContainer *container = properties ? &properties->root : NULL;
 	JsonbValue *found = NULL;
 
-	for (int i = 0; i < metric->npath; i++)
+	for (int i = 0; i < npath; i++)
 	{
 		if (container == NULL || !JsonContainerIsObject(container))
 			return NULL;
-		found = getKeyJsonValueFromContainer(container, metric->path[i],
-											 (int) strlen(metric->path[i]), NULL);
+		found = getKeyJsonValueFromContainer(container, path[i], (int) strlen(path[i]), NULL);
 		container = found && found->type == jbvBinary ? found->val.binary.data : NULL;
 	}
 	return found;
 }
 
 /* Text of a scalar as ->> gives it; false: it has none. */
-static bool
-scalar_text(const JsonbValue *value, CdpMetricInput *in)
+bool
+cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in)
 {
 	switch (value->type)
 	{
@@ -277,14 +301,27 @@ scalar_text(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
-static bool
-is_event(const CdpMetric *metric, const CdpMetricEvent *event)
+/* Is it an event of this name, which may be that of a type? */
+bool
+cdp_metric_names(const char *name, const CdpMetricEvent *event)
 {
+	if (strcmp(event->type, "track") == 0)
+		return event->name != NULL && strcmp(event->name, name) == 0;
+	return strcmp(event->type, name) == 0;
+}
+
+/* Does the metric look at events of this type and name? */
+bool
+cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
+{
+	CdpMetricEvent event = {.type = type, .name = name};
+
 	if (metric->event == NULL)
 		return true;
-	if (strcmp(event->type, "track") == 0)
-		return event->name != NULL && strcmp(event->name, metric->event) == 0;
-	return strcmp(event->type, metric->event) == 0;
+	/* the ends of sessions are nobody's to send */
+	if (metric->of_sessions)
+		return strcmp(type, CDP_SESSION_ENDED) == 0;
+	return cdp_metric_names(metric->event, &event);
 }
 
 /*
@@ -296,7 +333,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 {
 	JsonbValue *value;
 
-	if (!is_event(metric, event) ||
+	if (!cdp_metric_is_event(metric, event->type, event->name) ||
 		(metric->filter && !cdp_metric_filter_matches(metric->filter, event->properties)))
 		return false;
 	in->ts = event->ts;
@@ -306,7 +343,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 	in->len = 0;
 	if (metric->npath == 0)
 		return true;
-	value = property_of(metric, event->properties);
+	value = cdp_metric_property(metric->path, metric->npath, event->properties);
 	if (value == NULL || value->type == jbvNull)
 		return false;
 	switch (metric->kind)
@@ -321,11 +358,15 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return false;
 			in->number = DatumGetFloat8(DirectFunctionCall1(
 				numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+			/* less than nothing by less than can be told is nothing, not -0 */
+			in->number += 0.0;
+			if (metric->kind == CDP_METRIC_SUM || metric->kind == CDP_METRIC_AVG)
+				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
-			return scalar_text(value, in);
+			return cdp_metric_scalar(value, in);
 		default:
-			if (!scalar_text(value, in))
+			if (!cdp_metric_scalar(value, in))
 				return false;
 			if (in->len > CDP_METRIC_TEXT)
 				in->len = pg_mbcliplen(in->text, in->len, CDP_METRIC_TEXT);
@@ -392,14 +433,14 @@ write_entry(StringInfo out, int32 id, const char *bytes, int len)
 
 /*
  * The row of a node: what was touched, as it is now, and the rest as it was.
- * NULL: it is the old one.
+ * NULL: it is the old one.  anew: all was touched, and the old one may be damaged.
  */
 static bytea *
-compose(const Holder *node)
+compose(const Holder *node, bool anew)
 {
 	StringInfoData out;
 	int n;
-	CdpMetricEntry *entries = cdp_metric_entries(node->old, &n);
+	CdpMetricEntry *entries = cdp_metric_entries(anew ? NULL : node->old, &n);
 	StringInfoData state;
 	int e = 0;
 	bytea *fresh;
@@ -477,7 +518,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		}
 		cdp_metric_state_add(metric->kind, &node->states[m], &hits[i].in, cutoff);
 	}
-	fresh = compose(node);
+	fresh = compose(node, false);
 	MemoryContextSwitchTo(context);
 	node->fresh = NULL;
 	if (fresh)
@@ -664,6 +705,42 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	MemoryContextDelete(work);
 }
 
+/* Adds events to a base; see metric.h. */
+bytea *
+cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n)
+{
+	Holder node = {.old = old};
+	int nentries;
+	CdpMetricEntry *entries = cdp_metric_entries(old, &nentries);
+	int e = 0;
+
+	(void) cdp_metric_config();
+	start_states(&node);
+	for (int m = 0; m < config.n; m++)
+	{
+		const CdpMetric *metric = &config.metrics[m];
+		CdpMetricState *state = &node.states[m];
+
+		while (e < nentries && entries[e].id < metric->id)
+			e++;
+		for (int i = 0; i < n && metric->period == NULL; i++)
+		{
+			CdpMetricInput in;
+
+			if (!cdp_metric_input(metric, &events[i], &in))
+				continue;
+			if (!node.touched[m] && e < nentries && entries[e].id == metric->id)
+				cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len, state);
+			else if (!node.touched[m])
+				cdp_metric_state_start(state, false);
+			node.touched[m] = true;
+			state->whole = true;
+			cdp_metric_state_add(metric->kind, state, &in, DT_NOBEGIN);
+		}
+	}
+	return compose(&node, false);
+}
+
 /* The nodes whose states are made anew. */
 typedef struct Rebuild
 {
@@ -689,7 +766,7 @@ rebuild_event(const CdpMetricEvent *event, void *arg)
 	}
 }
 
-/* Makes the states of nodes anew from their events; see metric.h. */
+/* Makes the states of nodes anew; see metric.h. */
 int64
 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 {
@@ -699,6 +776,8 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	Holder *all = palloc(sizeof(Holder) * Max(n, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	int64 events;
+	bytea **base;
+	CdpMetricAcc acc;
 
 	if (c->n == 0 || n == 0)
 		return 0;
@@ -725,10 +804,19 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 		}
 	}
 	r.nodes = all;
+	base = cdp_base_metrics(ids, r.n, false);
+	for (int i = 0; i < r.n; i++)
+		for (int m = 0; m < c->n; m++)
+		{
+			CdpMetricState *state = &all[i].states[m];
+
+			if (all[i].touched[m] && cdp_base_metric(base[i], &c->metrics[m], &acc))
+				state->cells[state->ncells++] = (CdpMetricCell){DT_NOBEGIN, acc};
+		}
 	events = cdp_metric_events(ids, r.n, DT_NOBEGIN, DT_NOEND, false, rebuild_event, &r);
 	read_nodes(r.nodes, r.n);
 	for (int i = 0; i < r.n; i++)
-		r.nodes[i].fresh = compose(&r.nodes[i]);
+		r.nodes[i].fresh = compose(&r.nodes[i], metric_id == 0);
 	write_nodes(r.nodes, r.n);
 	return events;
 }
@@ -751,7 +839,7 @@ tidy_node(Holder *node, const TimestampTz *cutoffs)
 							  &node->states[m]);
 		node->touched[m] = cdp_metric_state_expire(&node->states[m], cutoffs[m]);
 	}
-	return compose(node);
+	return compose(node, false);
 }
 
 /* Forgets what is over; see metric.h. */

@@ -15,31 +15,27 @@
 
 #include <math.h>
 
-#include "access/genam.h"
-#include "access/relscan.h"
-#include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "profile/base.h"
 #include "profile/metric.h"
+#include "profile/probe.h"
+#include "profile/session.h"
 #include "store.h"
 
 /* Events in one fetch. */
@@ -116,68 +112,23 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 											   ALLOCSET_DEFAULT_SIZES);
 	Datum args[3] = {cdp_array_int64(nodes, n), TimestampTzGetDatum(from),
 					 TimestampTzGetDatum(to)};
+	Portal portal = read_only ? cdp_store_open_read(&events_plan, args) :
+								cdp_store_open(&events_plan, args);
 	int64 seen = 0;
 
-	if (read_only)
+	for (;;)
 	{
-		seen = cdp_store_run(&events_plan, args, NULL, true, -1);
+		SPI_cursor_fetch(portal, true, FETCH);
+		if (SPI_processed == 0)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		seen += (int64) SPI_processed;
 		visit_rows(step, context, visit, arg);
 		SPI_freetuptable(SPI_tuptable);
 	}
-	else
-	{
-		Portal portal = cdp_store_open(&events_plan, args);
-
-		for (;;)
-		{
-			SPI_cursor_fetch(portal, true, FETCH);
-			if (SPI_processed == 0)
-				break;
-			CHECK_FOR_INTERRUPTS();
-			seen += (int64) SPI_processed;
-			visit_rows(step, context, visit, arg);
-			SPI_freetuptable(SPI_tuptable);
-		}
-		SPI_cursor_close(portal);
-	}
+	SPI_cursor_close(portal);
 	MemoryContextDelete(step);
 	return seen;
-}
-
-/* One column of a row that an index found. */
-static Datum
-column(TupleTableSlot *slot, const char *name, bool *isnull)
-{
-	TupleDesc desc = slot->tts_tupleDescriptor;
-
-	for (int i = 0; i < desc->natts; i++)
-		if (!TupleDescAttr(desc, i)->attisdropped &&
-			strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
-			return slot_getattr(slot, i + 1, isnull);
-	elog(ERROR, "cdp: a table has no column \"%s\"", name);
-	return (Datum) 0; /* keep compiler quiet */
-}
-
-/* Calls row for what an index of a bigint finds, under the query's snapshot. */
-static void
-scan(const char *table, const char *index, int64 id, void (*row)(TupleTableSlot *slot, void *arg),
-	 void *arg)
-{
-	Relation rel = table_open(cdp_store_relation(table), AccessShareLock);
-	Relation idx = index_open(cdp_store_relation(index), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	ScanKeyData key;
-	IndexScanDesc desc;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	desc = cdp_index_beginscan(rel, idx, GetActiveSnapshot(), 1);
-	index_rescan(desc, &key, 1, NULL, 0);
-	while (index_getnext_slot(desc, ForwardScanDirection, slot))
-		row(slot, arg);
-	index_endscan(desc);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(idx, AccessShareLock);
-	table_close(rel, AccessShareLock);
 }
 
 static void
@@ -185,7 +136,7 @@ take_ord(TupleTableSlot *slot, void *arg)
 {
 	bool isnull;
 
-	*(int32 *) arg = DatumGetInt32(column(slot, "ord", &isnull));
+	*(int32 *) arg = DatumGetInt32(cdp_probe_column(slot, "ord", &isnull));
 }
 
 static void
@@ -200,7 +151,7 @@ take_node(TupleTableSlot *slot, void *arg pg_attribute_unused())
 						   repalloc(person.nodes, sizeof(int64) * person.room) :
 						   palloc(sizeof(int64) * person.room);
 	}
-	person.nodes[person.n++] = DatumGetInt64(column(slot, "node_id", &isnull));
+	person.nodes[person.n++] = DatumGetInt64(cdp_probe_column(slot, "node_id", &isnull));
 }
 
 static void
@@ -208,7 +159,7 @@ take_states(TupleTableSlot *slot, void *arg)
 {
 	bool isnull;
 
-	*(bytea **) arg = DatumGetByteaPCopy(column(slot, "states", &isnull));
+	*(bytea **) arg = DatumGetByteaPCopy(cdp_probe_column(slot, "states", &isnull));
 }
 
 /* Was what is kept read by this query, of this person, for this role? */
@@ -240,15 +191,15 @@ load_person(int64 profile_id, TimestampTz now)
 		person.context = AllocSetContextCreate(CacheMemoryContext, "cdp metrics of a person",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(person.context);
-	scan("profile_state", "profile_state_pkey", profile_id, take_ord, &ord);
+	cdp_probe("profile_state", "profile_state_pkey", profile_id, NULL, take_ord, &ord);
 	if (ord >= 0 && cdp_consent_sees(GetUserId(), ord))
 	{
 		old = MemoryContextSwitchTo(person.context);
-		scan("node", "node_profile", profile_id, take_node, NULL);
+		cdp_probe("node", "node_profile", profile_id, NULL, take_node, NULL);
 		person.states = palloc0(sizeof(bytea *) * Max(person.n, 1));
 		for (int i = 0; i < person.n; i++)
-			scan("metric_state", "metric_state_pkey", person.nodes[i], take_states,
-				 &person.states[i]);
+			cdp_probe("metric_state", "metric_state_pkey", person.nodes[i], NULL, take_states,
+					  &person.states[i]);
 		MemoryContextSwitchTo(old);
 		person.visible = true;
 	}
@@ -266,10 +217,21 @@ load_person(int64 profile_id, TimestampTz now)
 	return person.visible;
 }
 
+bool
+cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n)
+{
+	if (!load_person(profile_id, now))
+		return false;
+	*nodes = person.nodes;
+	*n = person.n;
+	return true;
+}
+
 typedef struct Total
 {
 	const CdpMetric *metric;
 	CdpMetricAcc acc;
+	TimestampTz oldest; /* no event that counts is older; DT_NOEND: none can leave */
 } Total;
 
 static void
@@ -278,18 +240,27 @@ add_event(const CdpMetricEvent *event, void *arg)
 	Total *total = arg;
 	CdpMetricInput in;
 
-	if (cdp_metric_input(total->metric, event, &in))
-		cdp_metric_acc_add(total->metric->kind, &total->acc, &in);
+	if (!cdp_metric_input(total->metric, event, &in))
+		return;
+	cdp_metric_acc_add(total->metric->kind, &total->acc, &in);
+	total->oldest = Min(total->oldest, in.ts);
 }
 
-/* Adds the part of a cell that is in the window, event by event. */
+/* Adds the part of a cell that is in the window, event by event, and those that are gone. */
 static void
 add_from_events(Total *total, int64 node, TimestampTz from, TimestampTz to)
 {
 	MemoryContext context = CurrentMemoryContext;
 	CdpStore store;
+	CdpMetricAcc gone;
 
 	cdp_store_enter(&store);
+	MemoryContextSwitchTo(context);
+	if (cdp_base_metric(*cdp_base_metrics(&node, 1, true), total->metric, &gone))
+	{
+		MemoryContextSwitchTo(context);
+		cdp_metric_acc_merge(total->metric->kind, &total->acc, &gone);
+	}
 	MemoryContextSwitchTo(context);
 	(void) cdp_metric_events(&node, 1, from, to, true, add_event, total);
 	cdp_store_leave(&store);
@@ -308,7 +279,10 @@ add_state(Total *total, int64 node, const CdpMetricState *state, TimestampTz cut
 		if (state->width > 0 && end - 1 <= cutoff)
 			continue;
 		if (!partly && !cell->acc.overflow)
+		{
 			cdp_metric_acc_merge(total->metric->kind, &total->acc, &cell->acc);
+			total->oldest = Min(total->oldest, cell->start);
+		}
 		else
 			add_from_events(total, node, partly ? cutoff : cell->start - (state->width > 0), end);
 	}
@@ -367,12 +341,12 @@ result_of(Total *total, bool *isnull)
 			*isnull = false;
 			return Int64GetDatum(acc->n == 0 ? 0 : distinct(acc));
 		case CDP_METRIC_SUM:
-			return Float8GetDatum(acc->hi + acc->lo);
+			return Float8GetDatum(cdp_metric_acc_sum(acc));
 		case CDP_METRIC_AVG:
-			return Float8GetDatum(*isnull ? 0 : (acc->hi + acc->lo) / (double) acc->n);
+			return Float8GetDatum(*isnull ? 0 : cdp_metric_acc_sum(acc) / (double) acc->n);
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			return Float8GetDatum(acc->hi);
+			return Float8GetDatum(acc->number);
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
 			if (*isnull || acc->text == NULL)
@@ -391,16 +365,23 @@ result_of(Total *total, bool *isnull)
 	return (Datum) 0;
 }
 
-/* What the metric says of the person; false: nothing. */
+/*
+ * What the metric says of the person; false: nothing.  due, which may be NULL,
+ * is as column.h says.
+ */
 static bool
-value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
+value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *result,
+		 TimestampTz *due)
 {
-	TimestampTz now = cdp_now();
 	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
-	Total total = {.metric = metric};
+	Total total = {.metric = metric, .oldest = DT_NOEND};
 	bool isnull;
 
 	if (!metric->ready || !ActiveSnapshotSet() || !load_person(profile_id, now))
+		return false;
+	if (metric->of_sessions &&
+		!cdp_session_visit(person.nodes, person.n, now, cutoff, metric->npath > 0 || metric->filter,
+						   add_event, &total))
 		return false;
 	for (int i = 0; i < person.n; i++)
 	{
@@ -417,8 +398,30 @@ value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
 			add_state(&total, person.nodes[i], &state, cutoff);
 		}
 	}
+	if (due && metric->period && total.oldest != DT_NOEND)
+		*due = cdp_metric_leaves(metric, total.oldest);
+	if (due && metric->of_sessions)
+		*due = Min(*due, cdp_session_due(person.nodes, person.n, now, metric->period));
 	*result = result_of(&total, &isnull);
 	return !isnull;
+}
+
+static bool
+value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
+{
+	return value_at(metric, profile_id, cdp_now(), result, NULL);
+}
+
+Datum
+cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz now, bool *isnull,
+					 TimestampTz *due)
+{
+	const CdpMetric *metric = cdp_metric_find(metric_id);
+	Datum result = (Datum) 0;
+
+	*due = DT_NOEND;
+	*isnull = metric == NULL || !value_at(metric, profile_id, now, &result, due);
+	return result;
 }
 
 /* The metric with this id or name, or NULL. */
@@ -496,9 +499,6 @@ cdp_metric_value(PG_FUNCTION_ARGS)
 			v.val.numeric = int64_to_numeric(DatumGetInt64(result));
 			break;
 		case FLOAT8OID:
-			/* a sum may leave the range; JSON has no word for that */
-			if (isinf(DatumGetFloat8(result)) || isnan(DatumGetFloat8(result)))
-				PG_RETURN_NULL();
 			v.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, result));
 			break;
 		case TIMESTAMPTZOID:

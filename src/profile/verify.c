@@ -4,6 +4,9 @@
  *
  *	state		events, first_seen, last_seen: her events
  *	traits		values and marks: her identify messages, folded
+ *	metrics		her events, see metric_check.c
+ *	sessions	the parts of her nodes: her events
+ *	sequences	the marks of her nodes: her events
  *	segments	the rules; and segment_member says what the state says
  *	consent		consent_current: the log; consent_ord, consent_node: the latest
  *				records of her identifiers
@@ -22,8 +25,11 @@
 #include "utils/builtins.h"
 
 #include "profile/profile.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "profile/trait.h"
 #include "profile/verify.h"
+#include "segment/chunk.h"
 #include "segment/segment.h"
 #include "store.h"
 
@@ -123,14 +129,17 @@ static CdpPlan node_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* Traits that are no columns, and all marks. */
+/* Traits that are no columns, and all marks.  What is no object has no name. */
 static CdpPlan trait_plan = {
 	"SELECT u.profile_id, v.what || coalesce(l.key, r.key), l.value::text, r.value::text "
 	"FROM unnest($1, $2, $3) u (profile_id, traits, meta) "
 	"LEFT JOIN LATERAL (SELECT p.traits, p.trait_meta FROM cdp_data.profile p "
 	"  WHERE p.profile_id = u.profile_id OFFSET 0) p ON true "
-	"CROSS JOIN LATERAL (VALUES ('trait ', coalesce(p.traits, '{}'), u.traits), "
-	"  ('origin of trait ', coalesce(p.trait_meta, '{}'), u.meta)) v (what, live, recomputed) "
+	"CROSS JOIN LATERAL (VALUES ('trait ', p.traits, u.traits), "
+	"  ('origin of trait ', p.trait_meta, u.meta)) w (what, live, recomputed) "
+	"CROSS JOIN LATERAL (SELECT w.what, CASE WHEN w.live IS NULL THEN '{}' "
+	"  WHEN jsonb_typeof(w.live) = 'object' THEN w.live ELSE jsonb_build_object('', w.live) END "
+	"  AS live, w.recomputed OFFSET 0) v "
 	"CROSS JOIN LATERAL jsonb_each(v.live || v.recomputed) k "
 	"LEFT JOIN LATERAL (SELECT k.key, v.live -> k.key AS value) l ON true "
 	"LEFT JOIN LATERAL (SELECT k.key, v.recomputed -> k.key AS value) r ON true "
@@ -159,6 +168,9 @@ static CdpPlan strays_plan = {
 	"UNION ALL SELECT m.profile_id, 'member of segment ' || m.segment_id || ' that is nobody', "
 	"  m.ord::text, NULL FROM cdp_data.segment_member m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id WHERE s.profile_id IS NULL "
+	"UNION ALL SELECT t.profile_id, 'timer of nobody', t.due::text, NULL FROM cdp_data.timer t "
+	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = t.profile_id "
+	"WHERE s.profile_id IS NULL "
 	"UNION ALL SELECT m.old_id, 'merged into nobody', m.profile_id::text, NULL "
 	"FROM cdp_data.profile_merged m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id "
@@ -169,6 +181,9 @@ static CdpPlan strays_plan = {
 	"WHERE p.profile_id IS NULL "
 	"UNION ALL SELECT NULL, 'consent of no identifier', c.node_id || ' for ' || c.purpose_id, NULL "
 	"FROM cdp_data.consent_node c LEFT JOIN cdp_data.node n ON n.node_id = c.node_id "
+	"WHERE n.node_id IS NULL "
+	"UNION ALL SELECT NULL, 'metrics of no identifier', s.node_id::text, NULL "
+	"FROM cdp_data.metric_state s LEFT JOIN cdp_data.node n ON n.node_id = s.node_id "
 	"WHERE n.node_id IS NULL",
 	0,
 	{0},
@@ -236,6 +251,7 @@ static CdpPlan fix_ord_plans[4] = {
 	 {INT8ARRAYOID},
 	 NULL}};
 
+/* Rows only: the index follows from their lists, see cdp_chunk_repair(). */
 static CdpPlan fix_member_plans[2] = {
 	{"DELETE FROM cdp_data.segment_member m USING cdp_data.profile_state s "
 	 "WHERE s.profile_id = ANY ($1) AND m.profile_id = ANY (ARRAY[s.profile_id]) "
@@ -262,9 +278,55 @@ segment_names(const char *ids)
 }
 
 static void
-found_segments(void *arg, int64 profile_id, const char *live, const char *now)
+found_segments(void *arg, int64 profile_id, const char *what, const char *live, const char *now)
 {
-	cdp_found(arg, profile_id, "segments", segment_names(live), segment_names(now));
+	bool timer = strcmp(what, "timer") == 0;
+
+	cdp_found(arg, profile_id, what, timer ? live : segment_names(live),
+			  timer ? now : segment_names(now));
+}
+
+static CdpPlan who_plan = {
+	"SELECT p.profile_id, (SELECT g.name FROM cdp_data.segment g WHERE g.segment_id = $2) "
+	"FROM (SELECT 1) one LEFT JOIN cdp_data.profile p ON p.ord = $1",
+	2,
+	{INT4OID, INT4OID},
+	NULL};
+
+static void
+found_in_index(int32 segment_id, int32 ord, const char *what, void *arg)
+{
+	Datum args[2] = {Int32GetDatum(ord), Int32GetDatum(segment_id)};
+	bool isnull;
+	int64 id;
+	char *name;
+
+	(void) cdp_store_run(&who_plan, args, NULL, true, 1);
+	id = DatumGetInt64(cdp_store_value(0, 1, &isnull));
+	name = cdp_store_text(0, 2);
+	cdp_found(arg, isnull || strcmp(what, CDP_CHUNK_UNTRUE) == 0 ? 0 : id, "index of segments",
+			  psprintf("%s: %s", what, name ? name : psprintf("%d", segment_id)), NULL);
+}
+
+/* Of these people; what is nobody's in particular is found by the other. */
+static void
+found_of_person(int32 segment_id, int32 ord, const char *what, void *arg)
+{
+	if (strcmp(what, CDP_CHUNK_UNTRUE) != 0)
+		found_in_index(segment_id, ord, what, arg);
+}
+
+/* What people are in was compared by person; the rest of the index is nobody's. */
+static void
+found_of_nobody(int32 segment_id, int32 ord, const char *what, void *arg)
+{
+	Datum args[2] = {Int32GetDatum(ord), Int32GetDatum(segment_id)};
+	bool isnull;
+
+	(void) cdp_store_run(&who_plan, args, NULL, true, 1);
+	(void) cdp_store_value(0, 1, &isnull);
+	if (isnull || strcmp(what, CDP_CHUNK_UNTRUE) == 0)
+		found_in_index(segment_id, ord, what, arg);
 }
 
 /* Declared traits: compared as their types, whose texts are not unique. */
@@ -334,17 +396,22 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_found_rows(to, cdp_store_run(&trait_plan, args, NULL, true, -1));
 	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), pending, to);
 
+	cdp_metric_check(profiles, n, to);
+	cdp_session_check(profiles, n, to);
+	cdp_sequence_check(profiles, n, to);
 	cdp_segment_check(profiles, n, found_segments, to);
 	cdp_found_rows(to, cdp_store_run(&member_plan, args, NULL, true, -1));
+	cdp_chunk_check_people(profiles, n, found_of_person, to);
 	cdp_found_rows(to, cdp_store_run(&current_plan, args, NULL, true, -1));
 	cdp_found_rows(to, cdp_store_run(&ord_plan, args, NULL, true, -1));
 	cdp_found_rows(to, cdp_store_run(&node_plan, args, NULL, true, -1));
 }
 
-/* What is stored of nobody.  Reads whole tables. */
+/* What is stored of nobody, and the index.  Reads whole tables. */
 void
 cdp_profile_check_strays(CdpFound *to)
 {
+	cdp_chunk_check(found_of_nobody, to);
 	cdp_found_rows(to, cdp_store_run(&strays_plan, NULL, NULL, true, -1));
 }
 
@@ -360,6 +427,8 @@ cdp_profile_repair_sources(const int64 *profiles, int n)
 		cdp_store_run(&fix_seen_plans[i], args, NULL, false, -1);
 	for (int i = 0; i < 2; i++)
 		cdp_store_run(&fix_current_plans[i], args, NULL, false, -1);
+	cdp_session_repair(profiles, n);
+	cdp_sequence_repair(profiles, n);
 }
 
 /* What mirrors their states, after they were written. */
@@ -370,4 +439,5 @@ cdp_profile_repair_mirrors(const int64 *profiles, int n)
 
 	for (int i = 0; i < 2; i++)
 		cdp_store_run(&fix_member_plans[i], args, NULL, false, -1);
+	cdp_chunk_repair(profiles, n);
 }
