@@ -57,7 +57,9 @@ BEGIN
 	FROM (SELECT 1 AS kind, t.trait_id AS id, t.name::text AS name, format('p.%I', t.name) AS expr FROM cdp_data.trait t
 		UNION ALL SELECT 2, m.metric_id, m.name, format('cdp.metric_%s(p.profile_id, %s)', CASE m.type WHEN 'double precision' THEN 'float8'
 			WHEN 'timestamp with time zone' THEN 'timestamptz' WHEN 'text[]' THEN 'text_array' ELSE m.type END, m.metric_id)
-		FROM cdp_data.metric m) c
+		FROM cdp_data.metric m
+		UNION ALL SELECT 3, q.sequence_id, q.name, format('cdp.sequence_%s(p.profile_id, %s)', CASE q.type WHEN 'text[]' THEN 'text_array' ELSE q.type END, q.sequence_id)
+		FROM cdp_data.sequence q) c
 	FULL JOIN (SELECT * FROM pg_attribute x WHERE x.attrelid = to_regclass(of_view) AND x.attnum > fixed AND NOT x.attisdropped) a
 		ON a.attname::text = c.name;
 	RETURN coalesce(result, '');
@@ -110,6 +112,10 @@ BEGIN
 	FOR t IN SELECT m.name, concat(m.aggregate, coalesce(' of ' || m.property, ''), ' of ', coalesce('event ' || m.event, 'every event'),
 			', ' || nullif(m.filter, '{}')::text, coalesce(' within ' || m.period::text, '')) AS description FROM cdp_data.metric m LOOP
 		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name, 'Metric: ' || t.description || '.');
+	END LOOP;
+	FOR t IN SELECT q.name, concat('did ', q.did, ', ' || nullif(q.did_filter, '{}')::text, ', and not ', q.then_not, ', ' || nullif(q.then_filter, '{}')::text,
+			' with the same ' || q.same, ', within ', q.period, ' (holds ' || q.holds::text || ')') AS description FROM cdp_data.sequence q LOOP
+		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name, 'Sequence: ' || t.description || '.');
 	END LOOP;
 	PERFORM set_config('role', saved, true);
 END $$;
@@ -233,6 +239,11 @@ BEGIN
 			MESSAGE = format('trait %s cannot be declared: a metric has this name', quote_ident(name)),
 			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 	END IF;
+	IF EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = define_trait.name COLLATE "C") THEN
+		RAISE reserved_name USING
+			MESSAGE = format('trait %s cannot be declared: a sequence has this name', quote_ident(name)),
+			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+	END IF;
 
 	SELECT * INTO old FROM cdp_data.trait t WHERE t.name = define_trait.name COLLATE "C";
 	IF FOUND THEN
@@ -250,6 +261,7 @@ BEGIN
 				HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 		END IF;
 		PERFORM cdp.lock_storage(true);
+		PERFORM cdp.trait_retention(name, survivorship);
 		INSERT INTO cdp_data.trait (name, type, survivorship, sources, ignore_empty, indexed, description)
 		VALUES (define_trait.name, kind, define_trait.survivorship, define_trait.sources, define_trait.ignore_empty,
 			coalesce(define_trait.index, false), define_trait.description);
@@ -293,6 +305,7 @@ BEGIN
 			HINT = 'The type of its column would change: declare another trait.';
 	END IF;
 	PERFORM cdp.lock_storage();
+	PERFORM cdp.trait_retention(name, survivorship);
 	UPDATE cdp_data.trait t SET survivorship = redefine_trait.survivorship, sources = redefine_trait.sources,
 		ignore_empty = redefine_trait.ignore_empty WHERE t.trait_id = old.trait_id;
 	UPDATE cdp_data.task t SET position = NULL, state = 'waiting', done_rows = 0, updated_at = NULL

@@ -13,7 +13,9 @@ BEGIN
 		period		interval,
 		type		text COLLATE "C" NOT NULL,
 		state		text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
-		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
+		-- earlier events were gone when it was defined; null: none were
+		complete_since timestamptz
 	);
 
 	-- One row per node with what its events add up to, of all metrics: an event
@@ -56,13 +58,44 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'cdp_check_metri
 COMMENT ON FUNCTION cdp.check_metric_filter(jsonb) IS
 'Raises if this cannot be a metric''s filter; part of cdp.define_metric().';
 
+CREATE FUNCTION cdp.check_profile_column(kind text, name text, type text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	present text;
+BEGIN
+	IF kind = 'metric' AND EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = check_profile_column.name COLLATE "C")
+		OR kind = 'sequence' AND EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = check_profile_column.name COLLATE "C") THEN
+		RAISE duplicate_object USING
+			MESSAGE = format('%s %s is already defined', kind, quote_ident(name)),
+			HINT = format('Drop it first with cdp.drop_%s().', kind);
+	END IF;
+	IF EXISTS (SELECT FROM cdp_data.trait t WHERE t.name = check_profile_column.name COLLATE "C")
+		OR EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = check_profile_column.name COLLATE "C")
+		OR EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = check_profile_column.name COLLATE "C")
+		OR name IN ('profile_id', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers', 'traits',
+			'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
+		RAISE reserved_name USING
+			MESSAGE = format('%s %s cannot be defined: cdp.profiles has such a column', kind, quote_ident(name)),
+			HINT = 'Give it another name.';
+	END IF;
+	SELECT format_type(a.atttypid, NULL) INTO present FROM pg_attribute a
+	WHERE a.attrelid = to_regclass('cdp.profiles') AND a.attname = check_profile_column.name AND a.attnum > 0;
+	IF present <> type THEN
+		RAISE duplicate_object USING
+			MESSAGE = format('%s %s would be of type %s', kind, quote_ident(name), type),
+			DETAIL = format('One of that name that was dropped was of type %s, and its column stays for the views that use it.', present),
+			HINT = 'Give it another name.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.check_profile_column(text, text, text) IS
+'Raises if cdp.profiles cannot have another column of this name and type, of a metric or a sequence; part of cdp.define_metric() and cdp.define_sequence().';
+
 CREATE FUNCTION cdp.define_metric(name text, event text DEFAULT NULL, aggregate text DEFAULT 'count', property text DEFAULT NULL,
 	filter jsonb DEFAULT NULL, period interval DEFAULT NULL) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	kind text := lower(btrim(aggregate));
 	value_type text;
-	present text;
 	id int;
 	start timestamp := '2026-01-01';
 BEGIN
@@ -101,33 +134,20 @@ BEGIN
 			MESSAGE = format('metric %s cannot have period %s', quote_ident(name), period),
 			HINT = 'A period is longer than nothing and at most 1000 years.';
 	END IF;
+	IF event = 'session_ended' AND NOT EXISTS (SELECT FROM cdp_data.session_rule) THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('metric %s would be of sessions, and none are kept', quote_ident(name)),
+			HINT = 'Call cdp.set_session() first.';
+	END IF;
 	PERFORM cdp.check_metric_filter(filter);
-	IF EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = define_metric.name COLLATE "C") THEN
-		RAISE duplicate_object USING
-			MESSAGE = format('metric %s is already defined', quote_ident(name)),
-			HINT = 'Drop it first with cdp.drop_metric().';
-	END IF;
-	IF EXISTS (SELECT FROM cdp_data.trait t WHERE t.name = define_metric.name COLLATE "C")
-		OR name IN ('profile_id', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers', 'traits',
-			'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
-		RAISE reserved_name USING
-			MESSAGE = format('metric %s cannot be defined: cdp.profiles has such a column', quote_ident(name)),
-			HINT = 'Give it another name.';
-	END IF;
-	SELECT format_type(a.atttypid, NULL) INTO present FROM pg_attribute a
-	WHERE a.attrelid = to_regclass('cdp.profiles') AND a.attname = define_metric.name AND a.attnum > 0;
-	IF present <> value_type THEN
-		RAISE duplicate_object USING
-			MESSAGE = format('metric %s would be of type %s', quote_ident(name), value_type),
-			DETAIL = format('One of that name that was dropped was of type %s, and its column stays for the views that use it.', present),
-			HINT = 'Give it another name.';
-	END IF;
+	PERFORM cdp.check_profile_column('metric', name, value_type);
 
 	PERFORM cdp.lock_storage(true);
 	INSERT INTO cdp_data.metric (name, event, aggregate, property, filter, period, type, state)
 	VALUES (define_metric.name, define_metric.event, kind, define_metric.property, define_metric.filter, define_metric.period, value_type,
-		CASE WHEN EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
+		CASE WHEN event <> 'session_ended' IS NOT FALSE AND EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
 	RETURNING metric_id INTO id;
+	PERFORM cdp.metric_retention(name);
 	INSERT INTO cdp_data.task (kind, target, total_rows)
 	SELECT 'metric', id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.node'::regclass)
 	FROM cdp_data.metric m WHERE m.metric_id = id AND m.state = 'building';

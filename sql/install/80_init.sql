@@ -61,8 +61,12 @@ BEGIN
 	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('session_part', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('sequence_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_trait', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
@@ -79,6 +83,8 @@ BEGIN
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
 	PERFORM cdp.watch('metric');
+	PERFORM cdp.watch('session_rule');
+	PERFORM cdp.watch('sequence');
 	PERFORM cdp.watch('channel');
 	PERFORM cdp.watch('activation');
 	PERFORM cdp.watch('event_partition');
@@ -87,6 +93,8 @@ BEGIN
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
 	PERFORM cdp.watch('event_definition');
+	PERFORM cdp.watch('retention');
+	PERFORM cdp.watch('message_horizon');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -209,9 +217,10 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, t.name::text) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, q.name, t.name::text, CASE WHEN k.kind = 'session' THEN 'cdp.sessions' END) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
 	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
 	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target
+	LEFT JOIN cdp_data.sequence q ON k.kind = 'sequence' AND q.sequence_id = k.target
 	LEFT JOIN cdp_data.trait t ON k.kind = 'trait' AND t.trait_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
 
@@ -226,11 +235,15 @@ BEGIN
 
 	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
 	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
-		m.state::text AS state, m.created_at
+		m.state::text AS state, m.created_at, m.complete_since
 	FROM cdp_data.metric m;
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.metrics.complete_since IS 'Events before this were gone when the metric was defined; null if none were.';
+	PERFORM cdp.install_session_views();
+	PERFORM cdp.install_sequence_views();
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
+	PERFORM cdp.install_retention_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -296,6 +309,9 @@ BEGIN
 		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
+		('retention', 'cdp.install_retention()'),
+		('session', 'cdp.install_session()'),
+		('sequence', 'cdp.install_sequence()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

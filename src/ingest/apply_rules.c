@@ -27,6 +27,8 @@
 #include "identity/rules.h"
 #include "ingest/ingest.h"
 #include "profile/metric.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "store.h"
 
 /* People looked at in one statement. */
@@ -188,7 +190,7 @@ refile_events(CdpGraph *graph)
 	args[1] = cdp_array_text(names, n);
 	while ((rows = cdp_store_run(&refile_plan, args, NULL, false, -1)) > 0)
 	{
-		/* who lost events has metrics made anew, and so has who got them */
+		/* who lost events has all that follows from them made anew, and so has who got them */
 		int64 *changed = palloc(sizeof(int64) * (rows + n));
 
 		CHECK_FOR_INTERRUPTS();
@@ -196,6 +198,8 @@ refile_events(CdpGraph *graph)
 			changed[r] = cdp_store_int64(r, 1);
 		memcpy(&changed[rows], nodes, sizeof(int64) * n);
 		(void) cdp_metric_rebuild(changed, rows + n, 0);
+		cdp_session_rebuild(changed, rows + n, 0);
+		cdp_sequence_rebuild(changed, rows + n, 0);
 		pfree(changed);
 	}
 }

@@ -44,8 +44,11 @@
 #include "ingest/config.h"
 #include "ingest/plan.h"
 #include "ingest/refusal.h"
+#include "ingest/retention.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "row.h"
 #include "segment/segment.h"
 #include "store.h"
@@ -67,6 +70,8 @@ static CdpPlan ended_plan = {
 static void
 ensure_partitions(CdpBatch *batch)
 {
+	/* what is there now is not dropped before the events are in it */
+	LockRelationOid(cdp_store_relation("event"), RowExclusiveLock);
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
@@ -162,9 +167,9 @@ insert_events(CdpBatch *batch)
 	pfree(places);
 }
 
-/* The events into the metrics of their nodes. */
+/* The events into what is kept of their nodes. */
 static void
-fold_metrics(CdpBatch *batch)
+fold_nodes(CdpBatch *batch)
 {
 	CdpMetricEvent *events = palloc(sizeof(CdpMetricEvent) * Max(batch->n, 1));
 	int n = 0;
@@ -178,9 +183,12 @@ fold_metrics(CdpBatch *batch)
 			continue;
 		link = &batch->graph.links[m->link];
 		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
-									   m->ts, m->key, m->type, m->name, m->properties};
+									   m->ts, m->key, m->type, m->name, m->properties,
+									   m->context, m->source};
 	}
 	cdp_metric_fold(events, n);
+	cdp_session_fold(events, n);
+	cdp_sequence_fold(events, n);
 }
 
 /* Traits of identify messages. */
@@ -344,6 +352,8 @@ apply_consent(CdpBatch *batch)
 		for (int k = 0; k < link->n; k++)
 			nodes[k] = graph->idents[link->idents[k]].node_id;
 		nnodes += bearers_of(m, nodes + nnodes);
+		if (cdp_retention_knows_consent(m, nodes, nnodes))
+			continue;
 		for (int k = 0; k < nnodes; k++)
 		{
 			CdpConsentRecord *r = &records[n++];
@@ -491,6 +501,8 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	cdp_batch_resolve_about(&batch);
 	cdp_batch_screen(&batch);
 	cdp_plan_check(messages, n);
+	if (!(flags & CDP_INGEST_KEYLESS))
+		cdp_retention_screen(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		cdp_batch_dedupe(&batch);
@@ -539,7 +551,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
-		fold_metrics(&batch);
+		fold_nodes(&batch);
 		cdp_profile_rebuild(&batch.graph);
 		fold_traits(&batch);
 		nactivity = collect_activity(&batch, &activity);

@@ -6,6 +6,7 @@
 
 #include "column.h"
 #include "profile/metric.h"
+#include "profile/sequence.h"
 
 static bool
 find_metric(const char *name, int32 *definition, bool *timed)
@@ -16,7 +17,7 @@ find_metric(const char *name, int32 *definition, bool *timed)
 		if (strcmp(config->metrics[i].name, name) == 0)
 		{
 			*definition = config->metrics[i].id;
-			*timed = config->metrics[i].period != NULL;
+			*timed = config->metrics[i].period != NULL || config->metrics[i].of_sessions;
 			return true;
 		}
 	return false;
@@ -27,7 +28,8 @@ concerns_metric(int32 definition, const char *type, const char *name)
 {
 	const CdpMetric *metric = cdp_metric_find(definition);
 
-	return metric != NULL && cdp_metric_is_event(metric, type, name);
+	/* whatever a session counts moves its end */
+	return metric != NULL && (metric->of_sessions || cdp_metric_is_event(metric, type, name));
 }
 
 static const CdpColumnSource metrics = {
@@ -36,8 +38,40 @@ static const CdpColumnSource metrics = {
 	.concerns = concerns_metric,
 };
 
+static bool
+find_sequence(const char *name, int32 *definition, bool *timed)
+{
+	const CdpSequenceConfig *config = cdp_sequence_config();
+
+	for (int i = 0; i < config->n; i++)
+		if (strcmp(config->sequences[i].name, name) == 0)
+		{
+			*definition = config->sequences[i].id;
+			*timed = true;
+			return true;
+		}
+	return false;
+}
+
+static bool
+concerns_sequence(int32 definition, const char *type, const char *name)
+{
+	const CdpSequence *sequence = cdp_sequence_find(definition);
+	CdpMetricEvent event = {.type = type, .name = name};
+
+	return sequence != NULL && (cdp_metric_names(sequence->events[0], &event) ||
+								cdp_metric_names(sequence->events[1], &event));
+}
+
+static const CdpColumnSource sequences = {
+	.find = find_sequence,
+	.value = cdp_sequence_of_person,
+	.concerns = concerns_sequence,
+};
+
 void
 cdp_column_register_all(void)
 {
 	cdp_column_register(&metrics);
+	cdp_column_register(&sequences);
 }

@@ -26,8 +26,10 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "profile/base.h"
 #include "core/window.h"
 #include "profile/metric.h"
+#include "profile/session.h"
 #include "row.h"
 #include "store.h"
 
@@ -107,8 +109,9 @@ kind_of(const char *word)
 	return CDP_METRIC_COUNT; /* keep compiler quiet */
 }
 
-static char **
-split_path(char *path, int *n)
+/* The names of a path's parts: the text is cut to pieces. */
+char **
+cdp_metric_path(char *path, int *n)
 {
 	char **parts = palloc(sizeof(char *) * (strlen(path) + 1));
 	char *save = NULL;
@@ -128,10 +131,11 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 	metric->id = (int32) cdp_store_int64(row, 1);
 	metric->name = cdp_store_text(row, 2);
 	metric->event = cdp_store_text(row, 3);
+	metric->of_sessions = metric->event && strcmp(metric->event, CDP_SESSION_ENDED) == 0;
 	metric->kind = kind_of(cdp_store_text(row, 4));
 	(void) cdp_store_value(row, 5, &isnull);
 	if (!isnull)
-		metric->path = split_path(cdp_store_text(row, 5), &metric->npath);
+		metric->path = cdp_metric_path(cdp_store_text(row, 5), &metric->npath);
 	d = cdp_store_value(row, 6, &isnull);
 	if (!isnull)
 		metric->filter = cdp_metric_filter_compile(DatumGetJsonbP(d), context);
@@ -256,40 +260,26 @@ cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
 	return cdp_core_window_leave(&period, ts);
 }
 
-/*
- * Events up to here will never be in the window again.  The end of a month has
- * fewer or more days than that of the next: a month before 30 March, 04:00, is
- * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
- */
-TimestampTz
-cdp_metric_over(const CdpMetric *metric, TimestampTz now)
-{
-	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
-
-	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
-}
-
-/* The property of an event, or NULL. */
-static JsonbValue *
-property_of(const CdpMetric *metric, Jsonb *properties)
+/* What is at this path of an event's properties, or NULL. */
+JsonbValue *
+cdp_metric_property(char **path, int npath, Jsonb *properties)
 {
 	JsonbContainer *container = properties ? &properties->root : NULL;
 	JsonbValue *found = NULL;
 
-	for (int i = 0; i < metric->npath; i++)
+	for (int i = 0; i < npath; i++)
 	{
 		if (container == NULL || !JsonContainerIsObject(container))
 			return NULL;
-		found = getKeyJsonValueFromContainer(container, metric->path[i],
-											 (int) strlen(metric->path[i]), NULL);
+		found = getKeyJsonValueFromContainer(container, path[i], (int) strlen(path[i]), NULL);
 		container = found && found->type == jbvBinary ? found->val.binary.data : NULL;
 	}
 	return found;
 }
 
 /* Text of a scalar as ->> gives it; false: it has none. */
-static bool
-scalar_text(const JsonbValue *value, CdpMetricInput *in)
+bool
+cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in)
 {
 	switch (value->type)
 	{
@@ -311,15 +301,27 @@ scalar_text(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
+/* Is it an event of this name, which may be that of a type? */
+bool
+cdp_metric_names(const char *name, const CdpMetricEvent *event)
+{
+	if (strcmp(event->type, "track") == 0)
+		return event->name != NULL && strcmp(event->name, name) == 0;
+	return strcmp(event->type, name) == 0;
+}
+
 /* Does the metric look at events of this type and name? */
 bool
 cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
 {
+	CdpMetricEvent event = {.type = type, .name = name};
+
 	if (metric->event == NULL)
 		return true;
-	if (strcmp(type, "track") == 0)
-		return name != NULL && strcmp(name, metric->event) == 0;
-	return strcmp(type, metric->event) == 0;
+	/* the ends of sessions are nobody's to send */
+	if (metric->of_sessions)
+		return strcmp(type, CDP_SESSION_ENDED) == 0;
+	return cdp_metric_names(metric->event, &event);
 }
 
 /*
@@ -341,7 +343,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 	in->len = 0;
 	if (metric->npath == 0)
 		return true;
-	value = property_of(metric, event->properties);
+	value = cdp_metric_property(metric->path, metric->npath, event->properties);
 	if (value == NULL || value->type == jbvNull)
 		return false;
 	switch (metric->kind)
@@ -362,9 +364,9 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
-			return scalar_text(value, in);
+			return cdp_metric_scalar(value, in);
 		default:
-			if (!scalar_text(value, in))
+			if (!cdp_metric_scalar(value, in))
 				return false;
 			if (in->len > CDP_METRIC_TEXT)
 				in->len = pg_mbcliplen(in->text, in->len, CDP_METRIC_TEXT);
@@ -431,14 +433,14 @@ write_entry(StringInfo out, int32 id, const char *bytes, int len)
 
 /*
  * The row of a node: what was touched, as it is now, and the rest as it was.
- * NULL: it is the old one.
+ * NULL: it is the old one.  anew: all was touched, and the old one may be damaged.
  */
 static bytea *
-compose(const Holder *node)
+compose(const Holder *node, bool anew)
 {
 	StringInfoData out;
 	int n;
-	CdpMetricEntry *entries = cdp_metric_entries(node->old, &n);
+	CdpMetricEntry *entries = cdp_metric_entries(anew ? NULL : node->old, &n);
 	StringInfoData state;
 	int e = 0;
 	bytea *fresh;
@@ -502,7 +504,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_over(metric, now);
+			cutoff = cdp_metric_cutoff(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -516,7 +518,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		}
 		cdp_metric_state_add(metric->kind, &node->states[m], &hits[i].in, cutoff);
 	}
-	fresh = compose(node);
+	fresh = compose(node, false);
 	MemoryContextSwitchTo(context);
 	node->fresh = NULL;
 	if (fresh)
@@ -703,6 +705,42 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	MemoryContextDelete(work);
 }
 
+/* Adds events to a base; see metric.h. */
+bytea *
+cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n)
+{
+	Holder node = {.old = old};
+	int nentries;
+	CdpMetricEntry *entries = cdp_metric_entries(old, &nentries);
+	int e = 0;
+
+	(void) cdp_metric_config();
+	start_states(&node);
+	for (int m = 0; m < config.n; m++)
+	{
+		const CdpMetric *metric = &config.metrics[m];
+		CdpMetricState *state = &node.states[m];
+
+		while (e < nentries && entries[e].id < metric->id)
+			e++;
+		for (int i = 0; i < n && metric->period == NULL; i++)
+		{
+			CdpMetricInput in;
+
+			if (!cdp_metric_input(metric, &events[i], &in))
+				continue;
+			if (!node.touched[m] && e < nentries && entries[e].id == metric->id)
+				cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len, state);
+			else if (!node.touched[m])
+				cdp_metric_state_start(state, false);
+			node.touched[m] = true;
+			state->whole = true;
+			cdp_metric_state_add(metric->kind, state, &in, DT_NOBEGIN);
+		}
+	}
+	return compose(&node, false);
+}
+
 /* The nodes whose states are made anew. */
 typedef struct Rebuild
 {
@@ -728,7 +766,7 @@ rebuild_event(const CdpMetricEvent *event, void *arg)
 	}
 }
 
-/* Makes the states of nodes anew from their events; see metric.h. */
+/* Makes the states of nodes anew; see metric.h. */
 int64
 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 {
@@ -738,11 +776,13 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	Holder *all = palloc(sizeof(Holder) * Max(n, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	int64 events;
+	bytea **base;
+	CdpMetricAcc acc;
 
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -764,10 +804,19 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 		}
 	}
 	r.nodes = all;
+	base = cdp_base_metrics(ids, r.n, false);
+	for (int i = 0; i < r.n; i++)
+		for (int m = 0; m < c->n; m++)
+		{
+			CdpMetricState *state = &all[i].states[m];
+
+			if (all[i].touched[m] && cdp_base_metric(base[i], &c->metrics[m], &acc))
+				state->cells[state->ncells++] = (CdpMetricCell){DT_NOBEGIN, acc};
+		}
 	events = cdp_metric_events(ids, r.n, DT_NOBEGIN, DT_NOEND, false, rebuild_event, &r);
 	read_nodes(r.nodes, r.n);
 	for (int i = 0; i < r.n; i++)
-		r.nodes[i].fresh = compose(&r.nodes[i]);
+		r.nodes[i].fresh = compose(&r.nodes[i], metric_id == 0);
 	write_nodes(r.nodes, r.n);
 	return events;
 }
@@ -790,7 +839,7 @@ tidy_node(Holder *node, const TimestampTz *cutoffs)
 							  &node->states[m]);
 		node->touched[m] = cdp_metric_state_expire(&node->states[m], cutoffs[m]);
 	}
-	return compose(node);
+	return compose(node, false);
 }
 
 /* Forgets what is over; see metric.h. */
@@ -804,7 +853,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);

@@ -28,6 +28,8 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "store.h"
+
 /* Cells of one state; above, the width is doubled until half of them do. */
 #define CDP_METRIC_CELLS 32
 
@@ -109,6 +111,7 @@ typedef struct CdpMetricState
 {
 	int64 width; /* microseconds, a power of two; 0: all times */
 	int ncells;
+	bool whole; /* a base: keeps all values, however many */
 	CdpMetricCell *cells; /* ascending; room for CDP_METRIC_CELLS + 1 */
 } CdpMetricState;
 
@@ -147,6 +150,7 @@ typedef struct CdpMetric
 	int npath;
 	CdpMetricFilter *filter; /* or NULL */
 	Interval *period; /* or NULL */
+	bool of_sessions; /* its events are the ends of sessions */
 	bool ready;
 } CdpMetric;
 
@@ -169,6 +173,9 @@ typedef struct CdpMetricEvent
 	const char *type;
 	const char *name; /* or NULL */
 	Jsonb *properties; /* or NULL */
+	/* for sessions; not there where metrics are made anew */
+	Jsonb *context; /* or NULL */
+	const char *source;
 } CdpMetricEvent;
 
 /* One metric's state as stored; points into the row. */
@@ -183,21 +190,31 @@ typedef struct CdpMetricEntry
 extern const CdpMetricConfig *cdp_metric_config(void);
 extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
+/* the latest time that is out of the window; never goes back while now goes on */
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
 extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
 extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
-extern TimestampTz cdp_metric_over(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
+extern bool cdp_metric_names(const char *name, const CdpMetricEvent *event);
+extern char **cdp_metric_path(char *path, int *n);
+extern JsonbValue *cdp_metric_property(char **path, int npath, Jsonb *properties);
+extern bool cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in);
 extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
 extern void cdp_metric_fold(const CdpMetricEvent *events, int n);
 
 /*
- * Makes the states of nodes anew from their events: of one metric, or of all
+ * Makes the states of nodes anew from their bases and events: of one metric, or of all
  * (0).  The caller holds the locks of the nodes' people.  Returns the number
  * of events read.
  */
 extern int64 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id);
+
+/*
+ * The states of metrics without a period, as in a row, with these events of one
+ * node added and all values kept; NULL: old is what it was.
+ */
+extern bytea *cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n);
 
 /*
  * Keeps, of these nodes, those in whose rows something is over: cells that no
@@ -221,7 +238,19 @@ extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, Time
 extern Datum cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz now, bool *isnull,
 								  TimestampTz *due);
 
-/* metric_backfill.c */
+/*
+ * metric_value.c: a person's nodes as the calling query sees them, until the next
+ * person is asked for; false: nobody, or nobody whom the caller may see.
+ */
+extern bool cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n);
+
+/*
+ * metric_backfill.c.  A step of the task of this kind: makes what is kept of the
+ * next nodes anew, and when there are none left carries out ready for the task's
+ * target.  False: there is no such task.
+ */
+typedef void (*CdpNodesRebuild)(const int64 *nodes, int n, int32 target);
+extern bool cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *ready);
 extern bool cdp_metric_backfill_step(void);
 extern bool cdp_metric_tidy_step(void);
 

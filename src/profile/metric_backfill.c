@@ -37,10 +37,10 @@ PG_FUNCTION_INFO_V1(cdp_check_metric_filter);
 
 static CdpPlan take_plan = {
 	"SELECT t.task_id, coalesce((t.position #>> '{}')::bigint, 0), t.target "
-	"FROM cdp_data.task t WHERE t.kind = 'metric' AND t.state IN ('waiting', 'running') "
+	"FROM cdp_data.task t WHERE t.kind = $1 AND t.state IN ('waiting', 'running') "
 	"ORDER BY t.task_id LIMIT 1 FOR UPDATE SKIP LOCKED",
-	0,
-	{0},
+	1,
+	{TEXTOID},
 	NULL};
 
 static CdpPlan progress_plan = {
@@ -105,7 +105,7 @@ static CdpPlan ready_plan = {
 
 /* Makes the next nodes; returns how many, and in *last where it went. */
 static int
-make_nodes(int32 metric_id, int64 after, int64 *last)
+make_nodes(CdpNodesRebuild rebuild, int32 target, int64 after, int64 *last)
 {
 	Datum args[2] = {Int64GetDatum(after), Int64GetDatum(CHUNK)};
 	int rows = cdp_store_run(&nodes_plan, args, NULL, false, -1);
@@ -131,33 +131,34 @@ make_nodes(int32 metric_id, int64 after, int64 *last)
 	/* up to the first that went to somebody else meanwhile */
 	while (kept < n && cdp_store_int64(kept, 1) == nodes[kept])
 		kept++;
-	(void) cdp_metric_rebuild(nodes, kept, metric_id);
+	rebuild(nodes, kept, target);
 	*last = kept > 0 ? nodes[kept - 1] : after;
 	return rows;
 }
 
-/* Some nodes of one metric; false: none waits. */
+/* Some nodes of one task; see metric.h. */
 bool
-cdp_metric_backfill_step(void)
+cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *ready)
 {
 	CdpStore store;
 	Datum args[5];
-	int32 metric_id;
+	int32 target;
 	int64 last;
 	int n;
 
 	cdp_store_enter(&store);
 	/* before any other lock: see cdp.lock_storage() */
 	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
-	if (cdp_store_run(&take_plan, NULL, NULL, false, -1) == 0)
+	args[0] = CStringGetTextDatum(kind);
+	if (cdp_store_run(&take_plan, args, NULL, false, -1) == 0)
 	{
 		cdp_store_leave(&store);
 		return false;
 	}
 	args[0] = Int32GetDatum((int32) cdp_store_int64(0, 1));
 	last = cdp_store_int64(0, 2);
-	metric_id = (int32) cdp_store_int64(0, 3);
-	n = make_nodes(metric_id, last, &last);
+	target = (int32) cdp_store_int64(0, 3);
+	n = make_nodes(rebuild, target, last, &last);
 	args[1] = CStringGetTextDatum(n == 0 ? "done" : "running");
 	args[2] = Int64GetDatum(last);
 	args[3] = Int64GetDatum(n);
@@ -165,11 +166,24 @@ cdp_metric_backfill_step(void)
 	cdp_store_run(&progress_plan, args, NULL, false, 1);
 	if (n == 0)
 	{
-		args[0] = Int32GetDatum(metric_id);
-		cdp_store_run(&ready_plan, args, NULL, false, -1);
+		args[0] = Int32GetDatum(target);
+		cdp_store_run(ready, args, NULL, false, -1);
 	}
 	cdp_store_leave(&store);
 	return true;
+}
+
+static void
+rebuild_metric(const int64 *nodes, int n, int32 target)
+{
+	(void) cdp_metric_rebuild(nodes, n, target);
+}
+
+/* Some nodes of one metric; false: none waits. */
+bool
+cdp_metric_backfill_step(void)
+{
+	return cdp_nodes_backfill_step("metric", rebuild_metric, &ready_plan);
 }
 
 /* Tidies the rows of these nodes, as far as their people stay who they are. */

@@ -15,31 +15,27 @@
 
 #include <math.h>
 
-#include "access/genam.h"
-#include "access/relscan.h"
-#include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "profile/base.h"
 #include "profile/metric.h"
+#include "profile/probe.h"
+#include "profile/session.h"
 #include "store.h"
 
 /* Events in one fetch. */
@@ -135,48 +131,12 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 	return seen;
 }
 
-/* One column of a row that an index found. */
-static Datum
-column(TupleTableSlot *slot, const char *name, bool *isnull)
-{
-	TupleDesc desc = slot->tts_tupleDescriptor;
-
-	for (int i = 0; i < desc->natts; i++)
-		if (!TupleDescAttr(desc, i)->attisdropped &&
-			strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
-			return slot_getattr(slot, i + 1, isnull);
-	elog(ERROR, "cdp: a table has no column \"%s\"", name);
-	return (Datum) 0; /* keep compiler quiet */
-}
-
-/* Calls row for what an index of a bigint finds, under the query's snapshot. */
-static void
-scan(const char *table, const char *index, int64 id, void (*row)(TupleTableSlot *slot, void *arg),
-	 void *arg)
-{
-	Relation rel = table_open(cdp_store_relation(table), AccessShareLock);
-	Relation idx = index_open(cdp_store_relation(index), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	ScanKeyData key;
-	IndexScanDesc desc;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	desc = cdp_index_beginscan(rel, idx, GetActiveSnapshot(), 1);
-	index_rescan(desc, &key, 1, NULL, 0);
-	while (index_getnext_slot(desc, ForwardScanDirection, slot))
-		row(slot, arg);
-	index_endscan(desc);
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(idx, AccessShareLock);
-	table_close(rel, AccessShareLock);
-}
-
 static void
 take_ord(TupleTableSlot *slot, void *arg)
 {
 	bool isnull;
 
-	*(int32 *) arg = DatumGetInt32(column(slot, "ord", &isnull));
+	*(int32 *) arg = DatumGetInt32(cdp_probe_column(slot, "ord", &isnull));
 }
 
 static void
@@ -191,7 +151,7 @@ take_node(TupleTableSlot *slot, void *arg pg_attribute_unused())
 						   repalloc(person.nodes, sizeof(int64) * person.room) :
 						   palloc(sizeof(int64) * person.room);
 	}
-	person.nodes[person.n++] = DatumGetInt64(column(slot, "node_id", &isnull));
+	person.nodes[person.n++] = DatumGetInt64(cdp_probe_column(slot, "node_id", &isnull));
 }
 
 static void
@@ -199,7 +159,7 @@ take_states(TupleTableSlot *slot, void *arg)
 {
 	bool isnull;
 
-	*(bytea **) arg = DatumGetByteaPCopy(column(slot, "states", &isnull));
+	*(bytea **) arg = DatumGetByteaPCopy(cdp_probe_column(slot, "states", &isnull));
 }
 
 /* Was what is kept read by this query, of this person, for this role? */
@@ -231,15 +191,15 @@ load_person(int64 profile_id, TimestampTz now)
 		person.context = AllocSetContextCreate(CacheMemoryContext, "cdp metrics of a person",
 											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(person.context);
-	scan("profile_state", "profile_state_pkey", profile_id, take_ord, &ord);
+	cdp_probe("profile_state", "profile_state_pkey", profile_id, NULL, take_ord, &ord);
 	if (ord >= 0 && cdp_consent_sees(GetUserId(), ord))
 	{
 		old = MemoryContextSwitchTo(person.context);
-		scan("node", "node_profile", profile_id, take_node, NULL);
+		cdp_probe("node", "node_profile", profile_id, NULL, take_node, NULL);
 		person.states = palloc0(sizeof(bytea *) * Max(person.n, 1));
 		for (int i = 0; i < person.n; i++)
-			scan("metric_state", "metric_state_pkey", person.nodes[i], take_states,
-				 &person.states[i]);
+			cdp_probe("metric_state", "metric_state_pkey", person.nodes[i], NULL, take_states,
+					  &person.states[i]);
 		MemoryContextSwitchTo(old);
 		person.visible = true;
 	}
@@ -255,6 +215,16 @@ load_person(int64 profile_id, TimestampTz now)
 	person.now = now;
 	person.valid = true;
 	return person.visible;
+}
+
+bool
+cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n)
+{
+	if (!load_person(profile_id, now))
+		return false;
+	*nodes = person.nodes;
+	*n = person.n;
+	return true;
 }
 
 typedef struct Total
@@ -276,14 +246,21 @@ add_event(const CdpMetricEvent *event, void *arg)
 	total->oldest = Min(total->oldest, in.ts);
 }
 
-/* Adds the part of a cell that is in the window, event by event. */
+/* Adds the part of a cell that is in the window, event by event, and those that are gone. */
 static void
 add_from_events(Total *total, int64 node, TimestampTz from, TimestampTz to)
 {
 	MemoryContext context = CurrentMemoryContext;
 	CdpStore store;
+	CdpMetricAcc gone;
 
 	cdp_store_enter(&store);
+	MemoryContextSwitchTo(context);
+	if (cdp_base_metric(*cdp_base_metrics(&node, 1, true), total->metric, &gone))
+	{
+		MemoryContextSwitchTo(context);
+		cdp_metric_acc_merge(total->metric->kind, &total->acc, &gone);
+	}
 	MemoryContextSwitchTo(context);
 	(void) cdp_metric_events(&node, 1, from, to, true, add_event, total);
 	cdp_store_leave(&store);
@@ -402,6 +379,10 @@ value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *resu
 
 	if (!metric->ready || !ActiveSnapshotSet() || !load_person(profile_id, now))
 		return false;
+	if (metric->of_sessions &&
+		!cdp_session_visit(person.nodes, person.n, now, cutoff, metric->npath > 0 || metric->filter,
+						   add_event, &total))
+		return false;
 	for (int i = 0; i < person.n; i++)
 	{
 		int n;
@@ -419,6 +400,8 @@ value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *resu
 	}
 	if (due && metric->period && total.oldest != DT_NOEND)
 		*due = cdp_metric_leaves(metric, total.oldest);
+	if (due && metric->of_sessions)
+		*due = Min(*due, cdp_session_due(person.nodes, person.n, now, metric->period));
 	*result = result_of(&total, &isnull);
 	return !isnull;
 }
