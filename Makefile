@@ -32,6 +32,10 @@ OBJS = \
 	src/core/affinity_flat.o \
 	src/core/affinity_text.o \
 	src/core/segexpr.o \
+	src/core/words.o \
+	src/core/bitmap.o \
+	src/core/bitmap_format.o \
+	src/core/audience.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
 	src/core/nodes.o \
@@ -79,6 +83,13 @@ OBJS = \
 	src/segment/text.o \
 	src/segment/timer.o \
 	src/segment/segment_query.o \
+	src/segment/chunk.o \
+	src/segment/chunk_fold.o \
+	src/segment/chunk_check.o \
+	src/segment/audience.o \
+	src/segment/audience_io.o \
+	src/segment/audience_op.o \
+	src/segment/audience_agg.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/column.o \
@@ -106,6 +117,7 @@ OBJS = \
 	src/profile/window.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/members.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \
 	src/profile/preview.o \
@@ -161,6 +173,7 @@ INSTALL_SQL = \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/32_affinity.sql \
+	sql/install/32_audience.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
@@ -206,6 +219,8 @@ REGRESS = \
 	retention_law \
 	view_write \
 	segment \
+	audience \
+	chunk \
 	segment_rules \
 	segment_time \
 	consent \
@@ -235,7 +250,8 @@ ISOLATION = \
 	pairs_snapshot \
 	storage_race \
 	progress \
-	lock_order
+	lock_order \
+	fold
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

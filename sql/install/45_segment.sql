@@ -115,6 +115,8 @@ BEGIN
 	DELETE FROM cdp_data.segment_version v WHERE v.segment_id = id;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
 	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
+	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
+	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = id;
 	DELETE FROM cdp_data.segment_history h WHERE h.segment_id = id;
 	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
 END $$;
@@ -217,28 +219,24 @@ END $$;
 COMMENT ON FUNCTION cdp.install_segment_views() IS 'Step of cdp.init(): the views of segments.';
 
 CREATE FUNCTION cdp.members(expr text) RETURNS TABLE (profile_id bigint)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT ROWS 10000 SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RETURN QUERY EXECUTE cdp.segment_query(expr, 'members');
-END $$;
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 10000 AS 'MODULE_PATHNAME', 'cdp_members';
 COMMENT ON FUNCTION cdp.members(text) IS
 'Profiles for which a boolean expression of segments holds, such as ''vip & !churned | (a & b)''; only those the caller may see.';
 
 CREATE FUNCTION cdp.segment_count(expr text) RETURNS bigint
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	result bigint;
-BEGIN
-	EXECUTE cdp.segment_query(expr, 'count') INTO result;
-	RETURN result;
-END $$;
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_segment_count';
 COMMENT ON FUNCTION cdp.segment_count(text) IS
 'Number of profiles for which a boolean expression of segments holds; counts only those the caller may see.';
+
+CREATE FUNCTION cdp.overlap(name text) RETURNS TABLE (segment text, n bigint, share float8, lift float8)
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 100 AS 'MODULE_PATHNAME', 'cdp_overlap';
+COMMENT ON FUNCTION cdp.overlap(text) IS
+'Every other segment: n members in common, their share of this segment, and how many times the share among everybody that is (lift); of people the caller may see.';
 
 CREATE FUNCTION cdp.segment_query(expr text, what text, as_of timestamptz) RETURNS text
 LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_segment_query';
 COMMENT ON FUNCTION cdp.segment_query(text, text, timestamptz) IS
-'The same for a time in the past.';
+'The query over cdp.profiles that answers a boolean expression of segments for a time in the past; what is members or count.';
 
 CREATE FUNCTION cdp.members(expr text, as_of timestamptz) RETURNS TABLE (profile_id bigint)
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT ROWS 10000 SET search_path = pg_catalog, pg_temp AS $$

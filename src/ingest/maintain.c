@@ -39,6 +39,7 @@
 #include "profile/sequence.h"
 #include "profile/session.h"
 #include "progress.h"
+#include "segment/chunk.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -341,6 +342,21 @@ step_discover(void)
 	return false;
 }
 
+/* Chunks of the membership index folded in one transaction. */
+#define FOLD_BATCH 256
+
+static bool
+step_fold(void)
+{
+	CdpStore store;
+	int folded;
+
+	cdp_store_enter(&store);
+	folded = cdp_chunk_fold(FOLD_BATCH);
+	cdp_store_leave(&store);
+	return folded > 0;
+}
+
 static CdpPlan metric_ready_plan = {"SELECT cdp.metric_ready_step()", 0, {0}, NULL};
 
 /* Metrics that are complete and that segments look at. */
@@ -365,10 +381,9 @@ do_step(void)
 	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
 		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   step_metric_ready() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
-		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_retention_step() ||
-		   step_discover();
+		   cdp_sequence_tidy_step() || step_metric_ready() || cdp_metric_tidy_step() ||
+		   cdp_retention_step() || step_fold() || step_discover();
 }
 
 /* cdp.maintain_step() */

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "progress.h"
+#include "segment/chunk.h"
 #include "segment/eval.h"
 #include "segment/member.h"
 #include "store.h"
@@ -488,6 +489,7 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 		cdp_progress_set(&progress, progress.done + (int64) n);
 	}
 	cdp_progress_end(&progress);
+	cdp_chunk_rebuild(id);
 	{
 		Datum args[1] = {Int32GetDatum(id)};
 		Oid int4[1] = {INT4OID};
