@@ -197,6 +197,19 @@ SELECT name, members FROM cdp.segments WHERE name LIKE '%viewers' ORDER BY 1;
 CALL cdp.maintain();
 SELECT g.name, g.members > 0 AS some, g.members = (SELECT count(*) FROM cdp.profiles p WHERE (p.views > 0) = (g.name = 'viewers')) AS right FROM cdp.segments g WHERE g.name LIKE '%viewers' ORDER BY 1;
 SELECT * FROM cdp.verify(1);
+-- so does a sequence; and time alone makes her enter
+SELECT cdp.define_sequence('asked', 'Ask', 'Buy', period => '2 days') > 0 AS defined;
+CALL cdp.maintain();
+SELECT cdp.define_segment('hesitates', 'asked') > 0 AS defined;
+SELECT cdp.drop_sequence('asked');
+SELECT cdp.track('user_id:hal', 'Ask') > 0 AS tracked, cdp.track('user_id:ida', 'Ask') > 0 AS tracked;
+SET cdp.clock = '2031-02-06 12:00';
+SELECT cdp.track('user_id:ida', 'Buy') > 0 AS tracked;
+SET cdp.clock = '2031-02-06 23:59:59.999999';
+SELECT names('user_id:hal') @> '{hesitates}' AS hal, names('user_id:ida') @> '{hesitates}' AS ida;
+SET cdp.clock = '2031-02-07';
+SELECT names('user_id:hal') @> '{hesitates}' AS hal, names('user_id:ida') @> '{hesitates}' AS ida;
+SELECT since FROM cdp.segment_members WHERE segment = 'hesitates';
 
 --
 -- Previews, reasons, words
@@ -239,7 +252,7 @@ SELECT cdp.resolve('user_id:forty') AS forty \gset
 SET ROLE regress_cdp_rules;
 SELECT cdp.preview_sql('true') ->> 'people' AS people, cdp.preview_rule('{}') ->> 'size' AS size, (SELECT count(*) FROM cdp.profiles) AS profiles;
 SELECT cdp.why('user_id:why', 'young') ->> 'member' AS why, cdp.why('user_id:forty', 'old') AS forty, cdp.why(:forty, 'old') AS forty;
-SELECT (SELECT count(*) FROM cdp.segment_history h WHERE h.profile_id NOT IN (SELECT profile_id FROM cdp.profiles)) AS others, (SELECT count(*) FROM cdp.members('young | old', '2031-02-05')) = cdp.segment_count('young | old') AS same;
+SELECT (SELECT count(*) FROM cdp.segment_history h WHERE h.profile_id NOT IN (SELECT profile_id FROM cdp.profiles)) AS others, (SELECT count(*) FROM cdp.members('young | old', '2031-02-07')) = cdp.segment_count('young | old') AS same;
 SELECT cdp.define_segment('mine', 'true');
 RESET ROLE;
 

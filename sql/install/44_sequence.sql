@@ -139,6 +139,11 @@ BEGIN
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('sequence %s does not exist', coalesce(quote_ident(name), 'NULL'));
 	END IF;
+	IF EXISTS (SELECT FROM cdp_data.segment s WHERE drop_sequence.name = ANY (s.columns)) THEN
+		RAISE dependent_objects_still_exist USING
+			MESSAGE = format('sequence %s cannot be dropped: a segment uses it', quote_ident(name)),
+			HINT = 'Drop or redefine the segment first.';
+	END IF;
 	PERFORM cdp.lock_storage(true);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'sequence' AND k.target = id AND k.state IN ('waiting', 'running');
 	DELETE FROM cdp_data.sequence s WHERE s.sequence_id = id;

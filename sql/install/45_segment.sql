@@ -278,17 +278,19 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	m record;
 BEGIN
-	SELECT x.metric_id, x.name INTO m FROM cdp_data.metric x WHERE x.state = 'building' AND NOT EXISTS (
-		SELECT FROM cdp_data.task k WHERE k.kind = 'metric' AND k.target = x.metric_id AND k.state IN ('waiting', 'running')) ORDER BY 1 LIMIT 1;
+	SELECT * INTO m FROM (SELECT 'metric' AS kind, x.metric_id AS id, x.name FROM cdp_data.metric x WHERE x.state = 'building'
+			UNION ALL SELECT 'sequence', x.sequence_id, x.name FROM cdp_data.sequence x WHERE x.state = 'building') x
+	WHERE NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = x.kind AND k.target = x.id AND k.state IN ('waiting', 'running')) ORDER BY 1, 2 LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
 	PERFORM cdp.lock_storage();
-	UPDATE cdp_data.metric x SET state = 'ready' WHERE x.metric_id = m.metric_id;
+	UPDATE cdp_data.metric x SET state = 'ready' WHERE m.kind = 'metric' AND x.metric_id = m.id;
+	UPDATE cdp_data.sequence x SET state = 'ready' WHERE m.kind = 'sequence' AND x.sequence_id = m.id;
 	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE m.name = ANY (s.columns) ORDER BY s.segment_id;
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION cdp.metric_ready_step() IS 'Shows a metric whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
+COMMENT ON FUNCTION cdp.metric_ready_step() IS 'Shows a metric or sequence whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
 
 CREATE FUNCTION cdp.rule_text(rule jsonb, lang text DEFAULT 'en') RETURNS text
 LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'cdp_rule_text';

@@ -36,7 +36,8 @@ static CdpPlan marks_plan = {
 	NULL};
 
 static CdpPlan ready_plan = {
-	"UPDATE cdp_data.sequence s SET state = 'ready' WHERE s.sequence_id = $1",
+	"UPDATE cdp_data.sequence s SET state = 'ready' WHERE s.sequence_id = $1 AND NOT EXISTS ("
+	"SELECT FROM cdp_data.segment g WHERE s.name = ANY (g.columns))",
 	1,
 	{INT4OID},
 	NULL};
