@@ -14,6 +14,7 @@ EXTENSION = cdp
 
 OBJS = \
 	src/cdp.o \
+	src/column.o \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \
@@ -26,6 +27,7 @@ OBJS = \
 	src/core/phone_table.o \
 	src/core/phone.o \
 	src/core/time.o \
+	src/core/window.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
@@ -58,11 +60,17 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/eval.o \
+	src/segment/json.o \
+	src/segment/member.o \
 	src/segment/predicate.o \
+	src/segment/rule.o \
 	src/segment/segment.o \
+	src/segment/timer.o \
 	src/segment/segment_query.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/column.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/metric_filter.o \
@@ -77,6 +85,7 @@ OBJS = \
 	src/profile/session_read.o \
 	src/profile/session_row.o \
 	src/profile/window.o \
+	src/profile/due.o \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/mark.o \
@@ -92,11 +101,13 @@ OBJS = \
 	src/profile/verify.o \
 	src/activation/activation.o \
 	src/ingest/apply_rules.o \
+	src/ingest/apply_timer.o \
 	src/ingest/apply_trait.o \
 	src/ingest/attachment.o \
 	src/ingest/capture.o \
 	src/ingest/captured.o \
 	src/ingest/config.o \
+	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
 	src/ingest/dedupe.o \
@@ -133,6 +144,7 @@ INSTALL_SQL = \
 	sql/install/42_metric.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
+	sql/install/45_segment.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -167,6 +179,7 @@ REGRESS = \
 	replay \
 	view_write \
 	segment \
+	segment_time \
 	consent \
 	activation \
 	privileges \

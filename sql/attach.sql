@@ -563,6 +563,23 @@ DROP DOMAIN shop.posint;
 DROP OWNED BY regress_cdp_attach_owner;
 DROP ROLE regress_cdp_attach_owner;
 
+-- code of the table's owner that runs while rows are read leaves no setting behind; a column named as the row is
+CREATE TYPE shop.sly AS ENUM ('a');
+CREATE FUNCTION shop.sly_json(shop.sly) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+	PERFORM set_config('search_path', 'shop, pg_catalog', false);
+	RETURN '"sly"';
+END $$;
+CREATE CAST (shop.sly AS json) WITH FUNCTION shop.sly_json(shop.sly);
+CREATE TABLE shop.trap (id int PRIMARY KEY, who text, kind shop.sly, n int, at text);
+INSERT INTO shop.trap VALUES (1, 'd1', 'a', 1, '2026-02-04');
+SELECT cdp.attach('shop.trap', '{"event":"Trapped","identifiers":{"device_id":"who"},"properties":["kind"],"time":"at"}', backfill => true) > 0 AS attached;
+SHOW search_path;
+INSERT INTO shop.trap VALUES (2, 'd1', 'a', 2, '2026-02-05');
+SHOW search_path;
+CALL cdp.maintain();
+SHOW search_path;
+SELECT properties FROM cdp.events WHERE source = 'shop.trap' ORDER BY ts;
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_attach;

@@ -83,7 +83,7 @@ SELECT cdp.suggest_mapping('shop.newsletter') - 'about';
 -- the caller reads
 CREATE ROLE regress_cdp_discover_clerk;
 GRANT USAGE ON SCHEMA shop, cdp TO regress_cdp_discover_clerk;
-GRANT EXECUTE ON FUNCTION cdp.suggest_mapping(regclass), cdp.describe_columns(regclass), cdp.person_namespace(text), cdp.personal_reason(text, boolean) TO regress_cdp_discover_clerk;
+GRANT EXECUTE ON FUNCTION cdp.suggest_mapping(regclass), cdp.describe_columns(regclass), cdp.read_table(regclass, text), cdp.person_namespace(text), cdp.personal_reason(text, boolean) TO regress_cdp_discover_clerk;
 GRANT SELECT (id, customer_id, placed_at) ON shop.orders TO regress_cdp_discover_clerk;
 SET ROLE regress_cdp_discover_clerk;
 SELECT * FROM proposal('shop.orders');
@@ -152,6 +152,38 @@ SELECT cdp.track('user_id:rare', 'Later', at => '2025-04-02') > 0 AS taken;
 SELECT count(*) >= 0 AS read FROM cdp.refresh_data_map();
 SELECT event, events FROM cdp.data_map WHERE event = 'Later';
 SELECT * FROM cdp.refresh_data_map(1);
+
+-- a trait and a column that are named as the rows are in the queries
+SELECT cdp.define_trait('p');
+SELECT cdp.identify('user_id:p', '{"p":"q"}') > 0 AS taken;
+SELECT count(*) >= 0 AS read FROM cdp.refresh_data_map();
+SELECT name, types FROM cdp.data_map WHERE path = 'traits.p';
+CREATE TABLE axes AS SELECT i AS customer_id, i AS x, 'j' || i AS j FROM generate_series(1, 5) i;
+SELECT cdp.suggest_mapping('axes') #> '{about,columns,x,reason}' AS x;
+CREATE TABLE axes_json AS SELECT i AS customer_id, '{"a":"\u0000"}'::json AS said FROM generate_series(1, 5) i;
+SELECT cdp.suggest_mapping('axes_json') #> '{about,columns,said,reason}' AS said;
+-- what a table's owner brought along runs as him, and changes no setting
+GRANT CREATE ON SCHEMA public TO regress_cdp_discover_clerk;
+SET ROLE regress_cdp_discover_clerk;
+CREATE TYPE public.mood AS ENUM ('calm');
+CREATE TABLE public.ran (as_role name, what text);
+CREATE FUNCTION public.mood_json(public.mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO public.ran VALUES (current_user, 'cast');
+	PERFORM set_config('search_path', 'public, pg_catalog', false);
+	RETURN '"calm"';
+END $$;
+CREATE CAST (public.mood AS json) WITH FUNCTION public.mood_json(public.mood);
+CREATE FUNCTION public.plans(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'planned as %', current_user; RETURN 1; END $$;
+CREATE TABLE public.moods (customer_id int, mood public.mood);
+INSERT INTO public.moods VALUES (1, 'calm');
+SET client_min_messages = error;
+CREATE INDEX ON public.moods (customer_id) WHERE public.plans(1) = 1;
+SET client_min_messages = warning;
+RESET ROLE;
+SELECT cdp.suggest_mapping('public.moods') ->> 'event' AS event;
+SELECT DISTINCT * FROM public.ran;
+SHOW search_path;
+DROP OWNED BY regress_cdp_discover_clerk CASCADE;
 
 \c :main
 DROP DATABASE regress_cdp_discover;

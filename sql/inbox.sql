@@ -215,6 +215,14 @@ SELECT count(*) FROM cdp.rejected WHERE message_id = 'r5';
 SELECT * FROM cdp.retry_rejected(reason => 'conflicting_duplicate');
 INSERT INTO cdp.inbox VALUES ('{"type":"identify","messageId":"r6","userId":"x","traits":{"age":"old"}}', 'shop');
 SELECT * FROM cdp.retry_rejected(reason => 'invalid_trait');
+-- what is refused of a message that is taken again is told, as it would have been the first time
+SELECT cdp.define_event('$identify', '{"required": ["plan"]}', 'strict');
+SELECT m.status FROM unnest('{"{\"age\":\"old\"}","{\"age\":5}"}'::jsonb[]) WITH ORDINALITY t (traits, i),
+	LATERAL cdp.ingest(jsonb_build_object('type', 'identify', 'messageId', 'again-' || i, 'userId', 'a' || i, 'traits', traits), 'again') m;
+SELECT cdp.drop_event('$identify');
+SELECT status FROM cdp.ingest('{"type":"identify","messageId":"again-2","userId":"a2","traits":{"age":6}}', 'again');
+SELECT * FROM cdp.retry_rejected(source => 'again');
+SELECT message_id, reason, times, payload -> 'traits' AS traits FROM cdp.rejected WHERE source = 'again' ORDER BY 1;
 SELECT reason, times FROM cdp.rejected WHERE reason = 'invalid_trait';
 -- what a check refused, when the check is gone
 INSERT INTO cdp.inbox VALUES ('{"type":"track","event":"Cursed","messageId":"k1","userId":"x"}', 'shop');

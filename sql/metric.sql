@@ -281,5 +281,40 @@ SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SET cdp.clock = '2026-05-30 23:00+00';
 SELECT sum(count_n) = :must AS same FROM cdp.profiles;
+RESET cdp.clock;
+-- sums are exact, rounded once: neither order nor nodes show, even where numbers take each other away
+SELECT count(cdp.define_metric(n, 'Sum', a, 'v')) AS defined FROM (VALUES ('exact', 'sum'), ('mean', 'avg'), ('top', 'max')) v (n, a);
+CALL cdp.maintain();
+CREATE TABLE addend AS SELECT i, trunc(((random() - 0.5) * 2 ^ 53)::numeric) * trunc(2::numeric ^ trunc(random() * 300)::int) AS v FROM generate_series(1, 300) i
+UNION ALL SELECT 301, 2::numeric ^ 400 UNION ALL SELECT 302, -2::numeric ^ 400 UNION ALL SELECT 303, 1;
+SELECT count(cdp.track('user:up', 'Sum', jsonb_build_object('v', v))) AS sent FROM (SELECT v FROM addend ORDER BY v) x;
+SELECT count(cdp.track('user:down', 'Sum', jsonb_build_object('v', v))) AS sent FROM (SELECT v FROM addend ORDER BY v DESC) x;
+SELECT count(cdp.track('user:some' || i % 3, 'Sum', jsonb_build_object('v', v))) AS sent FROM addend;
+SELECT count(cdp.merge('{user:some0,user:some1,user:some2}', 'one', override => true)) AS merged;
+SELECT count(*) AS people, count(DISTINCT exact) AS sums, count(DISTINCT mean) AS means, bool_and(exact = (SELECT sum(v)::float8 FROM addend)) AS right
+FROM cdp.profiles WHERE profile_id IN (cdp.resolve('user:up'), cdp.resolve('user:down'), cdp.resolve('user:some1'));
+SELECT count(DISTINCT states) AS states FROM cdp_data.metric_state s JOIN cdp_data.identifier i USING (node_id) WHERE i.value IN ('up', 'down');
+-- up to 1e290, so that they stay numbers; what is less than nothing by nothing is 0
+SELECT count(cdp.track('user:huge', 'Sum', jsonb_build_object('v', v))) AS sent FROM unnest('{1e308,1e308,-1e308,1e290,1e290}'::numeric[]) v;
+SELECT count(cdp.track('user:zero', 'Sum', jsonb_build_object('v', v))) AS sent FROM unnest('{0,-1e-400}'::numeric[]) v;
+SELECT exact, mean, top FROM cdp.profiles WHERE profile_id IN (cdp.resolve('user:huge'), cdp.resolve('user:zero')) ORDER BY exact;
+-- months: a later moment may have an earlier edge, and sees what the one before did not
+SELECT cdp.define_metric('month', 'Month', period => '1 month') > 0 AS defined;
+CALL cdp.maintain();
+SET cdp.clock = '2026-03-30 12:00+00';
+SELECT cdp.track('user:m', 'Month', at => '2026-02-28 08:00+00') > 0 AS sent;
+SELECT month FROM cdp.profiles WHERE profile_id = cdp.resolve('user:m');
+SELECT cdp.track('user:m', 'Month', at => '2026-03-30 11:00+00') > 0 AS sent;
+SET cdp.clock = '2026-03-31 06:00+00';
+SELECT month FROM cdp.profiles WHERE profile_id = cdp.resolve('user:m');
+RESET cdp.clock;
+SELECT cdp.define_metric('mixed', period => '1 mon -29 days');
+-- the column of one that was dropped stays, and keeps its type
+SELECT cdp.drop_metric('month');
+SELECT cdp.define_trait('month', 'text');
+SELECT cdp.define_trait('month', 'bigint');
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT cdp.define_metric('late');
+ROLLBACK;
 DROP OWNED BY regress_metric_reader;
 DROP ROLE regress_metric_reader;

@@ -277,6 +277,14 @@ SELECT status FROM cdp.ingest(jsonb_build_object('type', 'identify', 'userId', '
 SELECT handle IS NULL AS no_handle, traits FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:long');
 SELECT reason, detail FROM cdp.rejected WHERE source = 'long';
 
+-- a snapshot that is older than the lock would miss people
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT cdp.define_trait('late');
+ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT cdp.define_segment('late', predicate => 'events > 1');
+ROLLBACK;
+
 \c :main
 DROP DATABASE regress_cdp_profile;
 DROP ROLE regress_cdp_profile_analyst;

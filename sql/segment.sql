@@ -93,7 +93,7 @@ SELECT cdp.define_segment('x', 'a; b');
 SELECT cdp.define_segment('x', 'age > 1 and exists (select from pg_class)');
 SELECT cdp.define_segment('x', 'last_seen > ''yesterday''');
 SELECT cdp.define_segment('x', 'last_seen::date = ''2025-01-01''');
-SELECT cdp.define_segment('x', rule => '{"age": {"$gt": 3}}');
+SELECT cdp.define_segment('x', 'age > 3', rule => '{"age": {"$gt": 3}}');
 SELECT cdp.define_segment('x');
 SELECT cdp.define_segment('x', NULL);
 SELECT cdp.define_segment(NULL, 'true');

@@ -267,6 +267,11 @@ SELECT law.compare(9, 'after');
 SELECT kind, target, state, error FROM cdp.tasks ORDER BY task_id;
 SELECT * FROM law.difference ORDER BY 1, 2, 3, 4, 5 LIMIT 20;
 SELECT survivorship, sources, ignore_empty FROM cdp.traits WHERE name = 'trusted';
+-- a message with more values than a union keeps: which ones stay does not depend on the order
+SELECT cdp.define_trait('wide', survivorship => 'union');
+SELECT count(cdp.identify('user_id:' || who, jsonb_build_object('wide', (SELECT jsonb_agg(kind || i * 7919 % 1000) FROM generate_series(1, n) i)), at, who || kind)) AS given
+FROM (VALUES ('w1', 'a', 300, '2024-01-02'::timestamptz), ('w1', 'c', 100, '2024-01-03'), ('w2', 'c', 100, '2024-01-03'), ('w2', 'a', 300, '2024-01-02')) v (who, kind, n, at);
+SELECT count(*) AS people, count(DISTINCT wide) AS different, min(cardinality(wide)) AS kept FROM cdp.profiles WHERE wide IS NOT NULL;
 -- declared on what is known
 SELECT law.reset();
 SELECT count(cdp.identify('user_id:' || i, jsonb_build_object('colour', CASE i WHEN 3 THEN '{"a": 1}'::jsonb WHEN 2 THEN '["red", "blue"]' ELSE '"red"' END), '2024-01-01', 'c' || i)) AS given FROM generate_series(1, 3) i;

@@ -46,6 +46,21 @@ UPDATE cdp.profiles SET age = age, city = NULL, profile_id = profile_id, events 
 SELECT count(*) - :messages AS messages FROM cdp_data.event;
 
 --
+-- Traits whose values are tallied
+--
+SELECT cdp.define_trait('tags', survivorship => 'union'), cdp.define_trait('counts', 'int', 'union'), cdp.define_trait('usual', survivorship => 'most_frequent');
+UPDATE cdp.profiles SET tags = '{b,"x \"y\"",NULL}', counts = '{3,1}', usual = 'tea' WHERE profile_id = :ada RETURNING tags, counts, usual;
+SELECT traits FROM cdp.events WHERE source = 'view' ORDER BY ts DESC LIMIT 1;
+UPDATE cdp.profiles SET tags = '{a}', usual = 'cocoa' WHERE profile_id = :ada RETURNING tags, usual;
+SELECT cdp.upsert_profile('user_id:ada', '{"tags":["c"],"usual":"cocoa"}') = :ada AS same;
+UPDATE cdp.profiles SET tags = NULL, counts = NULL WHERE profile_id = :ada RETURNING tags, counts, usual;
+-- more values than are kept
+SELECT count(cdp.identify('user_id:ada', jsonb_build_object('usual', 'v' || i), at => '2024-01-02')) AS sent FROM generate_series(1, 300) i;
+UPDATE cdp.profiles SET usual = 'v7' WHERE profile_id = :ada RETURNING usual;
+SELECT count(*) AS differences FROM cdp.verify();
+SELECT count(*) AS messages FROM cdp_data.event \gset
+
+--
 -- Undeclared traits
 --
 UPDATE cdp.profiles SET traits = traits || '{"nick":"B","new":[1,2]}' WHERE profile_id = :ada RETURNING traits;
@@ -137,6 +152,8 @@ SELECT cdp.upsert_profile(99999::bigint, '{"age":1}');
 SELECT cdp.upsert_profile('user_id:null', '{"age":1}');
 SELECT cdp.upsert_profile(NULL::text, '{"age":1}');
 SELECT cdp.upsert_profile('user_id:new', (SELECT jsonb_object_agg(i, i) FROM generate_series(1, 1001) i));
+UPDATE cdp.profiles SET traits = (SELECT jsonb_object_agg(i, i) FROM generate_series(1, 1001) i) WHERE profile_id = :new;
+SELECT cdp.upsert_profile((SELECT array_agg('device_id:d' || i) FROM generate_series(1, 101) i), '{"age":1}');
 
 --
 -- Whose rows: the role's; rights by columns

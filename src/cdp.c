@@ -11,6 +11,7 @@
 #include "utils/guc.h"
 
 #include "cdp.h"
+#include "column.h"
 #include "compat.h"
 #include "guc.h"
 #include "row.h"
@@ -26,4 +27,5 @@ _PG_init(void)
 	cdp_guc_define();
 	cdp_store_register();
 	cdp_row_register();
+	cdp_column_register_all();
 }

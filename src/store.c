@@ -259,7 +259,7 @@ cdp_store_installation(void)
 
 /*
  * Pins every setting that changes what a value looks like as JSON or text, and
- * search_path, until AtEOXact_GUC(true, level) with the level returned.  What
+ * search_path, until AtEOXact_GUC(false, level) with the level returned.  What
  * an attached row becomes, its message id above all, must not depend on the
  * session that touched it.
  */
@@ -312,7 +312,7 @@ void
 cdp_store_leave(CdpStore *store)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, store->guc_level);
+	AtEOXact_GUC(false, store->guc_level);
 	SetUserIdAndSecContext(store->caller, store->caller_sec);
 }
 
@@ -424,9 +424,8 @@ cdp_store_is_frozen(void)
 	return frozen;
 }
 
-/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
-Portal
-cdp_store_open(CdpPlan *plan, Datum *values)
+static Portal
+open_cursor(CdpPlan *plan, Datum *values, bool read_only)
 {
 	Planning saved;
 	Portal portal = NULL;
@@ -435,7 +434,7 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	PG_TRY();
 	{
 		prepare(plan);
-		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, frozen);
+		portal = SPI_cursor_open(NULL, plan->plan, values, NULL, read_only);
 	}
 	PG_FINALLY();
 	{
@@ -443,6 +442,20 @@ cdp_store_open(CdpPlan *plan, Datum *values)
 	}
 	PG_END_TRY();
 	return portal;
+}
+
+/* Opens a cursor on a statement whose rows may be many: SPI_cursor_fetch(). */
+Portal
+cdp_store_open(CdpPlan *plan, Datum *values)
+{
+	return open_cursor(plan, values, frozen);
+}
+
+/* The same under the snapshot of the calling query. */
+Portal
+cdp_store_open_read(CdpPlan *plan, Datum *values)
+{
+	return open_cursor(plan, values, true);
 }
 
 /* Runs a statement composed at run time (names quoted by the caller). */

@@ -88,6 +88,7 @@ extern void cdp_store_leave(CdpStore *store);
 extern int cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 						 bool read_only, int expected);
 extern Portal cdp_store_open(CdpPlan *plan, Datum *values);
+extern Portal cdp_store_open_read(CdpPlan *plan, Datum *values);
 extern void cdp_store_freeze(void (*work)(void *arg), void *arg);
 extern bool cdp_store_is_frozen(void);
 extern int cdp_store_run_latest(const char *sql);

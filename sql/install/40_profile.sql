@@ -57,9 +57,9 @@ BEGIN
 	FROM (SELECT 1 AS kind, t.trait_id AS id, t.name::text AS name, format('p.%I', t.name) AS expr FROM cdp_data.trait t
 		UNION ALL SELECT 2, m.metric_id, m.name, format('cdp.metric_%s(p.profile_id, %s)', CASE m.type WHEN 'double precision' THEN 'float8'
 			WHEN 'timestamp with time zone' THEN 'timestamptz' WHEN 'text[]' THEN 'text_array' ELSE m.type END, m.metric_id)
-		FROM cdp_data.metric m WHERE of_view = 'cdp.profiles'
+		FROM cdp_data.metric m
 		UNION ALL SELECT 3, q.sequence_id, q.name, format('cdp.sequence_%s(p.profile_id, %s)', CASE q.type WHEN 'text[]' THEN 'text_array' ELSE q.type END, q.sequence_id)
-		FROM cdp_data.sequence q WHERE of_view = 'cdp.profiles') c
+		FROM cdp_data.sequence q) c
 	FULL JOIN (SELECT * FROM pg_attribute x WHERE x.attrelid = to_regclass(of_view) AND x.attnum > fixed AND NOT x.attisdropped) a
 		ON a.attname::text = c.name;
 	RETURN coalesce(result, '');
@@ -79,7 +79,8 @@ BEGIN
 
 	EXECUTE 'CREATE OR REPLACE VIEW cdp.profiles WITH (security_invoker = true) AS
 	SELECT p.profile_id, s.first_seen, s.last_seen, s.events,
-		ARRAY(SELECT g.name::text FROM cdp_data.segment g WHERE g.segment_id = ANY (s.segments) ORDER BY g.name) AS segments,
+		(SELECT ARRAY(SELECT g.name::text FROM cdp_data.segment g WHERE g.segment_id = ANY (x.ids) ORDER BY g.name)
+			FROM (SELECT cdp.present_segments(p.profile_id, s.segments) AS ids OFFSET 0) x) AS segments,
 		(SELECT jsonb_object_agg(x.namespace, x.found) FROM (
 			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
 			FROM cdp_data.node n JOIN cdp_data.identifier i ON i.node_id = n.node_id
@@ -133,6 +134,12 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	saved text := current_setting('lock_timeout');
 BEGIN
+	-- what was written between the snapshot and the lock would be missed
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE active_sql_transaction USING
+			MESSAGE = format('people cannot be redefined in a %s transaction', upper(current_setting('transaction_isolation'))),
+			HINT = 'Its snapshot may be older than what was written last: use READ COMMITTED.';
+	END IF;
 	FOR attempt IN 1..300 LOOP
 		BEGIN
 			PERFORM set_config('lock_timeout', '100ms', true);
@@ -246,6 +253,13 @@ BEGIN
 				HINT = 'The type of a declared trait stays; cdp.redefine_trait() changes which value survives.';
 		END IF;
 	ELSE
+		IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('cdp.profiles') AND a.attname = name AND a.attnum > 0
+				AND format_type(a.atttypid, NULL) <> kind) THEN
+			RAISE reserved_name USING
+				MESSAGE = format('trait %s cannot be declared as %s', quote_ident(name), kind),
+				DETAIL = 'A metric of that name that was dropped was of another type, and its column stays for the views that use it.',
+				HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+		END IF;
 		PERFORM cdp.lock_storage(true);
 		INSERT INTO cdp_data.trait (name, type, survivorship, sources, ignore_empty, indexed, description)
 		VALUES (define_trait.name, kind, define_trait.survivorship, define_trait.sources, define_trait.ignore_empty,
@@ -263,7 +277,8 @@ BEGIN
 	PERFORM cdp.refresh_views();
 	-- Rules that looked for the trait among the undeclared ones must notice.
 	IF moved > 0 THEN
-		PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s ORDER BY s.segment_id LIMIT 1;
+		PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s
+		WHERE s.columns && ARRAY['traits', define_trait.name] ORDER BY s.segment_id;
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.define_trait(text, text, text, boolean, text, text[], boolean) IS
@@ -313,62 +328,6 @@ RETURNS TABLE (value text, source text, at timestamptz, message_id text, won boo
 LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'SELECT * FROM cdp.explain_trait(cdp.resolve(who), trait)';
 COMMENT ON FUNCTION cdp.explain_trait(text, text) IS
 'Every value that a person''s messages gave to a trait, the one that survived first, and why; nothing for whom the caller may not see.';
-
-CREATE FUNCTION cdp.define_segment(name text, predicate text DEFAULT NULL, rule jsonb DEFAULT NULL, description text DEFAULT NULL) RETURNS int
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	canonical text;
-	id int;
-BEGIN
-	PERFORM cdp.require_admin();
-	PERFORM cdp.check_name('a segment', name);
-	IF rule IS NOT NULL THEN
-		RAISE feature_not_supported USING
-			MESSAGE = format('segment %s cannot be defined by a JSON rule', quote_ident(name)),
-			HINT = 'This version takes SQL predicates: cdp.define_segment(name, predicate => ''country = ''''JP'''''').';
-	END IF;
-	IF predicate IS NULL THEN
-		RAISE null_value_not_allowed USING
-			MESSAGE = format('segment %s needs a predicate', quote_ident(name)),
-			HINT = 'Example: cdp.define_segment(''vip'', predicate => ''lifetime_value >= 100000'').';
-	END IF;
-	canonical := cdp.check_predicate(predicate);
-	PERFORM cdp.lock_storage();
-	INSERT INTO cdp_data.segment AS s (name, definition, predicate, description)
-	VALUES (define_segment.name, define_segment.predicate, canonical, define_segment.description)
-	ON CONFLICT ON CONSTRAINT segment_name_key DO UPDATE
-		SET definition = excluded.definition, predicate = excluded.predicate,
-			description = coalesce(excluded.description, s.description)
-	RETURNING s.segment_id INTO id;
-	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
-	PERFORM cdp.build_segment(id);
-	RETURN id;
-END $$;
-COMMENT ON FUNCTION cdp.define_segment(text, text, jsonb, text) IS
-'Defines, or redefines, a segment by a predicate over the columns of cdp.profiles and finds its members among all profiles.';
-
-CREATE FUNCTION cdp.drop_segment(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	id int;
-BEGIN
-	PERFORM cdp.require_admin();
-	SELECT s.segment_id INTO id FROM cdp_data.segment s WHERE s.name = drop_segment.name COLLATE "C";
-	IF id IS NULL THEN
-		RAISE undefined_object USING MESSAGE = format('segment %s does not exist', coalesce(quote_ident(name), 'NULL'));
-	END IF;
-	IF EXISTS (SELECT FROM cdp_data.activation a WHERE a.segment_id = id) THEN
-		RAISE dependent_objects_still_exist USING
-			MESSAGE = format('segment %s cannot be dropped: an activation uses it', quote_ident(name)),
-			HINT = 'Drop the activation first with cdp.drop_activation().';
-	END IF;
-	PERFORM cdp.lock_storage();
-	DELETE FROM cdp_data.segment s WHERE s.segment_id = id;
-	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
-	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
-	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
-END $$;
-COMMENT ON FUNCTION cdp.drop_segment(text) IS 'Drops a segment and forgets its members.';
 
 CREATE FUNCTION cdp.resolve(who text) RETURNS bigint
 LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_resolve_text';

@@ -125,7 +125,9 @@ BEGIN
 			MESSAGE = format('metric %s cannot be of an event without a name', quote_ident(name)),
 			HINT = 'Give the name of a tracked event, a type such as page, or NULL for every event.';
 	END IF;
-	IF period IS NOT NULL AND (start + period <= start OR start + period > start + interval '1000 years') THEN
+	-- of mixed signs it would not always be before now
+	IF period IS NOT NULL AND (least(extract(year FROM period), extract(month FROM period), extract(day FROM period),
+			extract(hour FROM period), extract(minute FROM period), extract(second FROM period)) < 0 OR start + period <= start OR start + period > start + interval '1000 years') THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('metric %s cannot have period %s', quote_ident(name), period),
 			HINT = 'A period is longer than nothing and at most 1000 years.';
@@ -164,6 +166,12 @@ BEGIN
 	SELECT m.metric_id INTO id FROM cdp_data.metric m WHERE m.name = drop_metric.name COLLATE "C";
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('metric %s does not exist', coalesce(quote_ident(name), 'NULL'));
+	END IF;
+	IF EXISTS (SELECT FROM cdp_data.segment s WHERE drop_metric.name = ANY (s.columns)) THEN
+		RAISE dependent_objects_still_exist USING
+			MESSAGE = format('metric %s cannot be dropped: a segment uses it', quote_ident(name)),
+			DETAIL = format('Segment %s.', (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE drop_metric.name = ANY (s.columns))),
+			HINT = 'Drop or redefine the segment first.';
 	END IF;
 	PERFORM cdp.lock_storage(true);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'metric' AND k.target = id AND k.state IN ('waiting', 'running');

@@ -129,6 +129,39 @@ END $$;
 COMMENT ON FUNCTION cdp.define_sequence(text, text, text, text, interval, jsonb, jsonb, interval, text) IS
 'Says who did one thing and not, within a period, another: a column of cdp.profiles, true from the end of the period on, until the second event comes or holds is over. same is a property that must be the same; result: boolean, or the count or list of its values. What happened before is added in cdp.maintain().';
 
+-- Segments whose rules look at one of these columns.
+CREATE FUNCTION cdp.build_segments_of(names text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE s.columns && names ORDER BY s.segment_id;
+END $$;
+COMMENT ON FUNCTION cdp.build_segments_of(text[]) IS 'Evaluates the segments that look at one of these columns; the caller holds cdp.lock_storage().';
+
+CREATE FUNCTION cdp.sequence_ready_step() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	q record;
+BEGIN
+	IF EXISTS (SELECT FROM cdp_data.session_rule r WHERE r.state = 'building' AND NOT EXISTS (
+			SELECT FROM cdp_data.task k WHERE k.kind = 'session' AND k.state IN ('waiting', 'running'))) THEN
+		PERFORM cdp.lock_storage();
+		UPDATE cdp_data.session_rule SET state = 'ready';
+		PERFORM cdp.build_segments_of((SELECT array_agg(m.name) FROM cdp_data.metric m WHERE m.event = 'session_ended'));
+		RETURN true;
+	END IF;
+	SELECT s.sequence_id, s.name INTO q FROM cdp_data.sequence s WHERE s.state = 'building' AND NOT EXISTS (
+		SELECT FROM cdp_data.task k WHERE k.kind = 'sequence' AND k.target = s.sequence_id AND k.state IN ('waiting', 'running')) ORDER BY 1 LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM cdp.lock_storage();
+	UPDATE cdp_data.sequence s SET state = 'ready' WHERE s.sequence_id = q.sequence_id;
+	PERFORM cdp.build_segments_of(ARRAY[q.name]);
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION cdp.sequence_ready_step() IS
+'Shows sessions, or a sequence, whose backfill is through, and evaluates the segments that look at them; part of cdp.maintain().';
+
 CREATE FUNCTION cdp.drop_sequence(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -138,6 +171,12 @@ BEGIN
 	SELECT s.sequence_id INTO id FROM cdp_data.sequence s WHERE s.name = drop_sequence.name COLLATE "C";
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('sequence %s does not exist', coalesce(quote_ident(name), 'NULL'));
+	END IF;
+	IF EXISTS (SELECT FROM cdp_data.segment s WHERE drop_sequence.name = ANY (s.columns)) THEN
+		RAISE dependent_objects_still_exist USING
+			MESSAGE = format('sequence %s cannot be dropped: a segment uses it', quote_ident(name)),
+			DETAIL = format('Segment %s.', (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE drop_sequence.name = ANY (s.columns))),
+			HINT = 'Drop or redefine the segment first.';
 	END IF;
 	PERFORM cdp.lock_storage(true);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'sequence' AND k.target = id AND k.state IN ('waiting', 'running');

@@ -171,7 +171,7 @@ DECLARE
 BEGIN
 	UPDATE cdp_data.data_map SET rows = 0, total = 0 WHERE kind = 'trait';
 	EXECUTE format($query$
-		WITH p AS MATERIALIZED (SELECT p.profile_id, p.trait_meta, p.traits || (to_jsonb(p) - '{profile_id,ord,traits,trait_meta,created_at}'::text[]) AS traits FROM cdp_data.profile p %s LIMIT $1),
+		WITH p AS MATERIALIZED (SELECT p.profile_id, p.trait_meta, p.traits || (to_jsonb(p.*) - '{profile_id,ord,traits,trait_meta,created_at}'::text[]) AS traits FROM cdp_data.profile p %s LIMIT $1),
 		found AS (SELECT t.key AS name, substr(m.mark, 34 + strpos(m.mark, ' ')) AS source, coalesce(d.type, CASE jsonb_typeof(t.value)
 				WHEN 'number' THEN CASE WHEN t.value::text ~ '[.eE]' THEN 'number' ELSE 'integer' END
 				WHEN 'string' THEN CASE WHEN t.value #>> '{}' ~ '^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$' THEN 'email' ELSE 'string' END ELSE jsonb_typeof(t.value) END) AS value_type,
@@ -246,13 +246,18 @@ COMMENT ON FUNCTION cdp.refresh_data_map(int) IS
 CREATE TYPE cdp.table_column AS (name text, word text, attnum int, class text, type text,
 	alone boolean, in_key boolean, refers text, filled bigint, differ bigint, email float8, phone float8, hashed float8, iso float8, epoch float8, rows bigint);
 COMMENT ON TYPE cdp.table_column IS 'What cdp.describe_columns() finds out about a column.';
+CREATE FUNCTION cdp.read_table(tbl regclass, query text) RETURNS SETOF jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_read_table';
+COMMENT ON FUNCTION cdp.read_table(regclass, text) IS
+'Rows of a query over a table, read as the caller, but by a superuser as the table''s owner, whose code may run; part of cdp.suggest_mapping().';
 CREATE FUNCTION cdp.describe_columns(tbl regclass) RETURNS SETOF cdp.table_column
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = on SET enable_hashjoin = on SET enable_mergejoin = on AS $$
 DECLARE
 	readable text;
 	pages float8;
 BEGIN
-	SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attnum) INTO readable
+	-- text of json may be no jsonb
+	SELECT string_agg(format(CASE WHEN a.atttypid = 'json'::regtype OR t.typbasetype = 'json'::regtype THEN '%I::text AS %1$I' ELSE '%I' END, a.attname), ', ' ORDER BY a.attnum) INTO readable
 	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 	WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(tbl, a.attnum, 'SELECT')
 		AND (t.typtype IN ('e', 'd') OR t.typcategory IN ('B', 'D', 'N', 'S', 'I') OR t.typname IN ('uuid', 'json', 'jsonb'));
@@ -260,8 +265,8 @@ BEGIN
 		RAISE insufficient_privilege USING MESSAGE = format('permission denied for table %s', tbl);
 	END IF;
 	SELECT sum(pg_relation_size(p.relid)) / current_setting('block_size')::int INTO pages FROM pg_partition_tree(tbl) p;
-	RETURN QUERY EXECUTE format($query$
-		WITH s AS MATERIALIZED (SELECT to_jsonb(x) AS j FROM (SELECT %s FROM %s %s LIMIT 1000) x),
+	RETURN QUERY EXECUTE $query$
+		WITH s AS MATERIALIZED (SELECT j FROM cdp.read_table($1, $2) j),
 		v AS (SELECT c.key, left(c.value, 200) AS v FROM s, jsonb_each_text(s.j) c WHERE c.value <> ''),
 		q AS (SELECT v.key, count(*) AS filled, count(DISTINCT v.v) AS differ,
 				avg((v.v ~ '^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$')::int)::float8 AS email,
@@ -283,9 +288,9 @@ BEGIN
 			coalesce(q.filled, 0), coalesce(q.differ, 0), coalesce(q.email, 0), coalesce(q.phone, 0), coalesce(q.hashed, 0), coalesce(q.iso, 0), coalesce(q.epoch, 0), (SELECT count(*) FROM s)
 		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 		LEFT JOIN q ON q.key = a.attname WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
-		$query$, coalesce(readable, '1 AS "?"'), tbl,
+		$query$ USING tbl, format('SELECT to_jsonb(x.*) FROM (SELECT %s FROM %s %s LIMIT 1000) x', coalesce(readable, '1 AS "?"'), tbl,
 		CASE WHEN pages > 200 AND NOT EXISTS (SELECT FROM pg_partition_tree(tbl) p JOIN pg_class c ON c.oid = p.relid WHERE c.relkind = 'f')
-			THEN format('TABLESAMPLE SYSTEM (%s) REPEATABLE (4)', 20000 / pages) ELSE '' END) USING tbl::oid;
+			THEN format('TABLESAMPLE SYSTEM (%s) REPEATABLE (4)', 20000 / pages) ELSE '' END);
 END $$;
 COMMENT ON FUNCTION cdp.describe_columns(regclass) IS 'Columns of a table by name, type, keys and at most 1,000 rows; part of cdp.suggest_mapping().';
 

@@ -50,6 +50,10 @@ BEGIN
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_before', 'false');
+	-- of people merged since, those who they are now decide
+	PERFORM cdp.guard('segment_history',
+		'cdp.allowed(coalesce((SELECT m.ord FROM cdp_data.profile_merged m WHERE m.old_id = profile_id), ord))');
+	PERFORM cdp.guard('timer', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_ord', 'false');
@@ -112,17 +116,7 @@ BEGIN
 	COMMENT ON COLUMN cdp.events.ts IS 'When it happened, the client''s clock corrected.';
 	COMMENT ON COLUMN cdp.events.extra IS 'Parts of the message that have no column of their own.';
 
-	CREATE VIEW cdp.segments WITH (security_invoker = true) AS
-	SELECT g.name::text AS name, g.definition AS predicate, g.description, g.created_at,
-		(SELECT count(*) FROM cdp_data.segment_member m WHERE m.segment_id = g.segment_id) AS members,
-		e.last_error, e.at AS last_error_at
-	FROM cdp_data.segment g LEFT JOIN cdp_data.segment_error e ON e.segment_id = g.segment_id;
-	COMMENT ON VIEW cdp.segments IS 'Segments, with the number of members the current role may see.';
-
-	CREATE VIEW cdp.segment_members WITH (security_invoker = true) AS
-	SELECT m.profile_id, g.name::text AS segment, m.since
-	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.segment_id = m.segment_id;
-	COMMENT ON VIEW cdp.segment_members IS 'Who is in which segment, and since when.';
+	PERFORM cdp.install_segment_views();
 
 	CREATE VIEW cdp.consents WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,

@@ -19,7 +19,9 @@ END $$;
 GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_kind(text), cdp.version() TO PUBLIC;
 -- these decide about consent themselves
 GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
-	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text) TO PUBLIC;
+	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
+	cdp.is_due(bigint), cdp.present_segments(bigint, int[]), cdp.fired_members(),
+	cdp.fired_exits(), cdp.pending_timers(), cdp.clock(), cdp.within(timestamptz, interval) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION cdp.person_sessions(bigint), cdp.session_due(bigint, interval), cdp.sequence_boolean(bigint, int),
 	cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int), cdp.sequence_due(bigint, int) TO PUBLIC;
 -- computes only from its arguments, and is run as the owner of an attached table
@@ -70,9 +72,11 @@ BEGIN
 				('namespace', '{name,rank,max_per_profile,period,on_conflict,blocked,ttl,normaliser}'),
 				('identifier', '{namespace,value,node_id,first_seen,last_seen,ended}'),
 				('event', '{ts,node_id,received_at,type,name,source,message_id,properties,traits,context,extra}'),
-				('segment', '{segment_id,name,definition,description,created_at}'),
+				('segment', '{segment_id,name,definition,rule,description,created_at,columns,uses,timed,state,version,changed_at}'),
+				('segment_version', '{segment_id,version,definition,rule,valid_from,valid_to}'),
+				('segment_history', '{segment_id,ord,profile_id,entered_at,left_at,cause}'),
 				('segment_error', '{segment_id,last_error,at}'),
-				('segment_member', '{segment_id,ord,profile_id,since}'),
+				('segment_member', '{segment_id,ord,profile_id,since,cause}'),
 				('purpose', '{purpose_id,name,description,created_at}'),
 				('consent_current', '{node_id,purpose_id,state,ts,valid_until,source}'),
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,recorded_at,recorded_by}'),
@@ -91,7 +95,7 @@ BEGIN
 		FOR t IN SELECT d.name FROM cdp_data.trait d LOOP
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
-		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.consents, '
+		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.segment_history, cdp.segment_versions, cdp.consents, '
 					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;

@@ -26,6 +26,7 @@ typedef struct Compiling
 {
 	CdpCondition *root;
 	int depth;
+	bool timed;
 } Compiling;
 
 typedef struct OpName
@@ -61,7 +62,8 @@ static const OpName op_names[] = {
 	{"$not", CDP_OP_NOT},
 	{"$regex", CDP_OP_REGEX},
 	{"$regexi", CDP_OP_REGEXI},
-	{"$type", CDP_OP_TYPE}};
+	{"$type", CDP_OP_TYPE},
+	{"$within", CDP_OP_WITHIN}};
 
 static void compile_condition(Compiling *state, CdpCondition *c, const JsonbValue *rule,
 							  const Place *place);
@@ -208,6 +210,9 @@ compile_op(Compiling *state, CdpOp *op, const JsonbValue *name, const JsonbValue
 		if (strlen(op_names[i].name) == (size_t) name->val.string.len &&
 			memcmp(op_names[i].name, name->val.string.val, name->val.string.len) == 0)
 			op->code = op_names[i].code;
+	/* there is no clock to ask */
+	if (op->code == CDP_OP_WITHIN && !state->timed)
+		op->code = CDP_OP_UNKNOWN;
 	op->expected = *expected;
 	op->flag = cdp_value_is_array(expected);
 	switch (op->code)
@@ -271,6 +276,14 @@ compile_op(Compiling *state, CdpOp *op, const JsonbValue *name, const JsonbValue
 		case CDP_OP_REGEX:
 		case CDP_OP_REGEXI:
 			compile_pattern(op, expected, place);
+			break;
+		case CDP_OP_WITHIN:
+			if (expected->type != jbvString ||
+				!cdp_core_period_parse(expected->val.string.val, expected->val.string.len,
+									   &op->period))
+				refuse(place, "$within takes a length of time",
+					   "Write {\"$within\": \"7 days\"}; units are seconds, minutes, hours, days, "
+					   "weeks, months and years.");
 			break;
 		default:
 			break;
@@ -454,11 +467,11 @@ compile_condition(Compiling *state, CdpCondition *c, const JsonbValue *rule, con
 	state->depth--;
 }
 
-CdpCondition *
-cdp_condition_compile(const Jsonb *rule)
+static CdpCondition *
+compile(const Jsonb *rule, bool timed)
 {
 	Jsonb *copy = palloc(VARSIZE(rule));
-	Compiling state = {0};
+	Compiling state = {.timed = timed};
 	Place root = {0};
 	JsonbValue v;
 
@@ -468,6 +481,18 @@ cdp_condition_compile(const Jsonb *rule)
 	state.root = palloc0(sizeof(CdpCondition));
 	compile_condition(&state, state.root, &v, &root);
 	return state.root;
+}
+
+CdpCondition *
+cdp_condition_compile(const Jsonb *rule)
+{
+	return compile(rule, false);
+}
+
+CdpCondition *
+cdp_condition_compile_timed(const Jsonb *rule)
+{
+	return compile(rule, true);
 }
 
 const char *

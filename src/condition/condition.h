@@ -10,6 +10,7 @@
 #ifndef CDP_CONDITION_CONDITION_H
 #define CDP_CONDITION_CONDITION_H
 
+#include "core/window.h"
 #include "utils/jsonb.h"
 
 /* Conditions inside each other, at most. */
@@ -23,6 +24,26 @@ typedef struct CdpCondition CdpCondition;
  * invalid_parameter_value, with the path of the place, on what is no rule.
  */
 extern CdpCondition *cdp_condition_compile(const Jsonb *rule);
+
+/*
+ * The same with $within: {"last_seen": {"$within": "7 days"}} is met by a time
+ * within the last 7 days.  Only cdp_condition_holds() can tell.
+ */
+extern CdpCondition *cdp_condition_compile_timed(const Jsonb *rule);
+
+/*
+ * What a condition may ask beyond its document.  within: does the time lie in
+ * the last period?  in_group: is the value in the group?
+ */
+typedef struct CdpConditionWorld
+{
+	bool (*within)(int64 ts, const CdpCorePeriod *period, void *arg);
+	bool (*in_group)(const char *name, int len, void *arg);
+	void *arg;
+} CdpConditionWorld;
+
+extern bool cdp_condition_holds(const CdpCondition *c, Jsonb *document,
+								const CdpConditionWorld *world);
 
 /*
  * Does the document meet the condition?  groups, which may be NULL, is an

@@ -8,11 +8,13 @@
 
 #include "compat.h"
 #include "condition/node.h"
+#include "core/time.h"
 
 /* What is the same for all of one evaluation. */
 typedef struct Matching
 {
 	Jsonb *groups;
+	const CdpConditionWorld *world; /* or NULL */
 } Matching;
 
 static bool meets(const Matching *m, const CdpCondition *c, const JsonbValue *v);
@@ -112,6 +114,8 @@ is_in_group(const Matching *m, const CdpOp *op, const JsonbValue *v)
 {
 	JsonbValue group;
 
+	if (m->world)
+		return m->world->in_group(op->text->data, op->text->len, m->world->arg);
 	if (m->groups == NULL || !JB_ROOT_IS_OBJECT(m->groups) ||
 		getKeyJsonValueFromContainer(&m->groups->root, op->text->data, op->text->len, &group) ==
 			NULL)
@@ -185,6 +189,24 @@ matches_pattern(const CdpOp *op, const JsonbValue *v)
 	if (op->code == CDP_OP_REGEXI)
 		cdp_value_fold(&text);
 	return cdp_pattern_matches(op->pattern, &text);
+}
+
+/* A time as text, or as seconds or milliseconds since 1970. */
+static bool
+is_within(const Matching *m, const CdpOp *op, const JsonbValue *v)
+{
+	const char *reason;
+	int64 ts;
+	double number;
+
+	if (m->world == NULL)
+		return false;
+	if (v->type == jbvString ?
+			!cdp_core_parse_timestamp(v->val.string.val, v->val.string.len, &ts, &reason) :
+			v->type != jbvNumeric || !cdp_value_number(v, &number) ||
+				!cdp_core_epoch_to_timestamp(number, &ts))
+		return false;
+	return m->world->within(ts, &op->period, m->world->arg);
 }
 
 /* The sign of the version against the operator's. */
@@ -264,6 +286,8 @@ operate(const Matching *m, const CdpOp *op, const JsonbValue *v)
 			return matches_pattern(op, v);
 		case CDP_OP_TYPE:
 			return has_type(op, v);
+		case CDP_OP_WITHIN:
+			return is_within(m, op, v);
 	}
 	return false;
 }
@@ -357,6 +381,16 @@ bool
 cdp_condition_matches(const CdpCondition *c, Jsonb *document, Jsonb *groups)
 {
 	Matching m = {.groups = groups};
+	JsonbValue v;
+
+	cdp_value_of_root(document, &v);
+	return meets(&m, c, &v);
+}
+
+bool
+cdp_condition_holds(const CdpCondition *c, Jsonb *document, const CdpConditionWorld *world)
+{
+	Matching m = {.world = world};
 	JsonbValue v;
 
 	cdp_value_of_root(document, &v);

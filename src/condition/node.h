@@ -40,7 +40,8 @@ typedef enum CdpOpCode
 	CDP_OP_NOT,
 	CDP_OP_REGEX,
 	CDP_OP_REGEXI,
-	CDP_OP_TYPE
+	CDP_OP_TYPE,
+	CDP_OP_WITHIN
 } CdpOpCode;
 
 /* One operator: {"$gt": 5} */
@@ -56,6 +57,7 @@ typedef struct CdpOp
 	JsonbValue *folded; /* of $ini, $nini: the list in lower case */
 	int nfolded;
 	CdpCondition *condition; /* of $elemMatch on objects */
+	CdpCorePeriod period; /* of $within */
 } CdpOp;
 
 typedef enum CdpTestKind

@@ -117,7 +117,7 @@ cdp_apply_trait_step(void)
 		cdp_trait_refold(name, ids, n);
 		args[0] = cdp_array_int64(ids, n);
 		cdp_store_run(&touch_plan, args, NULL, false, n);
-		n = cdp_segment_evaluate(ids, n, &entries);
+		n = cdp_segment_evaluate(ids, n, "definition", &entries);
 		cdp_activation_enqueue(entries, n);
 	}
 	args[0] = Int32GetDatum(task);

@@ -155,7 +155,7 @@ static void
 become_writer(const Become *become)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, become->level);
+	AtEOXact_GUC(false, become->level);
 	SetUserIdAndSecContext(become->user, become->sec);
 }
 
@@ -288,8 +288,8 @@ static void
 reject_rows(TriggerData *trigdata, const CdpAttachment *attachment, const ErrorData *edata)
 {
 	static const char *const queries[] = {
-		"SELECT to_jsonb(n) FROM cdp_new n",
-		"SELECT to_jsonb(n::text) FROM cdp_new n",
+		"SELECT to_jsonb(n.*) FROM cdp_new n",
+		"SELECT to_jsonb((n.*)::text) FROM cdp_new n",
 		"SELECT jsonb_build_object('rows', count(*)) FROM cdp_new n"};
 	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
 								  unpack_sql_state(edata->sqlerrcode));
@@ -365,7 +365,7 @@ cdp_check_mapping(PG_FUNCTION_ARGS)
 					0, NULL) == NULL)
 		elog(ERROR, "cdp: could not analyse a mapping");
 	SPI_finish();
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, sec);
 	PG_RETURN_VOID();
 }

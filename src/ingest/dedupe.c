@@ -228,9 +228,10 @@ cdp_batch_note_conflicts(CdpBatch *batch)
 		CdpMessage *m = &batch->messages[dup[cdp_store_int64(r, 1) - 1]];
 
 		m->conflicts = true;
-		batch->refusals =
-			cdp_refusal_note(batch->refusals, m, m->message_id, "conflicting_duplicate",
-							 "a message with this id and other content came first");
+		if (!(batch->flags & CDP_INGEST_UNRECORDED))
+			batch->refusals =
+				cdp_refusal_note(batch->refusals, m, m->message_id, "conflicting_duplicate",
+								 "a message with this id and other content came first");
 	}
 }
 

@@ -238,7 +238,7 @@ record_refused(const CdpDocument *documents, int n, Oid caller)
  * Takes documents, each with what it says as its outcome; those that have a
  * reason already are refused for it.  Groups of one source are batches.
  * Not inside cdp_store_enter(); caller and flags are those of
- * cdp_ingest_batch(), with CDP_INGEST_UNRECORDED nothing is put into
+ * cdp_ingest_batch(), with CDP_INGEST_UNRECORDED none is put into
  * cdp.rejected.  Allocates in the caller's context.
  */
 void

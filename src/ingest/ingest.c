@@ -380,15 +380,97 @@ apply_consent(CdpBatch *batch)
 		cdp_consent_refresh(changed, nchanged, dead, graph->nmerges);
 }
 
-static void
-evaluate_segments(const CdpActivity *activity, int n)
+/* Is she not who she was before the batch? */
+static bool
+is_another(const CdpLocked *p)
 {
-	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
+	return p->created || p->reshaped || p->rebuild;
+}
+
+/* Are nodes that others had hers already, or hers others'? */
+static bool
+is_mixed(const CdpGraph *graph, int64 profile_id)
+{
+	for (int i = 0; i < graph->nmerges; i++)
+		if (graph->merges[i].winner == profile_id)
+			return true;
+	for (int i = 0; i < graph->nmoves; i++)
+		if (graph->moves[i].from == profile_id || graph->moves[i].to == profile_id)
+			return true;
+	return false;
+}
+
+/*
+ * What happened to people by the passing of time, before the batch changes
+ * them.  Who is made, joined or parted is looked at as a whole afterwards: what
+ * her nodes say is not what they said before.
+ */
+static void
+fire_timers(const CdpGraph *graph)
+{
+	int64 *ids;
+	int n = 0;
+	CdpEntry *entries;
+
+	if (!cdp_segment_is_timed())
+		return;
+	ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
+	for (int i = 0; i < graph->nlocked; i++)
+		if (!graph->locked[i].created && !is_mixed(graph, graph->locked[i].profile_id))
+			ids[n++] = graph->locked[i].profile_id;
+	n = cdp_segment_fire(ids, n, &entries);
+	cdp_activation_enqueue(entries, n);
+}
+
+/* What a message changes of its person. */
+static void
+note_message(CdpChange *change, const CdpMessage *m)
+{
+	JsonbIterator *it;
+	JsonbValue key;
+
+	cdp_segment_note_event(change, m->type, m->name);
+	if (m->traits == NULL || strcmp(m->type, "identify") != 0 || !JB_ROOT_IS_OBJECT(m->traits))
+		return;
+	it = JsonbIteratorInit(&m->traits->root);
+	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		JsonbValue value;
+
+		cdp_segment_note_trait(change, key.val.string.val, key.val.string.len);
+		(void) JsonbIteratorNext(&it, &value, true);
+	}
+}
+
+static void
+evaluate_segments(const CdpBatch *batch, const CdpActivity *activity, int n)
+{
+	const CdpGraph *graph = &batch->graph;
+	CdpChange *changes = palloc0(sizeof(CdpChange) * Max(n, 1));
+	int *place = palloc(sizeof(int) * Max(graph->nlocked, 1));
 	CdpEntry *entries;
 
 	for (int i = 0; i < n; i++)
-		ids[i] = activity[i].locked->profile_id;
-	n = cdp_segment_evaluate(ids, n, &entries);
+	{
+		place[activity[i].locked - graph->locked] = i;
+		changes[i].profile_id = activity[i].locked->profile_id;
+		/* without messages nobody says what changed */
+		changes[i].all = batch->n == 0 || is_another(activity[i].locked);
+	}
+	for (int i = 0; i < batch->n; i++)
+	{
+		const CdpMessage *m = &batch->messages[i];
+		CdpChange *change;
+
+		if (m->status != CDP_ACCEPTED || !cdp_message_is_event(m))
+			continue;
+		change = &changes[place[cdp_graph_locked((CdpGraph *) graph, m->profile_id) -
+								graph->locked]];
+		if (!change->all)
+			note_message(change, m);
+	}
+	n = cdp_segment_evaluate_changes(changes, n, "event", &entries);
 	cdp_activation_enqueue(entries, n);
 }
 
@@ -439,9 +521,13 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		CdpMessage *m = &messages[i];
 
 		if (m->status == CDP_REJECTED)
-			batch.refusals =
-				cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
-								 m->reason, m->detail);
+		{
+			/* what is refused of a message that is taken is noted all the same */
+			if (!(flags & CDP_INGEST_UNRECORDED))
+				batch.refusals =
+					cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
+									 m->reason, m->detail);
+		}
 		else if (m->link >= 0 && batch.graph.links[m->link].n > 0)
 		{
 			m->refusal = batch.graph.links[m->link].refusal;
@@ -454,6 +540,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	}
 	if (work)
 	{
+		fire_timers(&batch.graph);
 		cdp_ingest_reshape(&batch.graph);
 		cdp_graph_record(&batch.graph);
 		insert_events(&batch);
@@ -463,10 +550,8 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		nactivity = collect_activity(&batch, &activity);
 		cdp_profile_count(activity, nactivity);
 		apply_consent(&batch);
-		evaluate_segments(activity, nactivity);
+		evaluate_segments(&batch, activity, nactivity);
 	}
-	if (flags & CDP_INGEST_UNRECORDED)
-		batch.refusals = NIL;
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);
@@ -523,10 +608,11 @@ cdp_ingest_settle(CdpGraph *graph, Oid caller)
 	CdpActivity *activity;
 	int n;
 
+	fire_timers(&batch.graph);
 	cdp_ingest_reshape(&batch.graph);
 	cdp_profile_rebuild(&batch.graph);
 	n = collect_activity(&batch, &activity);
 	cdp_profile_count(activity, n);
 	apply_consent(&batch);
-	evaluate_segments(activity, n);
+	evaluate_segments(&batch, activity, n);
 }

@@ -16,7 +16,7 @@
 /* Messages without ids of their own: none is a duplicate. */
 #define CDP_INGEST_KEYLESS 0x02
 
-/* What is refused is not recorded: the caller keeps it. */
+/* Messages that are refused are not recorded: the caller keeps them. */
 #define CDP_INGEST_UNRECORDED 0x04
 
 extern void cdp_ingest_batch(CdpMessage *messages, int n, Oid caller, int flags);
@@ -24,6 +24,7 @@ extern void cdp_ingest_reshape(CdpGraph *graph);
 extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
 extern bool cdp_apply_rules_step(void);
 extern bool cdp_apply_trait_step(void);
+extern bool cdp_apply_timer_step(void);
 extern bool cdp_unmerge_revoke(CdpGraph *graph, void *caller);
 extern void cdp_require_steward(Oid caller, const char *what);
 

@@ -268,7 +268,7 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 	}
 	MemoryContextSwitchTo(old);
 	SPI_finish();
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(save_user, save_sec);
 	return n;
 }
@@ -326,6 +326,23 @@ step_partitions(void)
 	return missing;
 }
 
+static CdpPlan ready_plan = {"SELECT cdp.sequence_ready_step()", 0, {0}, NULL};
+
+/* Sessions and sequences whose backfill is through. */
+static bool
+step_ready(void)
+{
+	CdpStore store;
+	bool isnull;
+	bool done;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&ready_plan, NULL, NULL, false, 1);
+	done = DatumGetBool(cdp_store_value(0, 1, &isnull));
+	cdp_store_leave(&store);
+	return done;
+}
+
 static CdpPlan discover_plan = {"SELECT cdp.discover_step()", 0, {0}, NULL};
 
 /* The map of data, now and then; never a reason to go on. */
@@ -344,10 +361,11 @@ step_discover(void)
 static bool
 do_step(void)
 {
-	return step_partitions() || cdp_captured_step() || step_backfill() || cdp_apply_rules_step() ||
+	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
+		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
-		   cdp_sequence_tidy_step() ||
+		   step_ready() || cdp_sequence_tidy_step() ||
 		   cdp_metric_tidy_step() || step_discover();
 }
 

@@ -21,6 +21,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/datum.h"
@@ -49,9 +50,16 @@
 
 PG_FUNCTION_INFO_V1(cdp_update_profile);
 
+/* The latest mark (profile/mark.c); where only the events tell, it is one of them. */
 static CdpPlan marks_plan = {
-	"SELECT max(split_part(m.value, ' ', 1)::bigint) FROM cdp_data.profile p, "
-	"  jsonb_each_text(p.trait_meta) m WHERE p.profile_id = ANY ($1) AND m.key = ANY ($2)",
+	"SELECT max(CASE WHEN jsonb_typeof(m.value) = 'string' "
+	"    THEN split_part(m.value #>> '{}', ' ', 1)::bigint "
+	"  WHEN m.value ? 'values' THEN (SELECT max(split_part(v.value, ' ', 2)::bigint) "
+	"    FROM jsonb_each_text(m.value -> 'values') v) "
+	"  ELSE (extract(epoch FROM s.last_seen - timestamptz '2000-01-01 00:00:00+00') * 1000000) "
+	"    ::bigint END) "
+	"FROM cdp_data.profile p JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id, "
+	"  jsonb_each(p.trait_meta) m WHERE p.profile_id = ANY ($1) AND m.key = ANY ($2)",
 	2,
 	{INT8ARRAYOID, TEXTARRAYOID},
 	NULL};
@@ -137,6 +145,14 @@ take_traits(const CdpWho *who, Jsonb *traits, Oid caller)
 {
 	CdpMessage m = {0};
 
+	if (traits && JB_ROOT_COUNT(traits) > CDP_MAX_TRAITS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a message has at most %d traits", CDP_MAX_TRAITS)));
+	if (who->n > CDP_MAX_MENTIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a message names at most %d identifiers", CDP_MAX_MENTIONS)));
 	m.type = "identify";
 	m.source = VIEW_SOURCE;
 	m.space = CDP_SPACE_MESSAGE;
@@ -187,10 +203,6 @@ CDP_WHO_OVERLOADS(cdp_upsert_profile)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("traits must be a JSON object")));
-	if (traits && JB_ROOT_COUNT(traits) > CDP_MAX_TRAITS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a message has at most %d traits", CDP_MAX_TRAITS)));
 	if (traits && JB_ROOT_COUNT(traits) == 0)
 		traits = NULL;
 	cdp_who_read(fcinfo, 0, kind, &who);
@@ -202,15 +214,22 @@ CDP_WHO_OVERLOADS(cdp_upsert_profile)
 
 /* -- UPDATE cdp.profiles -- */
 
+static void push_list(JsonbParseState **state, Datum value, Oid element);
+
 /* A column's value as JSON; output functions under the settings we pin. */
 static void
-push_value(JsonbParseState **state, Datum value, Oid type)
+push_value(JsonbParseState **state, JsonbIteratorToken token, Datum value, Oid type)
 {
 	JsonbValue v;
 	char *text;
 	Oid output;
 	bool varlena;
 
+	if (OidIsValid(get_element_type(type)))
+	{
+		push_list(state, value, get_element_type(type));
+		return;
+	}
 	v.type = jbvString;
 	switch (type)
 	{
@@ -241,7 +260,32 @@ push_value(JsonbParseState **state, Datum value, Oid type)
 			v.val.string.val = text;
 			v.val.string.len = (int) strlen(text);
 	}
-	pushJsonbValue(state, WJB_VALUE, &v);
+	pushJsonbValue(state, token, &v);
+}
+
+/* The same of a union: a list. */
+static void
+push_list(JsonbParseState **state, Datum value, Oid element)
+{
+	JsonbValue null = {.type = jbvNull};
+	Datum *values;
+	bool *nulls;
+	int n;
+	int16 len;
+	bool byval;
+	char align;
+
+	get_typlenbyvalalign(element, &len, &byval, &align);
+	deconstruct_array(DatumGetArrayTypeP(value), element, len, byval, align, &values, &nulls, &n);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			pushJsonbValue(state, WJB_ELEM, &null);
+		else
+			push_value(state, WJB_ELEM, values[i], element);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
 static bool
@@ -352,10 +396,11 @@ changed_traits(const Change *c)
 			if (c->new_null[i])
 				pushJsonbValue(&state, WJB_VALUE, &unset);
 			else
-				push_value(&state, c->new[i], TupleDescAttr(c->desc, i)->atttypid);
+				push_value(&state, WJB_VALUE, c->new[i],
+						   TupleDescAttr(c->desc, i)->atttypid);
 		}
 	traits = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	return JB_ROOT_COUNT(traits) > 0 ? traits : NULL;
 }
 

@@ -174,16 +174,6 @@ judge_one(const CdpTrait *trait, Given *given, int n)
 	}
 }
 
-/* The settled tally of a text, or NULL. */
-static const CdpTally *
-find_tally(const CdpTallies *t, const char *text)
-{
-	for (int i = 0; i < t->n; i++)
-		if (strcmp(t->all[i].text, text) == 0)
-			return &t->all[i];
-	return NULL;
-}
-
 static const char *
 why_counted(const CdpTally *hers, const CdpTally *most, bool won)
 {
@@ -221,7 +211,7 @@ judge_tallies(const CdpTrait *trait, Given *given, int n)
 			continue;
 		foreach(lc, given[i].texts)
 		{
-			const CdpTally *hers = lfirst(lc) ? find_tally(&t, lfirst(lc)) : NULL;
+			const CdpTally *hers = lfirst(lc) ? cdp_survive_find(trait, &t, lfirst(lc)) : NULL;
 			CdpTally one = tally(&given[i], lfirst(lc));
 
 			if (most && hers)

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "core/window.h"
 #include "profile/metric.h"
 #include "profile/session.h"
 #include "row.h"
@@ -225,17 +226,50 @@ cdp_metric_find(int32 id)
 	return i < 0 ? NULL : &config.metrics[i];
 }
 
+static CdpCorePeriod
+period_of(const CdpMetric *metric)
+{
+	return (CdpCorePeriod){metric->period->month, metric->period->day, metric->period->time};
+}
+
 /*
  * Events up to here are out of the metric's window.  Months and days are those
- * of the calendar in UTC, whatever the session's time zone.
+ * of the calendar in UTC, whatever the session's time zone; see core/window.h.
  */
 TimestampTz
 cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now)
 {
+	CdpCorePeriod period;
+
 	if (metric->period == NULL)
 		return DT_NOBEGIN;
-	return DatumGetTimestamp(DirectFunctionCall2(timestamp_mi_interval, TimestampGetDatum(now),
-												 IntervalPGetDatum(metric->period)));
+	period = period_of(metric);
+	return cdp_core_window_start(&period, now);
+}
+
+/* When an event of this time is out of the metric's window; never: DT_NOEND. */
+TimestampTz
+cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
+{
+	CdpCorePeriod period;
+
+	if (metric->period == NULL)
+		return DT_NOEND;
+	period = period_of(metric);
+	return cdp_core_window_leave(&period, ts);
+}
+
+/*
+ * Events up to here will never be in the window again.  The end of a month has
+ * fewer or more days than that of the next: a month before 30 March, 04:00, is
+ * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
+ */
+TimestampTz
+cdp_metric_over(const CdpMetric *metric, TimestampTz now)
+{
+	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
+
+	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
 }
 
 /* What is at this path of an event's properties, or NULL. */
@@ -279,24 +313,25 @@ cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
-/* Is it an event of this name, which may be that of a type? */
+/* Does this word name such events: that of a tracked one, or their type? */
 bool
-cdp_metric_names(const char *name, const CdpMetricEvent *event)
+cdp_metric_names(const char *word, const char *type, const char *name)
 {
-	if (strcmp(event->type, "track") == 0)
-		return event->name != NULL && strcmp(event->name, name) == 0;
-	return strcmp(event->type, name) == 0;
+	if (strcmp(type, "track") == 0)
+		return name != NULL && strcmp(name, word) == 0;
+	return strcmp(type, word) == 0;
 }
 
-static bool
-is_event(const CdpMetric *metric, const CdpMetricEvent *event)
+/* Does the metric look at events of this type and name? */
+bool
+cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
 {
 	if (metric->event == NULL)
 		return true;
 	/* the ends of sessions are nobody's to send */
 	if (metric->of_sessions)
-		return strcmp(event->type, CDP_SESSION_ENDED) == 0;
-	return cdp_metric_names(metric->event, event);
+		return strcmp(type, CDP_SESSION_ENDED) == 0;
+	return cdp_metric_names(metric->event, type, name);
 }
 
 /*
@@ -308,7 +343,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 {
 	JsonbValue *value;
 
-	if (!is_event(metric, event) ||
+	if (!cdp_metric_is_event(metric, event->type, event->name) ||
 		(metric->filter && !cdp_metric_filter_matches(metric->filter, event->properties)))
 		return false;
 	in->ts = event->ts;
@@ -333,6 +368,10 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 				return false;
 			in->number = DatumGetFloat8(DirectFunctionCall1(
 				numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+			/* less than nothing by less than can be told is nothing, not -0 */
+			in->number += 0.0;
+			if (metric->kind == CDP_METRIC_SUM || metric->kind == CDP_METRIC_AVG)
+				return fabs(in->number) <= CDP_METRIC_MAX_ADDEND;
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
 			return cdp_metric_scalar(value, in);
@@ -475,7 +514,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_cutoff(metric, now);
+			cutoff = cdp_metric_over(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -715,7 +754,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -777,7 +816,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);

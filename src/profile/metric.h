@@ -46,6 +46,9 @@
 /* Bytes of a text that are kept. */
 #define CDP_METRIC_TEXT 1000
 
+/* A sum takes numbers up to this, either way; so no sum leaves the range. */
+#define CDP_METRIC_MAX_ADDEND 1e290
+
 typedef enum CdpMetricKind
 {
 	CDP_METRIC_COUNT,
@@ -81,8 +84,9 @@ typedef struct CdpMetricItem
 typedef struct CdpMetricAcc
 {
 	int64 n; /* events that counted */
-	double hi; /* sum, or least or greatest number */
-	double lo; /* what the sum's rounding lost so far */
+	double number; /* least or greatest */
+	double *parts; /* that add up to the sum, see metric_state.c */
+	int nparts;
 	TimestampTz ts; /* first, last */
 	uint8 key[16];
 	const char *text;
@@ -114,6 +118,7 @@ typedef struct CdpMetricState
 extern void cdp_metric_acc_add(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricInput *in);
 extern void cdp_metric_acc_merge(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricAcc *other);
 extern void cdp_metric_acc_settle(CdpMetricAcc *acc); /* sorts the items */
+extern double cdp_metric_acc_sum(const CdpMetricAcc *acc);
 extern void cdp_metric_state_start(CdpMetricState *state, bool windowed);
 extern void cdp_metric_state_add(CdpMetricKind kind, CdpMetricState *state,
 								 const CdpMetricInput *in, TimestampTz cutoff);
@@ -185,9 +190,12 @@ extern const CdpMetricConfig *cdp_metric_config(void);
 extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
+extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
+extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
+extern TimestampTz cdp_metric_over(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
-extern bool cdp_metric_names(const char *name, const CdpMetricEvent *event);
+extern bool cdp_metric_names(const char *word, const char *type, const char *name);
 extern char **cdp_metric_path(char *path, int *n);
 extern JsonbValue *cdp_metric_property(char **path, int npath, Jsonb *properties);
 extern bool cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in);
@@ -223,9 +231,16 @@ extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, Time
 extern bool cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n);
 
 /*
+ * metric_value.c: what a metric says of a person; see column.h.  Who calls it as
+ * the storage's owner sees everybody.
+ */
+extern Datum cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz now, bool *isnull,
+								  TimestampTz *due);
+
+/*
  * metric_backfill.c.  A step of the task of this kind: makes what is kept of the
- * next nodes anew, and when there are none left carries out ready for the task's
- * target.  False: there is no such task.
+ * next nodes anew, and when there are none left carries out ready, unless NULL, for
+ * the task's target.  False: there is no such task.
  */
 typedef void (*CdpNodesRebuild)(const int64 *nodes, int n, int32 target);
 extern bool cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *ready);

@@ -162,7 +162,7 @@ cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *read
 	args[3] = Int64GetDatum(n);
 	args[4] = TimestampTzGetDatum(cdp_now());
 	cdp_store_run(&progress_plan, args, NULL, false, 1);
-	if (n == 0)
+	if (n == 0 && ready)
 	{
 		args[0] = Int32GetDatum(target);
 		cdp_store_run(ready, args, NULL, false, -1);

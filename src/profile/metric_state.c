@@ -6,8 +6,9 @@
  * spread over nodes and cells changes what is read:
  *
  *	count		a number
- *	sum, avg	double-double: the sum and what its rounding lost (Knuth's
- *				TwoSum), so that the order does not show in the result
+ *	sum, avg	numbers that add up to the sum exactly (Shewchuk, Adaptive
+ *				Precision Floating-Point Arithmetic, 1997, grow-expansion);
+ *				rounded once, when it is read
  *	min, max	a number
  *	first, last	the value at the least or greatest (time, message key)
  *	unique		the least CDP_METRIC_HASHES of the values' 64-bit hashes: up to
@@ -27,8 +28,8 @@
  *		of the others from the one before) and by kind
  *
  *		count		n v
- *		sum, avg	n v, hi float8, 0 or 1 and lo float8
- *		min, max	hi float8
+ *		sum, avg	n v, number v, parts float8 each, the least first
+ *		min, max	float8
  *		first, last	ts v (from 1970), key 16 bytes, 0 or 1 + length v, text
  *		unique		more byte, number v, hashes int64 each
  *		frequent,	0 for overflow or 1 + number v, by value n v, length v, text
@@ -50,25 +51,90 @@
 #include "compat.h"
 #include "profile/metric.h"
 
-/* Knuth, The Art of Computer Programming 2, 4.2.2, theorem B. */
+/* Parts of a settled sum: the range of a double, 2098 bits, by 53. */
+#define MAX_PARTS 41
+
+/* Adds a part.  Each step is Dekker's, which loses nothing of larger + smaller. */
+static void
+add_part(CdpMetricAcc *acc, double v)
+{
+	int n = 0;
+
+	if (acc->nparts == acc->room)
+	{
+		acc->room = Max(2, acc->room * 2);
+		acc->parts = acc->parts ? repalloc(acc->parts, sizeof(double) * acc->room) :
+								  palloc(sizeof(double) * acc->room);
+	}
+	for (int i = 0; i < acc->nparts; i++)
+	{
+		double part = acc->parts[i];
+		double larger = fabs(v) < fabs(part) ? part : v;
+		double smaller = fabs(v) < fabs(part) ? v : part;
+		double lost;
+
+		v = larger + smaller;
+		lost = smaller - (v - larger);
+		if (lost != 0)
+			acc->parts[n++] = lost;
+	}
+	if (v != 0)
+		acc->parts[n++] = v;
+	acc->nparts = n;
+}
+
+/* The sum, rounded once: half to even, as if all had been added exactly. */
+double
+cdp_metric_acc_sum(const CdpMetricAcc *acc)
+{
+	int n = acc->nparts;
+	double sum = n > 0 ? acc->parts[--n] : 0;
+	double lost = 0;
+
+	while (n > 0 && lost == 0)
+	{
+		double before = sum;
+		double part = acc->parts[--n];
+
+		sum = before + part;
+		lost = part - (sum - before);
+	}
+	/* it was in the middle, and the next part says to which side */
+	if (n > 0 && ((lost < 0 && acc->parts[n - 1] < 0) || (lost > 0 && acc->parts[n - 1] > 0)))
+	{
+		double other = sum + lost * 2;
+
+		if (other - sum == lost * 2)
+			sum = other;
+	}
+	return sum;
+}
+
+/*
+ * As few parts as can be: the rounded sum, the rounded rest, and so on.  They
+ * are the same whatever the order of adding was.
+ */
+static void
+settle_parts(CdpMetricAcc *acc)
+{
+	double settled[MAX_PARTS];
+	int n = 0;
+
+	while (acc->nparts > 0)
+	{
+		settled[n] = cdp_metric_acc_sum(acc);
+		add_part(acc, -settled[n++]);
+	}
+	while (n > 0)
+		add_part(acc, settled[--n]);
+}
+
 static void
 add_number(CdpMetricAcc *acc, double v)
 {
-	double sum = acc->hi + v;
-	double part = sum - acc->hi;
-	double lost = (acc->hi - (sum - part)) + (v - part);
-	double whole;
-
-	if (isinf(sum) || isnan(sum))
-	{
-		acc->hi = sum;
-		acc->lo = 0;
-		return;
-	}
-	lost += acc->lo;
-	whole = sum + lost;
-	acc->lo = lost - (whole - sum);
-	acc->hi = whole;
+	if (acc->nparts >= MAX_PARTS)
+		settle_parts(acc);
+	add_part(acc, v);
 }
 
 static void
@@ -213,10 +279,10 @@ cdp_metric_acc_add(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricInput *
 			add_number(acc, in->number);
 			break;
 		case CDP_METRIC_MIN:
-			acc->hi = fresh ? in->number : Min(acc->hi, in->number);
+			acc->number = fresh ? in->number : Min(acc->number, in->number);
 			break;
 		case CDP_METRIC_MAX:
-			acc->hi = fresh ? in->number : Max(acc->hi, in->number);
+			acc->number = fresh ? in->number : Max(acc->number, in->number);
 			break;
 		case CDP_METRIC_FIRST:
 			if (fresh || is_before(in->ts, in->key, acc))
@@ -252,14 +318,14 @@ cdp_metric_acc_merge(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricAcc *
 			break;
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
-			add_number(acc, other->hi);
-			add_number(acc, other->lo);
+			for (int i = 0; i < other->nparts; i++)
+				add_number(acc, other->parts[i]);
 			break;
 		case CDP_METRIC_MIN:
-			acc->hi = fresh ? other->hi : Min(acc->hi, other->hi);
+			acc->number = fresh ? other->number : Min(acc->number, other->number);
 			break;
 		case CDP_METRIC_MAX:
-			acc->hi = fresh ? other->hi : Max(acc->hi, other->hi);
+			acc->number = fresh ? other->number : Max(acc->number, other->number);
 			break;
 		case CDP_METRIC_FIRST:
 			if (fresh || is_before(other->ts, other->key, acc))
@@ -465,13 +531,15 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
 			acc->n = get_count(in);
-			acc->hi = pq_getmsgfloat8(in);
-			if (pq_getmsgbyte(in) != 0)
-				acc->lo = pq_getmsgfloat8(in);
+			acc->nparts = get_number(in, MAX_PARTS);
+			acc->room = Max(acc->nparts, 2);
+			acc->parts = palloc(sizeof(double) * acc->room);
+			for (int i = 0; i < acc->nparts; i++)
+				acc->parts[i] = pq_getmsgfloat8(in);
 			break;
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			acc->hi = pq_getmsgfloat8(in);
+			acc->number = pq_getmsgfloat8(in);
 			break;
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
@@ -531,14 +599,14 @@ write_acc(CdpMetricKind kind, CdpMetricAcc *acc, StringInfo out)
 		case CDP_METRIC_SUM:
 		case CDP_METRIC_AVG:
 			cdp_metric_put(out, (uint64) acc->n);
-			pq_sendfloat8(out, acc->hi);
-			pq_sendint8(out, acc->lo != 0);
-			if (acc->lo != 0)
-				pq_sendfloat8(out, acc->lo);
+			settle_parts(acc);
+			cdp_metric_put(out, (uint64) acc->nparts);
+			for (int i = 0; i < acc->nparts; i++)
+				pq_sendfloat8(out, acc->parts[i]);
 			break;
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			pq_sendfloat8(out, acc->hi);
+			pq_sendfloat8(out, acc->number);
 			break;
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
@@ -602,7 +670,8 @@ cdp_metric_state_read(CdpMetricKind kind, const char *bytes, int len, CdpMetricS
 		{
 			uint64 step = cdp_metric_get(&in);
 
-			if ((i > 0 && step == 0) || step > (uint64) ((PG_INT64_MAX - before) / state->width))
+			if ((i > 0 && step == 0) ||
+				step > ((uint64) PG_INT64_MAX - (uint64) before) / (uint64) state->width)
 				damaged();
 			before += (TimestampTz) step * state->width;
 		}

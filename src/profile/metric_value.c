@@ -111,30 +111,21 @@ cdp_metric_events(const int64 *nodes, int n, TimestampTz from, TimestampTz to, b
 											   ALLOCSET_DEFAULT_SIZES);
 	Datum args[3] = {cdp_array_int64(nodes, n), TimestampTzGetDatum(from),
 					 TimestampTzGetDatum(to)};
+	Portal portal = read_only ? cdp_store_open_read(&events_plan, args) :
+								cdp_store_open(&events_plan, args);
 	int64 seen = 0;
 
-	if (read_only)
+	for (;;)
 	{
-		seen = cdp_store_run(&events_plan, args, NULL, true, -1);
+		SPI_cursor_fetch(portal, true, FETCH);
+		if (SPI_processed == 0)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		seen += (int64) SPI_processed;
 		visit_rows(step, context, visit, arg);
 		SPI_freetuptable(SPI_tuptable);
 	}
-	else
-	{
-		Portal portal = cdp_store_open(&events_plan, args);
-
-		for (;;)
-		{
-			SPI_cursor_fetch(portal, true, FETCH);
-			if (SPI_processed == 0)
-				break;
-			CHECK_FOR_INTERRUPTS();
-			seen += (int64) SPI_processed;
-			visit_rows(step, context, visit, arg);
-			SPI_freetuptable(SPI_tuptable);
-		}
-		SPI_cursor_close(portal);
-	}
+	SPI_cursor_close(portal);
 	MemoryContextDelete(step);
 	return seen;
 }
@@ -239,6 +230,7 @@ typedef struct Total
 {
 	const CdpMetric *metric;
 	CdpMetricAcc acc;
+	TimestampTz oldest; /* no event that counts is older; DT_NOEND: none can leave */
 } Total;
 
 static void
@@ -247,8 +239,10 @@ add_event(const CdpMetricEvent *event, void *arg)
 	Total *total = arg;
 	CdpMetricInput in;
 
-	if (cdp_metric_input(total->metric, event, &in))
-		cdp_metric_acc_add(total->metric->kind, &total->acc, &in);
+	if (!cdp_metric_input(total->metric, event, &in))
+		return;
+	cdp_metric_acc_add(total->metric->kind, &total->acc, &in);
+	total->oldest = Min(total->oldest, in.ts);
 }
 
 /* Adds the part of a cell that is in the window, event by event. */
@@ -277,7 +271,10 @@ add_state(Total *total, int64 node, const CdpMetricState *state, TimestampTz cut
 		if (state->width > 0 && end - 1 <= cutoff)
 			continue;
 		if (!partly && !cell->acc.overflow)
+		{
 			cdp_metric_acc_merge(total->metric->kind, &total->acc, &cell->acc);
+			total->oldest = Min(total->oldest, cell->start);
+		}
 		else
 			add_from_events(total, node, partly ? cutoff : cell->start - (state->width > 0), end);
 	}
@@ -336,12 +333,12 @@ result_of(Total *total, bool *isnull)
 			*isnull = false;
 			return Int64GetDatum(acc->n == 0 ? 0 : distinct(acc));
 		case CDP_METRIC_SUM:
-			return Float8GetDatum(acc->hi + acc->lo);
+			return Float8GetDatum(cdp_metric_acc_sum(acc));
 		case CDP_METRIC_AVG:
-			return Float8GetDatum(*isnull ? 0 : (acc->hi + acc->lo) / (double) acc->n);
+			return Float8GetDatum(*isnull ? 0 : cdp_metric_acc_sum(acc) / (double) acc->n);
 		case CDP_METRIC_MIN:
 		case CDP_METRIC_MAX:
-			return Float8GetDatum(acc->hi);
+			return Float8GetDatum(acc->number);
 		case CDP_METRIC_FIRST:
 		case CDP_METRIC_LAST:
 			if (*isnull || acc->text == NULL)
@@ -360,21 +357,31 @@ result_of(Total *total, bool *isnull)
 	return (Datum) 0;
 }
 
-/* What the metric says of the person; false: nothing. */
+/*
+ * What the metric says of the person; false: nothing.  due, which may be NULL,
+ * is as column.h says.
+ */
 static bool
-value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
+value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *result,
+		 TimestampTz *due)
 {
-	TimestampTz now = cdp_now();
 	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
-	Total total = {.metric = metric};
+	Total total = {.metric = metric, .oldest = DT_NOEND};
+	TimestampTz turns;
 	bool isnull;
 
 	if (!metric->ready || !ActiveSnapshotSet() || !load_person(profile_id, now))
 		return false;
-	if (metric->of_sessions &&
-		!cdp_session_visit(person.nodes, person.n, now, cutoff, metric->npath > 0 || metric->filter,
-						   add_event, &total))
-		return false;
+	if (metric->of_sessions)
+	{
+		if (!cdp_session_visit(person.nodes, person.n, now, metric->period,
+							   metric->npath > 0 || metric->filter, add_event, &total, &turns))
+			return false;
+		/* the oldest of a window need not be the first to change it */
+		total.oldest = DT_NOEND;
+		if (due)
+			*due = turns;
+	}
 	for (int i = 0; i < person.n; i++)
 	{
 		int n;
@@ -390,8 +397,28 @@ value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
 			add_state(&total, person.nodes[i], &state, cutoff);
 		}
 	}
+	if (due && metric->period && total.oldest != DT_NOEND)
+		*due = cdp_metric_leaves(metric, total.oldest);
 	*result = result_of(&total, &isnull);
 	return !isnull;
+}
+
+static bool
+value_of(const CdpMetric *metric, int64 profile_id, Datum *result)
+{
+	return value_at(metric, profile_id, cdp_now(), result, NULL);
+}
+
+Datum
+cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz now, bool *isnull,
+					 TimestampTz *due)
+{
+	const CdpMetric *metric = cdp_metric_find(metric_id);
+	Datum result = (Datum) 0;
+
+	*due = DT_NOEND;
+	*isnull = metric == NULL || !value_at(metric, profile_id, now, &result, due);
+	return result;
 }
 
 /* The metric with this id or name, or NULL. */
@@ -469,9 +496,6 @@ cdp_metric_value(PG_FUNCTION_ARGS)
 			v.val.numeric = int64_to_numeric(DatumGetInt64(result));
 			break;
 		case FLOAT8OID:
-			/* a sum may leave the range; JSON has no word for that */
-			if (isinf(DatumGetFloat8(result)) || isnan(DatumGetFloat8(result)))
-				PG_RETURN_NULL();
 			v.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, result));
 			break;
 		case TIMESTAMPTZOID:

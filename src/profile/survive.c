@@ -126,10 +126,13 @@ compare_texts(const void *a, const void *b)
 	return strcmp(((const CdpTally *) a)->text, ((const CdpTally *) b)->text);
 }
 
+/* A message may give more values than are kept: of those the last by their bytes are. */
 static int
 compare_latest_first(const void *a, const void *b)
 {
-	return -compare_places(a, b);
+	int cmp = compare_places(b, a);
+
+	return cmp != 0 ? cmp : compare_texts(b, a);
 }
 
 static const CdpTrait *sorting; /* qsort's third argument */
@@ -178,6 +181,22 @@ cdp_survive_settle(const CdpTrait *trait, CdpTallies *t)
 		t->all[i].times = 1;
 	sorting = trait;
 	qsort(t->all, t->n, sizeof(CdpTally), compare_as_values);
+}
+
+/* The tally of a text, or NULL.  Settled tallies: by their texts, but those of a union. */
+const CdpTally *
+cdp_survive_find(const CdpTrait *trait, const CdpTallies *t, const char *text)
+{
+	CdpTally key = {.text = text};
+
+	if (t->n == 0)
+		return NULL;
+	if (trait->survival != CDP_SURVIVE_UNION)
+		return bsearch(&key, t->all, t->n, sizeof(CdpTally), compare_texts);
+	for (int i = 0; i < t->n; i++)
+		if (strcmp(t->all[i].text, text) == 0)
+			return &t->all[i];
+	return NULL;
 }
 
 /* The one that was given most often; NULL if there is none.  Settled tallies. */

@@ -58,6 +58,8 @@ extern bool cdp_survive_beats(const CdpTrait *trait, const CdpTally *a, const Cd
 extern const char *cdp_survive_ignores(const CdpTrait *trait, const char *text);
 extern void cdp_survive_add(CdpTallies *t, const CdpTally *one);
 extern void cdp_survive_settle(const CdpTrait *trait, CdpTallies *t);
+extern const CdpTally *cdp_survive_find(const CdpTrait *trait, const CdpTallies *t,
+										const char *text);
 extern const CdpTally *cdp_survive_most(const CdpTrait *trait, const CdpTallies *t);
 
 /* mark.c */

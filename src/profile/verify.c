@@ -163,6 +163,9 @@ static CdpPlan strays_plan = {
 	"UNION ALL SELECT m.profile_id, 'member of segment ' || m.segment_id || ' that is nobody', "
 	"  m.ord::text, NULL FROM cdp_data.segment_member m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id WHERE s.profile_id IS NULL "
+	"UNION ALL SELECT t.profile_id, 'timer of nobody', t.due::text, NULL FROM cdp_data.timer t "
+	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = t.profile_id "
+	"WHERE s.profile_id IS NULL "
 	"UNION ALL SELECT m.old_id, 'merged into nobody', m.profile_id::text, NULL "
 	"FROM cdp_data.profile_merged m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id "
@@ -266,9 +269,12 @@ segment_names(const char *ids)
 }
 
 static void
-found_segments(void *arg, int64 profile_id, const char *live, const char *now)
+found_segments(void *arg, int64 profile_id, const char *what, const char *live, const char *now)
 {
-	cdp_found(arg, profile_id, "segments", segment_names(live), segment_names(now));
+	bool timer = strcmp(what, "timer") == 0;
+
+	cdp_found(arg, profile_id, what, timer ? live : segment_names(live),
+			  timer ? now : segment_names(now));
 }
 
 /* Declared traits: compared as their types, whose texts are not unique. */

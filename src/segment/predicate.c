@@ -42,14 +42,9 @@
 #include "compat.h"
 #include "store.h"
 
-/*
- * Nothing re-evaluates a rule when time passes, so no rule may ask the clock;
- * cdp.within(), which will also wake the rule, is announced for a later
- * version.
- */
 #define TIME_HINT \
-	"A rule does not look at the clock (cdp.within() is to come): keep what time decides " \
-	"in a trait."
+	"Time enters a rule through cdp.within(last_seen, '7 days'), and members leave on time; or " \
+	"through metrics with a period."
 
 #define FOREIGN_HINT \
 	"A predicate runs with the rights of cdp's owner, so it runs nobody else's code."
@@ -95,6 +90,13 @@ check_function(Oid funcid, void *context)
 		elog(ERROR, "cdp: cache lookup failed for function %u", funcid);
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	name = pstrdup(NameStr(proc->proname));
+	/* these know how to tell when their answer changes */
+	if (proc->pronamespace == get_namespace_oid(CDP_SCHEMA, false) &&
+		(strcmp(name, "within") == 0 || strcmp(name, "in_segment") == 0))
+	{
+		ReleaseSysCache(tuple);
+		return false;
+	}
 	foreign = !is_ours(funcid, proc->pronamespace);
 	mutable = proc->provolatile != PROVOLATILE_IMMUTABLE;
 	ReleaseSysCache(tuple);
@@ -408,7 +410,7 @@ cdp_check_predicate(PG_FUNCTION_ARGS)
 	level = cdp_store_pin_settings();
 	canonical = deparse_expression((Node *) target->expr,
 								   deparse_context_for("p", view), true, false);
-	AtEOXact_GUC(true, level);
+	AtEOXact_GUC(false, level);
 	error_context_stack = callback.previous;
 	canonical = MemoryContextStrdup(context, canonical);
 	cdp_store_leave(&store);

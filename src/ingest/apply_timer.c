@@ -1,0 +1,86 @@
+/*
+ * src/ingest/apply_timer.c
+ *		What time changes by itself is stored, in steps of cdp.maintain().
+ *
+ * Readers see it without: the step only makes it permanent, and hands out who
+ * entered a segment.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+
+#include "activation/activation.h"
+#include "ingest/ingest.h"
+#include "segment/segment.h"
+#include "store.h"
+
+/* People in one transaction. */
+#define CHUNK 200
+
+static CdpPlan due_plan = {
+	"SELECT t.profile_id FROM cdp_data.timer t WHERE t.due <= $1 ORDER BY t.due LIMIT $2",
+	2,
+	{TIMESTAMPTZOID, INT8OID},
+	NULL};
+
+/* Who is held is busy changing, and fires her timer herself. */
+static CdpPlan lock_plan = {
+	"SELECT s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id = ANY ($1) "
+	"ORDER BY s.profile_id FOR NO KEY UPDATE OF s SKIP LOCKED",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+static CdpPlan stray_plan = {
+	"DELETE FROM cdp_data.timer t WHERE t.profile_id = ANY ($1) AND NOT EXISTS ("
+	"SELECT FROM cdp_data.profile_state s WHERE s.profile_id = t.profile_id)",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+/* Ids of the last result's first column. */
+static int64 *
+take_ids(int rows)
+{
+	int64 *ids = palloc(sizeof(int64) * Max(rows, 1));
+
+	for (int r = 0; r < rows; r++)
+		ids[r] = cdp_store_int64(r, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
+}
+
+/* Some timers that are due; false: none is that could be fired. */
+bool
+cdp_apply_timer_step(void)
+{
+	CdpStore store;
+	Datum args[2] = {TimestampTzGetDatum(cdp_now()), Int64GetDatum(CHUNK)};
+	int64 *ids;
+	CdpEntry *entries;
+	int n;
+	int held;
+
+	cdp_store_enter(&store);
+	/* before any other lock: see cdp.lock_storage() */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
+	n = cdp_store_run(&due_plan, args, NULL, false, -1);
+	if (n == 0)
+	{
+		cdp_store_leave(&store);
+		return false;
+	}
+	ids = take_ids(n);
+	args[0] = cdp_array_int64(ids, n);
+	held = cdp_store_run(&lock_plan, args, NULL, false, -1);
+	ids = take_ids(held);
+	if (held < n)
+		cdp_store_run(&stray_plan, args, NULL, false, -1);
+	n = cdp_segment_fire(ids, held, &entries);
+	cdp_activation_enqueue(entries, n);
+	cdp_store_leave(&store);
+	return held > 0;
+}

@@ -1,0 +1,503 @@
+/*
+ * src/segment/rule.c
+ *		Rules as defined; see rule.h.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "cdp.h"
+#include "compat.h"
+#include "segment/json.h"
+#include "segment/rule.h"
+#include "store.h"
+
+static CdpRules config;
+static HTAB *column_names;
+
+typedef struct ColumnName
+{
+	char name[NAMEDATALEN];
+	int index;
+} ColumnName;
+
+/* The column of this name, or -1. */
+int
+cdp_rules_column(const CdpRules *rules pg_attribute_unused(), const char *name)
+{
+	char key[NAMEDATALEN];
+	ColumnName *entry;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return -1;
+	strlcpy(key, name, NAMEDATALEN);
+	entry = hash_search(column_names, key, HASH_FIND, NULL);
+	return entry ? entry->index : -1;
+}
+
+static AttrNumber
+attribute_of(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped &&
+			strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
+			return (AttrNumber) (i + 1);
+	return InvalidAttrNumber;
+}
+
+/* Where the columns that rules may name come from. */
+static void
+load_columns(CdpRules *rules)
+{
+	Relation view = table_open(cdp_store_relation("profile_rule"), AccessShareLock);
+	Relation state = table_open(cdp_store_relation("profile_state"), AccessShareLock);
+	Relation profile = table_open(cdp_store_relation("profile"), AccessShareLock);
+	TupleDesc desc = RelationGetDescr(view);
+	HASHCTL ctl = {0};
+
+	ctl.keysize = NAMEDATALEN;
+	ctl.entrysize = sizeof(ColumnName);
+	ctl.hcxt = rules->context;
+	column_names = hash_create("cdp columns of rules", desc->natts, &ctl,
+							   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	rules->ncolumns = desc->natts;
+	rules->columns = palloc0(sizeof(CdpRuleColumn) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		CdpRuleColumn *c = &rules->columns[i];
+		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
+		ColumnName *entry = hash_search(column_names, name, HASH_ENTER, NULL);
+
+		entry->index = i;
+		c->name = pstrdup(name);
+		c->type = TupleDescAttr(desc, i)->atttypid;
+		c->place = CDP_COLUMN_STATE;
+		c->attnum = attribute_of(RelationGetDescr(state), name);
+		if (c->attnum == InvalidAttrNumber)
+		{
+			c->place = CDP_COLUMN_PROFILE;
+			c->attnum = attribute_of(RelationGetDescr(profile), name);
+		}
+		if (c->attnum != InvalidAttrNumber)
+			continue;
+		c->source = cdp_column_find(name, &c->definition, &c->timed);
+		/* a source that read its configuration left us in a context of its own */
+		MemoryContextSwitchTo(rules->context);
+		c->place = c->source ? CDP_COLUMN_COMPUTED : CDP_COLUMN_NOWHERE;
+	}
+	table_close(profile, AccessShareLock);
+	table_close(state, AccessShareLock);
+	table_close(view, AccessShareLock);
+}
+
+/* Column of a field of a document: undeclared traits are in the one for all. */
+static int
+column_of_field(const CdpRules *rules, const char *field)
+{
+	int column = cdp_rules_column(rules, field);
+
+	return column >= 0 ? column : cdp_rules_column(rules, "traits");
+}
+
+static List *
+text_list(Datum array)
+{
+	Datum *elems;
+	int n;
+	List *list = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
+					  &n);
+	for (int i = 0; i < n; i++)
+		list = lappend(list, TextDatumGetCString(elems[i]));
+	return list;
+}
+
+static void
+name_columns(CdpRules *rules, CdpRule *rule, int index)
+{
+	ListCell *lc;
+
+	foreach(lc, rule->fields)
+	{
+		int column = column_of_field(rules, lfirst(lc));
+
+		if (column < 0)
+			continue;
+		rule->columns = bms_add_member(rule->columns, column);
+		if (index >= 0)
+			rules->columns[column].rules = bms_add_member(rules->columns[column].rules, index);
+		rule->timed |= rules->columns[column].timed;
+	}
+}
+
+int
+cdp_rules_find(const CdpRules *rules, int32 id)
+{
+	int low = 0;
+	int high = rules->n - 1;
+
+	while (low <= high)
+	{
+		int mid = (low + high) / 2;
+
+		if (rules->rules[mid].id == id)
+			return mid;
+		if (rules->rules[mid].id < id)
+			low = mid + 1;
+		else
+			high = mid - 1;
+	}
+	return -1;
+}
+
+/* Puts a rule after those that it uses; definitions have no circles. */
+static void
+order_rule(CdpRules *rules, int i, bool *placed, int *n)
+{
+	CdpRule *rule = &rules->rules[i];
+	int other = -1;
+
+	if (placed[i])
+		return;
+	check_stack_depth();
+	placed[i] = true;
+	while ((other = bms_next_member(rule->uses, other)) >= 0)
+	{
+		order_rule(rules, other, placed, n);
+		rule->timed |= rules->rules[other].timed;
+	}
+	rules->order[(*n)++] = i;
+}
+
+static void
+load_rule(CdpRules *rules, int i)
+{
+	CdpRule *rule = &rules->rules[i];
+	bool isnull;
+	Datum d;
+
+	rule->id = (int32) cdp_store_int64(i, 1);
+	rule->name = cdp_store_text(i, 2);
+	rule->predicate = cdp_store_text(i, 3);
+	d = cdp_store_value(i, 4, &isnull);
+	if (!isnull)
+		rule->json = DatumGetJsonbPCopy(d);
+	rule->fields = text_list(cdp_store_value(i, 5, &isnull));
+	rule->timed = DatumGetBool(cdp_store_value(i, 7, &isnull));
+	rule->answer = (AttrNumber) (rules->ncolumns + i + 1);
+	name_columns(rules, rule, i);
+}
+
+/* Rules that this one needs; those disabled are nobody's. */
+static void
+load_uses(CdpRules *rules, int i)
+{
+	bool isnull;
+	ArrayType *array = DatumGetArrayTypeP(cdp_store_value(i, 6, &isnull));
+	const int32 *ids = (const int32 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	for (int k = 0; k < n; k++)
+	{
+		int other = cdp_rules_find(rules, ids[k]);
+
+		if (other >= 0)
+			rules->rules[i].uses = bms_add_member(rules->rules[i].uses, other);
+	}
+}
+
+/* The row that a rule is asked of. */
+static void
+describe_row(CdpRules *rules)
+{
+	TupleDesc desc = CreateTemplateTupleDesc(rules->ncolumns + rules->n);
+	Relation view = table_open(cdp_store_relation("profile_rule"), AccessShareLock);
+
+	for (int i = 0; i < rules->ncolumns; i++)
+		TupleDescCopyEntry(desc, (AttrNumber) (i + 1), RelationGetDescr(view),
+						   (AttrNumber) (i + 1));
+	for (int i = 0; i < rules->n; i++)
+		TupleDescInitEntry(desc, (AttrNumber) (rules->ncolumns + i + 1), "answer", BOOLOID, -1, 0);
+	table_close(view, AccessShareLock);
+	rules->nanswers = rules->n;
+	rules->desc = desc;
+}
+
+static void
+arrange(CdpRules *rules)
+{
+	bool *placed = palloc0(sizeof(bool) * Max(rules->n, 1));
+	int n = 0;
+
+	rules->order = palloc(sizeof(int) * Max(rules->n, 1));
+	for (int i = 0; i < rules->n; i++)
+		order_rule(rules, i, placed, &n);
+	/* those at the end first: what needs them is complete when it is handed on */
+	for (int k = rules->n - 1; k >= 0; k--)
+	{
+		int i = rules->order[k];
+		int other = -1;
+		CdpRule *rule = &rules->rules[i];
+
+		while ((other = bms_next_member(rule->uses, other)) >= 0)
+		{
+			CdpRule *used = &rules->rules[other];
+
+			used->dependents = bms_add_member(used->dependents, i);
+			used->dependents = bms_add_members(used->dependents, rule->dependents);
+		}
+		rules->all = bms_add_member(rules->all, i);
+		if (rule->timed)
+			rules->timed = bms_add_member(rules->timed, i);
+	}
+}
+
+bool
+cdp_rules_are_current(void)
+{
+	return config.generation == cdp_store_generation() &&
+		   (!config.provisional || IsInParallelMode());
+}
+
+/* The rules in force; valid until the next call.  Inside cdp_store_enter(). */
+CdpRules *
+cdp_rules_load(void)
+{
+	static const char *const sql =
+		"SELECT g.segment_id, g.name, g.predicate, g.rule, g.columns, g.uses, g.timed "
+		"FROM cdp_data.segment g WHERE g.state = 'active' ORDER BY g.segment_id";
+
+	while (!cdp_rules_are_current())
+	{
+		uint64 generation = cdp_store_generation();
+		CdpResult saved = cdp_store_save_result();
+		MemoryContext old;
+		int n;
+
+		for (int i = 0; i < config.n; i++)
+			cdp_rule_reset(&config.rules[i]);
+		if (config.context)
+			MemoryContextDelete(config.context);
+		memset(&config, 0, sizeof(config));
+		config.context = AllocSetContextCreate(CacheMemoryContext, "cdp rules of segments",
+											   ALLOCSET_DEFAULT_SIZES);
+		old = MemoryContextSwitchTo(config.context);
+		load_columns(&config);
+		n = cdp_store_run_latest(sql);
+		/* that left us in a context of its own */
+		MemoryContextSwitchTo(config.context);
+		config.rules = palloc0(sizeof(CdpRule) * Max(n, 1));
+		config.n = n;
+		for (int i = 0; i < n; i++)
+			load_rule(&config, i);
+		for (int i = 0; i < n; i++)
+			load_uses(&config, i);
+		arrange(&config);
+		describe_row(&config);
+		MemoryContextSwitchTo(old);
+		cdp_store_restore_result(saved);
+		config.generation = generation;
+		config.provisional = IsInParallelMode();
+	}
+	return &config;
+}
+
+/* Errors that are the rule's fault, or its data's; others are not ours to swallow. */
+bool
+cdp_rule_is_error(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_CARDINALITY_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED: /* repeat(x, 2000000000) */
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Raises unless the parse is one bare expression. */
+static SelectStmt *
+parse_expression(const char *text)
+{
+	List *raw = raw_parser(text, RAW_PARSE_PLPGSQL_EXPR);
+	SelectStmt *select = NULL;
+
+	if (list_length(raw) == 1)
+		select = (SelectStmt *) linitial_node(RawStmt, raw)->stmt;
+	if (select == NULL || !IsA(select, SelectStmt) || list_length(select->targetList) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("a segment's predicate must be one boolean expression")));
+	return select;
+}
+
+/* The expression of a predicate that was checked when it was defined. */
+Node *
+cdp_predicate_analyse(const char *text)
+{
+	SelectStmt *select = parse_expression(text);
+	RangeVar *from = makeRangeVar(pstrdup(CDP_DATA_SCHEMA), pstrdup("profile_rule"), -1);
+	RawStmt *raw = makeNode(RawStmt);
+	Query *query;
+
+	from->alias = makeAlias("p", NIL);
+	select->fromClause = list_make1(from);
+	raw->stmt = (Node *) select;
+	query = parse_analyze_fixedparams(raw, text, NULL, 0, NULL);
+	return (Node *) linitial_node(TargetEntry, query->targetList)->expr;
+}
+
+char *
+cdp_predicate_needs(Node *node)
+{
+	FuncExpr *call = (FuncExpr *) node;
+	Const *name;
+
+	if (node == NULL || !IsA(node, FuncExpr) || list_length(call->args) != 1 ||
+		get_func_namespace(call->funcid) != get_namespace_oid(CDP_SCHEMA, false) ||
+		strcmp(get_func_name(call->funcid), "in_segment") != 0)
+		return NULL;
+	name = linitial(call->args);
+	if (!IsA(name, Const) || name->constisnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("cdp.in_segment() takes the name of a segment as a literal"),
+				 errhint("Example: cdp.in_segment('vip').")));
+	return TextDatumGetCString(name->constvalue);
+}
+
+/* Answers of other rules are columns of the row. */
+static Node *
+put_answers(Node *node, void *context)
+{
+	CdpRules *rules = context;
+	char *name = cdp_predicate_needs(node);
+
+	if (node == NULL)
+		return NULL;
+	if (name == NULL)
+		return expression_tree_mutator(node, put_answers, context);
+	for (int i = 0; i < rules->n; i++)
+		if (strcmp(rules->rules[i].name, name) == 0)
+			return (Node *) makeVar(1, rules->rules[i].answer, BOOLOID, -1, InvalidOid, 0);
+	return makeBoolConst(false, false); /* it is disabled */
+}
+
+static bool
+is_foreign_code(Oid funcid, void *context pg_attribute_unused())
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	bool foreign = true;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Oid language = ((Form_pg_proc) GETSTRUCT(tuple))->prolang;
+
+		foreign = language != INTERNALlanguageId && language != ClanguageId;
+		ReleaseSysCache(tuple);
+	}
+	return foreign;
+}
+
+static bool
+runs_foreign_code(Node *node, void *context)
+{
+	return node != NULL && (check_functions_in_node(node, is_foreign_code, context) ||
+							expression_tree_walker(node, runs_foreign_code, context));
+}
+
+static bool
+is_time_field(const char *name, int len, void *arg)
+{
+	const CdpRules *rules = arg;
+	int column = cdp_rules_column(rules, pnstrdup(name, len));
+
+	return column >= 0 && rules->columns[column].type == TIMESTAMPTZOID;
+}
+
+/* Makes the rule ready to be asked. */
+void
+cdp_rule_compile(CdpRules *rules, CdpRule *rule)
+{
+	MemoryContext old;
+
+	if (rule->compiled)
+		return;
+	if (rule->context == NULL)
+		rule->context = AllocSetContextCreate(rules->context, "cdp rule", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(rule->context);
+	old = MemoryContextSwitchTo(rule->context);
+	if (rule->json)
+		rule->condition =
+			cdp_condition_compile_timed(cdp_json_times(rule->json, is_time_field, rules));
+	else
+	{
+		MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "cdp rule parse",
+												   ALLOCSET_DEFAULT_SIZES);
+		Node *node;
+
+		MemoryContextSwitchTo(work);
+		node = put_answers(cdp_predicate_analyse(rule->predicate), rules);
+		node = (Node *) expression_planner((Expr *) node);
+		rule->guarded = runs_foreign_code(node, NULL);
+		MemoryContextSwitchTo(rule->context);
+		rule->state = ExecInitExpr((Expr *) copyObject(node), NULL);
+		MemoryContextDelete(work);
+	}
+	MemoryContextSwitchTo(old);
+	rule->compiled = true;
+}
+
+/* Forgets what was compiled: after an error its parts may be in any state. */
+void
+cdp_rule_reset(CdpRule *rule)
+{
+	rule->compiled = false;
+	rule->state = NULL;
+	rule->condition = NULL;
+}
+
+/* A rule that is nobody's definition, in the current context. */
+CdpRule *
+cdp_rule_temporary(CdpRules *rules, const char *predicate, const Jsonb *json)
+{
+	CdpRule *rule = palloc0(sizeof(CdpRule));
+	CdpRuleNeeds needs = {0};
+	ListCell *lc;
+
+	rule->predicate = predicate;
+	rule->json = (Jsonb *) json;
+	rule->context = AllocSetContextCreate(CurrentMemoryContext, "cdp rule", ALLOCSET_SMALL_SIZES);
+	cdp_rule_needs(predicate, json, &needs);
+	rule->fields = needs.columns;
+	rule->timed = needs.timed;
+	name_columns(rules, rule, -1);
+	foreach(lc, needs.segments)
+		for (int i = 0; i < rules->n; i++)
+			if (strcmp(rules->rules[i].name, lfirst(lc)) == 0)
+				rule->uses = bms_add_member(rule->uses, i);
+	return rule;
+}
