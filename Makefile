@@ -28,11 +28,20 @@ OBJS = \
 	src/core/phone.o \
 	src/core/time.o \
 	src/core/window.o \
+	src/core/affinity.o \
+	src/core/affinity_flat.o \
+	src/core/affinity_text.o \
 	src/core/segexpr.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
 	src/core/nodes.o \
 	src/core/components.o \
+	src/core/bits.o \
+	src/core/vendors.o \
+	src/core/tcf.o \
+	src/core/usp.o \
+	src/core/gpp.o \
+	src/core/gpp_state.o \
 	src/identity/identifier.o \
 	src/identity/normalise.o \
 	src/identity/platform_hash.o \
@@ -71,11 +80,19 @@ OBJS = \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/column.o \
+	src/consent/signal.o \
+	src/consent/signal_json.o \
+	src/affinity/affinity.o \
+	src/affinity/affinity_agg.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
+	src/profile/metric_check.o \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
+	src/profile/base.o \
+	src/profile/base_trait.o \
+	src/profile/due.o \
 	src/profile/probe.o \
 	src/profile/sequence.o \
 	src/profile/sequence_check.o \
@@ -85,7 +102,6 @@ OBJS = \
 	src/profile/session_read.o \
 	src/profile/session_row.o \
 	src/profile/window.o \
-	src/profile/due.o \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/mark.o \
@@ -122,6 +138,7 @@ OBJS = \
 	src/ingest/refusal.o \
 	src/ingest/schema.o \
 	src/ingest/replay.o \
+	src/ingest/retention.o \
 	src/ingest/row_message.o \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
@@ -137,14 +154,16 @@ INSTALL_SQL = \
 	sql/install/22_components.sql \
 	sql/install/22_normalise.sql \
 	sql/install/23_condition.sql \
+	sql/install/24_signal.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
+	sql/install/32_affinity.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
+	sql/install/45_segment.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
-	sql/install/45_segment.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -152,6 +171,7 @@ INSTALL_SQL = \
 	sql/install/53_inbox.sql \
 	sql/install/54_stats.sql \
 	sql/install/55_discover.sql \
+	sql/install/56_retention.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -161,6 +181,7 @@ REGRESS = \
 	components \
 	normalise \
 	condition \
+	signal \
 	identity \
 	rules \
 	rules_isolate \
@@ -177,10 +198,14 @@ REGRESS = \
 	sequence \
 	survivorship \
 	replay \
+	replay_metric \
+	retention \
+	retention_law \
 	view_write \
 	segment \
 	segment_time \
 	consent \
+	affinity \
 	activation \
 	privileges \
 	laws

@@ -31,16 +31,18 @@ UNION ALL
 (SELECT profile_id, segment_id FROM cdp_data.segment_member
  EXCEPT SELECT profile_id, unnest(segments) FROM cdp_data.profile_state);
 
--- 6: as long as no partition was dropped or detached
+-- 6: as long as nobody but the retention dropped or detached a partition
 SELECT s.profile_id FROM cdp_data.profile_state s
-LEFT JOIN (SELECT n.profile_id, count(*) AS events, min(e.ts) AS first_seen, max(e.ts) AS last_seen
-	FROM cdp_data.event e JOIN cdp_data.node n USING (node_id) GROUP BY n.profile_id) e USING (profile_id)
+LEFT JOIN (SELECT n.profile_id, sum(e.events)::bigint AS events, min(e.first_seen) AS first_seen, max(e.last_seen) AS last_seen
+	FROM (SELECT node_id, 1 AS events, ts AS first_seen, ts AS last_seen FROM cdp_data.event
+		UNION ALL SELECT node_id, events, first_seen, last_seen FROM cdp_data.node_base) e
+	JOIN cdp_data.node n USING (node_id) GROUP BY n.profile_id) e USING (profile_id)
 WHERE (s.events, s.first_seen, s.last_seen) IS DISTINCT FROM (coalesce(e.events, 0), e.first_seen, e.last_seen);
 
 -- 7
 SELECT e.source, e.message_id FROM cdp_data.event e
 LEFT JOIN cdp_data.message_seen m ON m.source = e.source AND m.key = e.message_key
-WHERE m.key IS NULL;
+WHERE m.key IS NULL AND e.received_at >= coalesce((SELECT h.seen_since FROM cdp_data.message_horizon h), '-infinity') - interval '1 day';
 
 -- 8
 SELECT p.profile_id, k FROM cdp_data.profile p, jsonb_object_keys(p.traits) k WHERE NOT p.trait_meta ? k;

@@ -585,6 +585,20 @@ SET cdp.clock = '2025-06-01 00:01Z';
 SELECT cdp.set_consent('user_id:ids', 'analytics', 'withdrawn') > 0 AS withdrawn;
 SELECT state, at FROM cdp.consents WHERE value = 'ids';
 
+-- nodes that changed hands together are one row of the history; when they are different people's by now, each is
+-- shown for her own sake
+SELECT cdp.track('user_id:group', 'E', at => '2025-01-01') > 0 AS older;
+SELECT cdp.track(ARRAY['cookie:g1', 'cookie:g2', 'cookie:g3'], 'E', at => '2025-01-02') > 0 AS younger;
+SELECT cdp.merge(ARRAY['user_id:group', 'cookie:g1'], 'one person') > 0 AS moved;
+SELECT cdp.unlink('cookie:g1', i) AS parted FROM unnest('{cookie:g2,cookie:g3}'::text[]) i;
+SELECT cdp.set_consent('cookie:' || g, p, 'granted', '2025-01-03') > 0 AS granted FROM (VALUES ('g1', 'analytics'), ('g2', 'marketing')) v (g, p);
+SELECT cardinality(h.nodes) AS together, count(DISTINCT n.profile_id) AS people
+FROM cdp_data.node_history h CROSS JOIN unnest(h.nodes) u (node_id) JOIN cdp_data.node n USING (node_id) JOIN cdp_data.identifier i USING (node_id)
+WHERE i.value IN ('g1', 'g2', 'g3') GROUP BY h.nodes HAVING cardinality(h.nodes) > 1;
+SELECT role, sees(role, 'SELECT identifier, until IS NULL AS now FROM cdp.identity_history WHERE coalesce(identifier, ''somebody'') ~ ''^(somebody|cookie:g[123])$''') AS history
+FROM unnest(ARRAY['regress_cdp_ana', 'regress_cdp_mkt', 'regress_cdp_none']) role;
+SELECT count(DISTINCT identifier) AS all_of_them FROM cdp.identity_history WHERE identifier ~ '^cookie:g[123]$';
+
 \c :main
 DROP DATABASE regress_cdp_consent;
 DROP ROLE regress_cdp_ana, regress_cdp_mkt, regress_cdp_both, regress_cdp_none, regress_cdp_bob, regress_cdp_carl, regress_cdp_app, regress_cdp_privacy, regress_cdp_ingest;

@@ -524,16 +524,22 @@ BEGIN
 	DROP TABLE msg, said, label, fact, person, member, consent, allows, ranked;
 END $$;
 
+-- How rows were read and written.
+CREATE TABLE law.path (arrangement text, direct boolean, reason text, UNIQUE NULLS NOT DISTINCT (arrangement, direct, reason));
+
 CREATE PROCEDURE law.run(histories int, size int) LANGUAGE plpgsql AS $$
 DECLARE
 	a text;
 BEGIN
 	FOR h IN 1..histories LOOP
 		PERFORM law.invent(h, size);
-		FOREACH a IN ARRAY '{order,reversed,shuffled,twice,at once,app}'::text[] LOOP
+		FOREACH a IN ARRAY '{order,reversed,shuffled,statements,twice,at once,app}'::text[] LOOP
+			-- shuffled once more, but rows by statements
+			PERFORM set_config('cdp.direct_storage', CASE a WHEN 'statements' THEN 'off' ELSE 'on' END, false);
 			PERFORM law.reset();
 			PERFORM law.deliver(h, a);
 			PERFORM law.write_down(h, a);
+			INSERT INTO law.path SELECT DISTINCT a, direct, reason FROM cdp.storage_paths() ON CONFLICT DO NOTHING;
 			COMMIT;
 		END LOOP;
 		PERFORM law.recompute(h);
@@ -548,6 +554,7 @@ SELECT count(*) AS messages, count(DISTINCT history) AS histories, count(DISTINC
 SELECT arrangement, count(DISTINCT history) AS histories, count(DISTINCT part) AS parts, count(*) > 5000 AS something FROM law.known
 GROUP BY arrangement ORDER BY arrangement;
 SELECT arrangement, sum(n) > 300 AS app_rows FROM law.row_count GROUP BY arrangement ORDER BY arrangement;
+SELECT direct, reason, array_agg(arrangement ORDER BY arrangement) AS arrangements FROM law.path GROUP BY direct, reason ORDER BY direct, reason;
 SELECT count(*) > 150 AS many_people, count(*) FILTER (WHERE item LIKE '%,%,%,%,%,%,%,%,%,%') > 30 AS of_many_identifiers
 FROM law.known WHERE arrangement = 'naive' AND part = 'person';
 SELECT part, count(*) > 50 AS enough FROM law.known WHERE arrangement = 'naive' GROUP BY part ORDER BY part;

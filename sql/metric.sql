@@ -298,7 +298,7 @@ SELECT count(DISTINCT states) AS states FROM cdp_data.metric_state s JOIN cdp_da
 SELECT count(cdp.track('user:huge', 'Sum', jsonb_build_object('v', v))) AS sent FROM unnest('{1e308,1e308,-1e308,1e290,1e290}'::numeric[]) v;
 SELECT count(cdp.track('user:zero', 'Sum', jsonb_build_object('v', v))) AS sent FROM unnest('{0,-1e-400}'::numeric[]) v;
 SELECT exact, mean, top FROM cdp.profiles WHERE profile_id IN (cdp.resolve('user:huge'), cdp.resolve('user:zero')) ORDER BY exact;
--- months: a later moment may have an earlier edge, and sees what the one before did not
+-- months: what has left a window does not come back, although by the calendar a later moment may have an earlier edge
 SELECT cdp.define_metric('month', 'Month', period => '1 month') > 0 AS defined;
 CALL cdp.maintain();
 SET cdp.clock = '2026-03-30 12:00+00';

@@ -191,6 +191,7 @@ INSERT INTO law.damage (kind, statement) VALUES
 	('mark', 'UPDATE cdp_data.profile SET trait_meta = jsonb_set(trait_meta, ''{city}'', ''"0 00000000000000000000000000000000 x"'') WHERE profile_id = $1'),
 	('damaged mark', 'UPDATE cdp_data.profile SET trait_meta = jsonb_set(trait_meta, ''{city}'', ''7'') WHERE profile_id = $1'),
 	('all traits and marks', 'UPDATE cdp_data.profile SET trait_meta = ''{}'', city = NULL, traits = ''{}'' WHERE profile_id = $1'),
+	('damaged traits and marks', 'UPDATE cdp_data.profile SET trait_meta = ''[1]'', traits = ''"x"'' WHERE profile_id = $1'),
 	('segments of the state', 'UPDATE cdp_data.profile_state SET segments = ''{}'' WHERE profile_id = $1'),
 	('member lost', 'DELETE FROM cdp_data.segment_member WHERE profile_id = $1'),
 	('member invented', 'INSERT INTO cdp_data.segment_member SELECT g.segment_id, s.ord, s.profile_id, now() FROM cdp_data.segment g, cdp_data.profile_state s

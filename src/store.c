@@ -33,6 +33,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "guc.h"
+#include "progress.h"
 #include "store.h"
 
 /*
@@ -470,7 +471,8 @@ cdp_store_execute(const char *sql)
 
 /*
  * Errors that nobody on the way may swallow: the transaction or the server is
- * in trouble, not the data.
+ * in trouble, not the data.  A regular expression is one of our rules, checked
+ * when it was defined; it fails when there is no memory for it.
  */
 bool
 cdp_error_is_grave(int sqlstate)
@@ -484,8 +486,28 @@ cdp_error_is_grave(int sqlstate)
 		case ERRCODE_INTERNAL_ERROR:
 			return true;
 		default:
-			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+				   sqlstate == ERRCODE_INVALID_REGULAR_EXPRESSION;
 	}
+}
+
+/*
+ * Undoes the subtransaction.  After an error this comes first, before the error
+ * is copied or raised again: copying may fail, when memory has run out, and an
+ * error that leaves the subtransaction open leaves the client in a transaction
+ * block that it never began.  What the session reports of its progress, perhaps
+ * a COPY around us, would be cleared.
+ */
+static void
+undo_subtransaction(MemoryContext context, ResourceOwner owner)
+{
+	CdpReported reported;
+
+	cdp_progress_save(&reported);
+	RollbackAndReleaseCurrentSubTransaction();
+	cdp_progress_restore(&reported);
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
 }
 
 /*
@@ -512,14 +534,11 @@ cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
+		undo_subtransaction(context, owner);
+		if (!is_ours(geterrcode()))
+			PG_RE_THROW();
 		error = CopyErrorData();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_ours(error->sqlerrcode))
-			ReThrowError(error);
 	}
 	PG_END_TRY();
 	return error;
@@ -527,9 +546,7 @@ cdp_store_try(void (*work)(void *arg), void *arg, bool (*is_ours)(int sqlstate))
 
 /*
  * Does the work in a subtransaction, and says what it said: false undoes it,
- * data and locks.  An error undoes it as well and is raised again; to leave it
- * to the end of the transaction would leave the client in a transaction block
- * that it never began.
+ * data and locks.  An error undoes it as well and is raised again.
  */
 bool
 cdp_store_attempt(bool (*work)(void *arg), void *arg)
@@ -544,23 +561,18 @@ cdp_store_attempt(bool (*work)(void *arg), void *arg)
 	{
 		done = work(arg);
 		if (done)
+		{
 			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+		}
 		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+			undo_subtransaction(context, owner);
 	}
 	PG_CATCH();
 	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		ReThrowError(error);
+		undo_subtransaction(context, owner);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	return done;

@@ -131,5 +131,51 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.outbox'), '>', 5, 
 is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM cdp.events) + (SELECT count(DISTINCT message_id) FROM cdp.consent_log)'),
 	scalar(keys %named), 'each message is there once');
 is(verdict($node), 'as recomputed', 'consistent');
+is(broken_invariants($node), '', 'what holds always holds');
+
+# Eight sessions write one hub, out of order: everybody is overtaken by others
+# again and again.  First without limits, then with the limit of the defaults,
+# where the component is resolved again, then with one that the newest takes.
+my $n = 400;
+my @storms = (
+	[ 'no limit', "SELECT cdp.define_namespace('*', max_per_profile => 0)", q{ARRAY['email:hub@example.com', 'cookie:c%d']}, $n + 1 . '|1' ],
+	[ 'a limit', "SELECT cdp.define_namespace('*', max_per_profile => 20)", q{ARRAY['email:hub@example.com', 'cookie:c%d']}, '21|' . ($n - 19) ],
+	[ 'newest wins', "SELECT cdp.define_namespace('user_id', max_per_profile => 1, on_conflict => 'newest_wins')",
+		q{ARRAY['user_id:u%d', 'device_id:shared']}, "2|$n" ]);
+
+for (@storms)
+{
+	my ($storm, $rules, $who, $people) = @$_;
+
+	$node->safe_psql('postgres', "CALL truth.reset(); $rules");
+	@running = ();
+	for my $s (0 .. $sessions - 1)
+	{
+		my $sql = '';
+
+		for (my $i = $s; $i < $n; $i += $sessions)
+		{
+			$sql .= sprintf("SELECT 'ack $i' FROM cdp.track($who, 'Seen', at => timestamptz '2024-01-01 00:00Z' + %d * interval '1 minute', message_id => 'h%d');\n",
+				$i, $i * 7919 % $n, $i);
+		}
+		push @running, start_client($node, 'postgres', $sql);
+	}
+	my $failed = '';
+	my $calls_back = 0;
+	for my $run (@running)
+	{
+		my ($out, $err) = finish_client($run);
+
+		$failed .= $err;
+		$calls_back += () = $out =~ /^ack /mg;
+	}
+	is($failed, '', "$storm: no call to the hub failed");
+	is($calls_back, $n, "$storm: every call came back");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.events'), $n, "$storm: each message is there once");
+	is($node->safe_psql('postgres', 'SELECT max(c), count(*) FROM (SELECT count(*) AS c FROM cdp_data.node GROUP BY profile_id) x'),
+		$people, "$storm: the hub is whose it should be");
+	is(broken_invariants($node), '', "$storm: what holds always holds");
+	is($node->safe_psql('postgres', 'SELECT * FROM cdp.verify() LIMIT 5'), '', "$storm: everybody is as recomputed");
+}
 $node->stop;
 done_testing();

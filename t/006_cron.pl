@@ -20,6 +20,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int PRIMARY KEY, customer text, placed timestamptz);
 	INSERT INTO orders SELECT i, 'u' || i % 7, timestamptz '2024-03-01 00:00Z' + i * interval '1 hour' FROM generate_series(1, 2500) i;
 	SELECT cdp.attach('orders', '{"event": "Ordered", "identifiers": {"user_id": "customer"}, "time": "placed"}', backfill => true);
+	SELECT cdp.define_metric('orders', 'Ordered');
 	SELECT cron.schedule('cdp', '@reboot', 'CALL cdp.maintain(20)');
 });
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.events'), '0', 'nothing is there before the job runs');
@@ -32,5 +33,20 @@ ok($node->poll_query_until('postgres', q{SELECT status = 'succeeded' FROM cron.j
 is(verdict($node), 'as recomputed', 'consistent');
 $node->safe_psql('postgres', 'CALL cdp.maintain(1)');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.events'), '2500', 'running again changes nothing');
+
+# the same job carries out what is to be kept no longer
+$node->safe_psql('postgres', q{SELECT cdp.set_retention('1 year'); DELETE FROM cron.job_run_details;});
+$node->restart;
+ok($node->poll_query_until('postgres', q{SELECT state = 'done' FROM cdp.tasks WHERE kind = 'retention'}), 'the job carries out the retention');
+is($node->safe_psql('postgres', 'SELECT gone FROM cdp.retention'), '2500', 'events are gone');
+is($node->safe_psql('postgres', 'SELECT sum(events), sum(orders) FROM cdp.profiles'), '2500|2500', 'and what they did is known');
+ok($node->poll_query_until('postgres', q{SELECT status = 'succeeded' FROM cron.job_run_details}), 'that job succeeded, too');
+$node->safe_psql('postgres', 'CALL cdp.maintain(10)');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cdp_data.event_partition WHERE to_ts < now() - interval '1 year'}), '0', 'its partitions are dropped');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.verify()'), '0', 'as they should be');
+
+# cdp.schedule() asks for it each minute, once
+is($node->safe_psql('postgres', q{SELECT count(DISTINCT cdp.schedule()) FROM generate_series(1, 2)}), '1', 'one job');
+is($node->safe_psql('postgres', q{SELECT schedule, command FROM cron.job WHERE jobname = 'cdp_maintain'}), '* * * * *|CALL cdp.maintain()', 'each minute');
 $node->stop;
 done_testing();

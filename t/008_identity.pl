@@ -25,11 +25,13 @@ my $seed = $ENV{SOAK_SEED} || int(rand(1000000));
 my $n = $ENV{SOAK_OPERATIONS} || 250;
 note("seed $seed");
 $node->safe_psql('postgres', 'CREATE DATABASE soak TEMPLATE template0');
-my $conninfo = $node->connstr('soak');
+my $direct = $node->connstr('soak');
+my $statements = "$direct options='-c cdp.direct_storage=off'";
 
 sub soak
 {
-	my ($rules, $options, $what) = @_;
+	my ($rules, $options, $what, $conninfo) = @_;
+	$conninfo //= $direct;
 	my $out = `$soak -d "$conninfo" -i $top/docs/invariants.sql -s $seed -n $n -t 60 -r $rules $options 2>&1`;
 
 	ok($? == 0, "$rules: $what (seed $seed)") or diag($out);
@@ -38,5 +40,6 @@ sub soak
 soak($_, '', 'the people, their state and the ids are those of the evidence')
 	for qw(none defaults unique newest reject mix periods newest_mix small);
 soak($_, '-b', 'also when values change hands') for qw(defaults ttl);
+soak($_, '', 'also when rows are written by statements', $statements) for qw(defaults newest_mix);
 soak($_, '-c', 'also when the rules change') for qw(defaults mix);
 done_testing();

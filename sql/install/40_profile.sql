@@ -261,6 +261,7 @@ BEGIN
 				HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 		END IF;
 		PERFORM cdp.lock_storage(true);
+		PERFORM cdp.trait_retention(name, survivorship);
 		INSERT INTO cdp_data.trait (name, type, survivorship, sources, ignore_empty, indexed, description)
 		VALUES (define_trait.name, kind, define_trait.survivorship, define_trait.sources, define_trait.ignore_empty,
 			coalesce(define_trait.index, false), define_trait.description);
@@ -304,6 +305,7 @@ BEGIN
 			HINT = 'The type of its column would change: declare another trait.';
 	END IF;
 	PERFORM cdp.lock_storage();
+	PERFORM cdp.trait_retention(name, survivorship);
 	UPDATE cdp_data.trait t SET survivorship = redefine_trait.survivorship, sources = redefine_trait.sources,
 		ignore_empty = redefine_trait.ignore_empty WHERE t.trait_id = old.trait_id;
 	UPDATE cdp_data.task t SET position = NULL, state = 'waiting', done_rows = 0, updated_at = NULL

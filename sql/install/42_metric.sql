@@ -13,7 +13,9 @@ BEGIN
 		period		interval,
 		type		text COLLATE "C" NOT NULL,
 		state		text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
-		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
+		-- earlier events were gone when it was defined; null: none were
+		complete_since timestamptz
 	);
 
 	-- One row per node with what its events add up to, of all metrics: an event
@@ -145,6 +147,7 @@ BEGIN
 	VALUES (define_metric.name, define_metric.event, kind, define_metric.property, define_metric.filter, define_metric.period, value_type,
 		CASE WHEN event <> 'session_ended' IS NOT FALSE AND EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
 	RETURNING metric_id INTO id;
+	PERFORM cdp.metric_retention(name);
 	INSERT INTO cdp_data.task (kind, target, total_rows)
 	SELECT 'metric', id, (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.node'::regclass)
 	FROM cdp_data.metric m WHERE m.metric_id = id AND m.state = 'building';

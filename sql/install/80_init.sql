@@ -65,6 +65,8 @@ BEGIN
 	PERFORM cdp.guard('sequence_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('outbox', 'cdp.allowed(ord) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_trait', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
@@ -91,6 +93,8 @@ BEGIN
 	PERFORM cdp.watch('identity_setting');
 	PERFORM cdp.watch('attachment');
 	PERFORM cdp.watch('event_definition');
+	PERFORM cdp.watch('retention');
+	PERFORM cdp.watch('message_horizon');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -231,13 +235,15 @@ BEGIN
 
 	CREATE VIEW cdp.metrics WITH (security_invoker = true) AS
 	SELECT m.name::text AS name, m.event, m.aggregate::text AS aggregate, m.property, m.filter, m.period, m.type::text AS type,
-		m.state::text AS state, m.created_at
+		m.state::text AS state, m.created_at, m.complete_since
 	FROM cdp_data.metric m;
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.metrics.complete_since IS 'Events before this were gone when the metric was defined; null if none were.';
 	PERFORM cdp.install_session_views();
 	PERFORM cdp.install_sequence_views();
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
+	PERFORM cdp.install_retention_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -303,6 +309,7 @@ BEGIN
 		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
+		('retention', 'cdp.install_retention()'),
 		('session', 'cdp.install_session()'),
 		('sequence', 'cdp.install_sequence()'),
 		('ingest', 'cdp.install_ingest()'),

@@ -21,9 +21,11 @@ GRANT EXECUTE ON FUNCTION cdp.allowed(int), cdp.allowed_node(bigint), cdp.has_ki
 GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigint, int), cdp.metric_text(bigint, int),
 	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
 	cdp.is_due(bigint), cdp.present_segments(bigint, int[]), cdp.fired_members(),
-	cdp.fired_exits(), cdp.pending_timers(), cdp.clock(), cdp.within(timestamptz, interval) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION cdp.person_sessions(bigint), cdp.session_due(bigint, interval), cdp.sequence_boolean(bigint, int),
+	cdp.fired_exits(), cdp.pending_timers(),
+	cdp.person_sessions(bigint), cdp.session_due(bigint, interval), cdp.sequence_boolean(bigint, int),
 	cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int), cdp.sequence_due(bigint, int) TO PUBLIC;
+-- these read the clock
+GRANT EXECUTE ON FUNCTION cdp.clock(), cdp.within(timestamptz, interval), cdp.affinity_score(cdp.affinity, text) TO PUBLIC;
 -- computes only from its arguments, and is run as the owner of an attached table
 GRANT EXECUTE ON FUNCTION cdp.row_message(jsonb, "any") TO PUBLIC;
 -- these run a query of the caller as the caller
@@ -87,7 +89,7 @@ BEGIN
 				('event_definition', '{name,mode,schema,changed_at}'),
 				('session_rule', '{silence,events,state,changed_at}'),
 				('sequence', '{sequence_id,name,did,then_not,same,period,did_filter,then_filter,holds,result,type,state,created_at}'),
-				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at}'),
+				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at,complete_since}'),
 				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
 						   (SELECT string_agg(quote_ident(c), ', ') FROM unnest(t.cols) c), t.tbl, who);
@@ -103,6 +105,7 @@ BEGIN
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
 		EXECUTE format('GRANT SELECT (separation_id, kind, merge_id, reason, at, actor, revoked_at, revoked_by) ON cdp_data.identity_separation TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.merges, cdp.separations TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp_data.retention, cdp_data.retention_done, cdp_data.message_horizon, cdp.retention TO %I', who);
 	END IF;
 	IF kind IN ('ingest', 'app') THEN
 		EXECUTE format('GRANT INSERT ON cdp.inbox TO %I', who);

@@ -46,6 +46,9 @@ static CdpPlan lock_plan = {
 	"    AND p.trait_meta ? $2) "
 	"  OR EXISTS (SELECT FROM cdp_data.node n CROSS JOIN LATERAL (SELECT FROM cdp_data.event e "
 	"      WHERE e.node_id = n.node_id AND e.type = 'identify' AND e.traits ? $2 LIMIT 1) e "
+	"    WHERE n.profile_id = s.profile_id) "
+	"  OR EXISTS (SELECT FROM cdp_data.node n CROSS JOIN LATERAL (SELECT FROM "
+	"      cdp_data.node_base_trait t WHERE t.node_id = n.node_id AND t.name = $2 LIMIT 1) t "
 	"    WHERE n.profile_id = s.profile_id)) "
 	"ORDER BY s.profile_id FOR NO KEY UPDATE OF s",
 	2,

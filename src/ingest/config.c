@@ -137,6 +137,9 @@ cdp_ingest_config(void)
 		load_paths(&fresh);
 		load_partitions(&fresh);
 		fresh.plan = cdp_plan_load(fresh.context);
+		fresh.seen_since = DT_NOBEGIN;
+		if (cdp_store_run_latest("SELECT seen_since FROM cdp_data.message_horizon") > 0)
+			fresh.seen_since = cdp_store_int64(0, 1);
 		cdp_store_restore_result(saved);
 		if (config.previous)
 			MemoryContextDelete(config.previous);

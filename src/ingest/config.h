@@ -38,6 +38,7 @@ typedef struct CdpIngestConfig
 	CdpRange *partitions; /* ascending */
 	int npartitions;
 	struct CdpTrackingPlan *plan; /* NULL: there is none */
+	TimestampTz seen_since; /* of messages before it ids may be forgotten */
 } CdpIngestConfig;
 
 extern const CdpIngestConfig *cdp_ingest_config(void);

@@ -21,7 +21,6 @@
 #include "ingest/document.h"
 #include "ingest/ingest.h"
 #include "ingest/refusal.h"
-#include "progress.h"
 #include "store.h"
 
 /* Bytes of an unreadable document that are kept; jsonb has no longer strings. */
@@ -247,14 +246,10 @@ cdp_document_take(CdpDocument *documents, int n, Oid caller, int flags)
 	CdpDocument **order = palloc(sizeof(CdpDocument *) * Max(n, 1));
 	CdpDocument *unseen = palloc(sizeof(CdpDocument) * Max(n, 1));
 	Taking t = {.caller = caller, .flags = flags, .context = CurrentMemoryContext};
-	CdpReported reported;
 	int nunseen = 0;
 	int k = 0;
 
-	/* errors that are caught clear it: the COPY around us would vanish */
-	cdp_progress_save(&reported);
 	read_all(documents, n);
-	cdp_progress_restore(&reported);
 	for (int i = 0; i < n; i++)
 		if (documents[i].reason == NULL)
 			order[k++] = &documents[i];
@@ -269,7 +264,6 @@ cdp_document_take(CdpDocument *documents, int n, Oid caller, int flags)
 			 t.n++)
 			;
 		take_or_part(&t);
-		cdp_progress_restore(&reported);
 	}
 	for (int i = 0; i < n; i++)
 		if (documents[i].rejected > 0 &&

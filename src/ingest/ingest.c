@@ -44,6 +44,7 @@
 #include "ingest/config.h"
 #include "ingest/plan.h"
 #include "ingest/refusal.h"
+#include "ingest/retention.h"
 #include "profile/metric.h"
 #include "profile/profile.h"
 #include "profile/sequence.h"
@@ -69,6 +70,8 @@ static CdpPlan ended_plan = {
 static void
 ensure_partitions(CdpBatch *batch)
 {
+	/* what is there now is not dropped before the events are in it */
+	LockRelationOid(cdp_store_relation("event"), RowExclusiveLock);
 	for (int i = 0; i < batch->n; i++)
 	{
 		CdpMessage *m = &batch->messages[i];
@@ -349,6 +352,8 @@ apply_consent(CdpBatch *batch)
 		for (int k = 0; k < link->n; k++)
 			nodes[k] = graph->idents[link->idents[k]].node_id;
 		nnodes += bearers_of(m, nodes + nnodes);
+		if (cdp_retention_knows_consent(m, nodes, nnodes))
+			continue;
 		for (int k = 0; k < nnodes; k++)
 		{
 			CdpConsentRecord *r = &records[n++];
@@ -496,6 +501,8 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 	cdp_batch_resolve_about(&batch);
 	cdp_batch_screen(&batch);
 	cdp_plan_check(messages, n);
+	if (!(flags & CDP_INGEST_KEYLESS))
+		cdp_retention_screen(messages, n);
 	ensure_partitions(&batch);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		cdp_batch_dedupe(&batch);

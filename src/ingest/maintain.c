@@ -34,6 +34,7 @@
 #include "ingest/config.h"
 #include "ingest/ingest.h"
 #include "ingest/plan.h"
+#include "ingest/retention.h"
 #include "profile/metric.h"
 #include "profile/sequence.h"
 #include "profile/session.h"
@@ -365,8 +366,9 @@ do_step(void)
 		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
-		   step_ready() || cdp_sequence_tidy_step() ||
-		   cdp_metric_tidy_step() || step_discover();
+		   step_ready() ||
+		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_retention_step() ||
+		   step_discover();
 }
 
 /* cdp.maintain_step() */

@@ -134,6 +134,15 @@ look(void *arg)
 	cdp_profile_check(ids, n, &l->to);
 }
 
+/* The same; what it needs on the way is given back. */
+static void
+look_apart(void *arg)
+{
+	SPI_connect();
+	look(arg);
+	SPI_finish();
+}
+
 static void
 look_for_strays(void *arg)
 {
@@ -170,7 +179,6 @@ cdp_verify(PG_FUNCTION_ARGS)
 {
 	CdpStore store;
 	Look l = {.sample = PG_ARGISNULL(0) ? -1 : PG_GETARG_FLOAT8(0)};
-	MemoryContext batch;
 	TimestampTz told = GetCurrentTimestamp();
 	int64 people = 0;
 
@@ -194,15 +202,10 @@ cdp_verify(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NO_DATA_FOUND),
 					 errmsg("there is no profile " INT64_FORMAT, PG_GETARG_INT64(1))));
 	}
-	batch = AllocSetContextCreate(CurrentMemoryContext, "cdp verify batch", ALLOCSET_DEFAULT_SIZES);
 	do
 	{
-		MemoryContext old = MemoryContextSwitchTo(batch);
-
 		CHECK_FOR_INTERRUPTS();
-		cdp_store_freeze(look, &l);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch);
+		cdp_store_freeze(look_apart, &l);
 		people += l.n;
 		if (cdp_guc_progress_interval > 0 &&
 			GetCurrentTimestamp() - told > cdp_guc_progress_interval * INT64CONST(1000))
@@ -289,6 +292,10 @@ repair(void *arg)
 	Repair *r = arg;
 	CdpGraph graph = {.witness = repair_sources};
 	int64 *ids;
+	int nbefore;
+	int64 *before = cdp_metric_nodes(r->profile_id, &nbefore);
+	int nnow;
+	int64 *now;
 
 	cdp_graph_reresolve(&graph, &r->profile_id, 1);
 	ids = palloc(sizeof(int64) * Max(graph.nlocked, 1));
@@ -300,6 +307,9 @@ repair(void *arg)
 		if (locked->profile_id == r->profile_id)
 			locked->rebuild = locked->reshaped = true;
 	}
+	now = cdp_metric_nodes(r->profile_id, &nnow);
+	cdp_metric_repair(before, nbefore, ids, graph.nlocked);
+	cdp_metric_repair(now, nnow, ids, graph.nlocked);
 	cdp_ingest_settle(&graph, r->caller);
 	cdp_profile_repair_mirrors(ids, graph.nlocked);
 }

@@ -10,7 +10,8 @@
  *
  * Rows of cdp.rejected come last in the order of locks (docs/architecture.md),
  * so they are not locked while messages are taken: one retry at a time, by an
- * advisory lock.
+ * advisory lock.  Then all that a batch will touch is locked in the order in
+ * which others refuse.
  */
 #include "postgres.h"
 
@@ -52,6 +53,23 @@ static CdpPlan read_plan = {
 
 static CdpPlan last_plan = {
 	"SELECT coalesce(max(r.rejected_id), 0) FROM cdp_data.rejected r", 0, {0}, NULL};
+
+/*
+ * The rows of a batch, and those under which others of them will be counted; in
+ * the order of reject_plan of refusal.c, its collation included.
+ */
+static CdpPlan lock_plan = {
+	"SELECT FROM cdp_data.rejected r WHERE r.rejected_id = ANY (ARRAY("
+	"  SELECT x FROM unnest($1) x "
+	"  UNION ALL SELECT t.rejected_id FROM unnest($2, $3) u (id, reason), LATERAL ("
+	"    SELECT o.source, o.message_id FROM cdp_data.rejected o "
+	"    WHERE o.rejected_id = u.id OFFSET 0) o, LATERAL ("
+	"    SELECT t.rejected_id FROM cdp_data.rejected t WHERE t.source = o.source "
+	"    AND t.message_id = o.message_id AND t.reason = u.reason OFFSET 0) t)) "
+	"ORDER BY r.source, r.message_id, r.reason COLLATE \"default\" FOR UPDATE",
+	3,
+	{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+	NULL};
 
 static CdpPlan settle_plan = {
 	"DELETE FROM cdp_data.rejected r WHERE r.rejected_id = ANY ($1)", 1, {INT8ARRAYOID}, NULL};
@@ -141,8 +159,11 @@ settle(const CdpDocument *documents, const int64 *ids, char *const *reasons, int
 {
 	int64 *gone = palloc(sizeof(int64) * n);
 	int64 *again = palloc(sizeof(int64) * n);
+	int64 *moved = palloc(sizeof(int64) * n);
+	const char **reason = palloc(sizeof(char *) * n);
 	int ngone = 0;
 	int nagain = 0;
+	int nmoved = 0;
 	Datum args[4];
 
 	for (int i = 0; i < n; i++)
@@ -156,7 +177,16 @@ settle(const CdpDocument *documents, const int64 *ids, char *const *reasons, int
 			gone[ngone++] = ids[i];
 		else if (strcmp(d->reason, reasons[i]) == 0)
 			again[nagain++] = ids[i];
+		else
+		{
+			moved[nmoved] = ids[i];
+			reason[nmoved++] = d->reason;
+		}
 	}
+	args[0] = cdp_array_int64(ids, n);
+	args[1] = cdp_array_int64(moved, nmoved);
+	args[2] = cdp_array_text(reason, nmoved);
+	cdp_store_run(&lock_plan, args, NULL, false, -1);
 	if (ngone > 0)
 	{
 		args[0] = cdp_array_int64(gone, ngone);

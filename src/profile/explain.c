@@ -75,7 +75,7 @@ shown(const CdpTraitChange *change)
 static CdpTally
 tally(const Given *g, const char *text)
 {
-	CdpTally t = {.text = text, .times = 1, .ts = g->change->ts};
+	CdpTally t = {.text = text, .times = Max(g->change->times, 1), .ts = g->change->ts};
 
 	t.source = g->change->source;
 	t.change = g->change;
@@ -198,7 +198,8 @@ judge_tallies(const CdpTrait *trait, Given *given, int n)
 		{
 			CdpTally one = tally(&given[i], lfirst(lc));
 
-			if (given[i].why == NULL && cdp_survive_ignores(trait, one.text) == NULL)
+			if (given[i].why == NULL && !given[i].change->counted &&
+				cdp_survive_ignores(trait, one.text) == NULL)
 				cdp_survive_add(&t, &one);
 		}
 	cdp_survive_settle(trait, &t);
@@ -304,9 +305,10 @@ cdp_explain_trait(PG_FUNCTION_ARGS)
 		char *value = shown(c);
 		Datum values[6] = {value ? CStringGetTextDatum(value) : (Datum) 0,
 						   CStringGetTextDatum(c->source), TimestampTzGetDatum(c->ts),
-						   CStringGetTextDatum(c->message_id), BoolGetDatum(given[i].won),
+						   c->message_id ? CStringGetTextDatum(c->message_id) : (Datum) 0,
+						   BoolGetDatum(given[i].won),
 						   CStringGetTextDatum(given[i].why)};
-		bool nulls[6] = {value == NULL};
+		bool nulls[6] = {value == NULL, false, false, c->message_id == NULL};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "profile/base.h"
 #include "core/window.h"
 #include "profile/metric.h"
 #include "profile/session.h"
@@ -259,19 +260,6 @@ cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts)
 	return cdp_core_window_leave(&period, ts);
 }
 
-/*
- * Events up to here will never be in the window again.  The end of a month has
- * fewer or more days than that of the next: a month before 30 March, 04:00, is
- * 28 February, 04:00, which is earlier than a month before 29 March, 20:00.
- */
-TimestampTz
-cdp_metric_over(const CdpMetric *metric, TimestampTz now)
-{
-	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
-
-	return metric->period && metric->period->month != 0 ? cutoff - 4 * USECS_PER_DAY : cutoff;
-}
-
 /* What is at this path of an event's properties, or NULL. */
 JsonbValue *
 cdp_metric_property(char **path, int npath, Jsonb *properties)
@@ -443,14 +431,14 @@ write_entry(StringInfo out, int32 id, const char *bytes, int len)
 
 /*
  * The row of a node: what was touched, as it is now, and the rest as it was.
- * NULL: it is the old one.
+ * NULL: it is the old one.  anew: all was touched, and the old one may be damaged.
  */
 static bytea *
-compose(const Holder *node)
+compose(const Holder *node, bool anew)
 {
 	StringInfoData out;
 	int n;
-	CdpMetricEntry *entries = cdp_metric_entries(node->old, &n);
+	CdpMetricEntry *entries = cdp_metric_entries(anew ? NULL : node->old, &n);
 	StringInfoData state;
 	int e = 0;
 	bytea *fresh;
@@ -514,7 +502,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		if (!node->touched[m])
 		{
 			node->touched[m] = true;
-			cutoff = cdp_metric_over(metric, now);
+			cutoff = cdp_metric_cutoff(metric, now);
 			while (e < nentries && entries[e].id < metric->id)
 				e++;
 			if (e < nentries && entries[e].id == metric->id)
@@ -528,7 +516,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 		}
 		cdp_metric_state_add(metric->kind, &node->states[m], &hits[i].in, cutoff);
 	}
-	fresh = compose(node);
+	fresh = compose(node, false);
 	MemoryContextSwitchTo(context);
 	node->fresh = NULL;
 	if (fresh)
@@ -715,6 +703,42 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	MemoryContextDelete(work);
 }
 
+/* Adds events to a base; see metric.h. */
+bytea *
+cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n)
+{
+	Holder node = {.old = old};
+	int nentries;
+	CdpMetricEntry *entries = cdp_metric_entries(old, &nentries);
+	int e = 0;
+
+	(void) cdp_metric_config();
+	start_states(&node);
+	for (int m = 0; m < config.n; m++)
+	{
+		const CdpMetric *metric = &config.metrics[m];
+		CdpMetricState *state = &node.states[m];
+
+		while (e < nentries && entries[e].id < metric->id)
+			e++;
+		for (int i = 0; i < n && metric->period == NULL; i++)
+		{
+			CdpMetricInput in;
+
+			if (!cdp_metric_input(metric, &events[i], &in))
+				continue;
+			if (!node.touched[m] && e < nentries && entries[e].id == metric->id)
+				cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len, state);
+			else if (!node.touched[m])
+				cdp_metric_state_start(state, false);
+			node.touched[m] = true;
+			state->whole = true;
+			cdp_metric_state_add(metric->kind, state, &in, DT_NOBEGIN);
+		}
+	}
+	return compose(&node, false);
+}
+
 /* The nodes whose states are made anew. */
 typedef struct Rebuild
 {
@@ -740,7 +764,7 @@ rebuild_event(const CdpMetricEvent *event, void *arg)
 	}
 }
 
-/* Makes the states of nodes anew from their events; see metric.h. */
+/* Makes the states of nodes anew; see metric.h. */
 int64
 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 {
@@ -750,11 +774,13 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 	Holder *all = palloc(sizeof(Holder) * Max(n, 1));
 	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
 	int64 events;
+	bytea **base;
+	CdpMetricAcc acc;
 
 	if (c->n == 0 || n == 0)
 		return 0;
 	for (int m = 0; m < c->n; m++)
-		r.cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
+		r.cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);
@@ -776,10 +802,19 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 		}
 	}
 	r.nodes = all;
+	base = cdp_base_metrics(ids, r.n, false);
+	for (int i = 0; i < r.n; i++)
+		for (int m = 0; m < c->n; m++)
+		{
+			CdpMetricState *state = &all[i].states[m];
+
+			if (all[i].touched[m] && cdp_base_metric(base[i], &c->metrics[m], &acc))
+				state->cells[state->ncells++] = (CdpMetricCell){DT_NOBEGIN, acc};
+		}
 	events = cdp_metric_events(ids, r.n, DT_NOBEGIN, DT_NOEND, false, rebuild_event, &r);
 	read_nodes(r.nodes, r.n);
 	for (int i = 0; i < r.n; i++)
-		r.nodes[i].fresh = compose(&r.nodes[i]);
+		r.nodes[i].fresh = compose(&r.nodes[i], metric_id == 0);
 	write_nodes(r.nodes, r.n);
 	return events;
 }
@@ -802,7 +837,7 @@ tidy_node(Holder *node, const TimestampTz *cutoffs)
 							  &node->states[m]);
 		node->touched[m] = cdp_metric_state_expire(&node->states[m], cutoffs[m]);
 	}
-	return compose(node);
+	return compose(node, false);
 }
 
 /* Forgets what is over; see metric.h. */
@@ -816,7 +851,7 @@ cdp_metric_tidy(int64 *nodes, int n, bool write)
 	int kept = 0;
 
 	for (int m = 0; m < c->n; m++)
-		cutoffs[m] = cdp_metric_over(&c->metrics[m], now);
+		cutoffs[m] = cdp_metric_cutoff(&c->metrics[m], now);
 	for (int i = 0; i < n; i++)
 		all[i].node_id = nodes[i];
 	qsort(all, n, sizeof(Holder), compare_nodes);

@@ -111,6 +111,7 @@ typedef struct CdpMetricState
 {
 	int64 width; /* microseconds, a power of two; 0: all times */
 	int ncells;
+	bool whole; /* a base: keeps all values, however many */
 	CdpMetricCell *cells; /* ascending; room for CDP_METRIC_CELLS + 1 */
 } CdpMetricState;
 
@@ -189,10 +190,10 @@ typedef struct CdpMetricEntry
 extern const CdpMetricConfig *cdp_metric_config(void);
 extern bool cdp_metric_config_is_current(void);
 extern const CdpMetric *cdp_metric_find(int32 id);
+/* the latest time that is out of the window; never goes back while now goes on */
 extern TimestampTz cdp_metric_cutoff(const CdpMetric *metric, TimestampTz now);
 extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
 extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
-extern TimestampTz cdp_metric_over(const CdpMetric *metric, TimestampTz now);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
 extern bool cdp_metric_names(const char *word, const char *type, const char *name);
@@ -203,11 +204,17 @@ extern CdpMetricEntry *cdp_metric_entries(const bytea *states, int *n);
 extern void cdp_metric_fold(const CdpMetricEvent *events, int n);
 
 /*
- * Makes the states of nodes anew from their events: of one metric, or of all
+ * Makes the states of nodes anew from their bases and events: of one metric, or of all
  * (0).  The caller holds the locks of the nodes' people.  Returns the number
  * of events read.
  */
 extern int64 cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id);
+
+/*
+ * The states of metrics without a period, as in a row, with these events of one
+ * node added and all values kept; NULL: old is what it was.
+ */
+extern bytea *cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n);
 
 /*
  * Keeps, of these nodes, those in whose rows something is over: cells that no

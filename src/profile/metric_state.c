@@ -355,6 +355,7 @@ cdp_metric_state_start(CdpMetricState *state, bool windowed)
 {
 	state->width = windowed ? 1 : 0;
 	state->ncells = 0;
+	state->whole = false;
 	state->cells = palloc(sizeof(CdpMetricCell) * (windowed ? CDP_METRIC_CELLS + 1 : 1));
 }
 
@@ -423,7 +424,8 @@ cdp_metric_state_add(CdpMetricKind kind, CdpMetricState *state, const CdpMetricI
 	if (i > 0 && state->cells[i - 1].start == start)
 	{
 		cdp_metric_acc_add(kind, &state->cells[i - 1].acc, in);
-		bound_items(&state->cells[i - 1].acc);
+		if (!state->whole)
+			bound_items(&state->cells[i - 1].acc);
 		return;
 	}
 	memmove(&state->cells[i + 1], &state->cells[i],
@@ -566,7 +568,7 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 			acc->overflow = pq_getmsgbyte(in) == 0;
 			if (acc->overflow)
 				break;
-			acc->nitems = acc->nsorted = acc->room = get_number(in, CDP_METRIC_ITEMS);
+			acc->nitems = acc->nsorted = acc->room = get_number(in, PG_INT32_MAX);
 			acc->items = palloc(sizeof(CdpMetricItem) * Max(acc->room, 1));
 			for (int i = 0; i < acc->nitems; i++)
 			{
@@ -587,7 +589,7 @@ put_text(StringInfo out, const char *text, int len)
 }
 
 static void
-write_acc(CdpMetricKind kind, CdpMetricAcc *acc, StringInfo out)
+write_acc(CdpMetricKind kind, CdpMetricAcc *acc, bool whole, StringInfo out)
 {
 	int64 bytes = 0;
 
@@ -627,7 +629,9 @@ write_acc(CdpMetricKind kind, CdpMetricAcc *acc, StringInfo out)
 			cdp_metric_acc_settle(acc);
 			for (int i = 0; i < acc->nitems; i++)
 				bytes += acc->items[i].len;
-			if (acc->overflow || acc->nitems > CDP_METRIC_ITEMS || bytes > CDP_METRIC_ITEM_BYTES)
+			if (acc->overflow ||
+				(!whole &&
+				 (acc->nitems > CDP_METRIC_ITEMS || bytes > CDP_METRIC_ITEM_BYTES)))
 			{
 				pq_sendint8(out, 0);
 				break;
@@ -660,6 +664,7 @@ cdp_metric_state_read(CdpMetricKind kind, const char *bytes, int len, CdpMetricS
 
 	if (log > 62)
 		damaged();
+	state->whole = false;
 	state->width = log == 0 ? 0 : INT64CONST(1) << (log - 1);
 	state->ncells = get_number(&in, log == 0 ? 1 : CDP_METRIC_CELLS);
 	state->cells = palloc(sizeof(CdpMetricCell) * (log == 0 ? 1 : CDP_METRIC_CELLS + 1));
@@ -696,6 +701,6 @@ cdp_metric_state_write(CdpMetricKind kind, const CdpMetricState *state, StringIn
 		if (state->width > 0)
 			cdp_metric_put(out, (uint64) ((state->cells[i].start - before) / state->width));
 		before = state->cells[i].start;
-		write_acc(kind, &state->cells[i].acc, out);
+		write_acc(kind, &state->cells[i].acc, state->whole, out);
 	}
 }

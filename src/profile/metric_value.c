@@ -32,6 +32,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "profile/base.h"
 #include "profile/metric.h"
 #include "profile/probe.h"
 #include "profile/session.h"
@@ -245,14 +246,21 @@ add_event(const CdpMetricEvent *event, void *arg)
 	total->oldest = Min(total->oldest, in.ts);
 }
 
-/* Adds the part of a cell that is in the window, event by event. */
+/* Adds the part of a cell that is in the window, event by event, and those that are gone. */
 static void
 add_from_events(Total *total, int64 node, TimestampTz from, TimestampTz to)
 {
 	MemoryContext context = CurrentMemoryContext;
 	CdpStore store;
+	CdpMetricAcc gone;
 
 	cdp_store_enter(&store);
+	MemoryContextSwitchTo(context);
+	if (cdp_base_metric(*cdp_base_metrics(&node, 1, true), total->metric, &gone))
+	{
+		MemoryContextSwitchTo(context);
+		cdp_metric_acc_merge(total->metric->kind, &total->acc, &gone);
+	}
 	MemoryContextSwitchTo(context);
 	(void) cdp_metric_events(&node, 1, from, to, true, add_event, total);
 	cdp_store_leave(&store);

@@ -20,9 +20,9 @@ typedef struct CdpTraitChange
 	TimestampTz ts;
 	uint8 message_key[16];
 	const char *source;
-	const char *message_id; /* by cdp_trait_history() only */
+	const char *message_id; /* by cdp_trait_history() only; NULL: its event is gone */
 	int origin; /* the caller's own mark, for refusals */
-	bool counted; /* its person was folded from events that have it already */
+	bool counted; /* another one stands for it where values are counted */
 	int64 times; /* how often the value was given: 0 stands for once */
 	bool unknown; /* no value: what there was is told by the events alone */
 } CdpTraitChange;

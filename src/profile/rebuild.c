@@ -16,6 +16,7 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "profile/base.h"
 #include "profile/profile.h"
 #include "profile/trait.h"
 #include "store.h"
@@ -147,8 +148,8 @@ read_events(CdpPast *past, TimestampTz from, TimestampTz to)
 }
 
 /*
- * What the events of these people (ascending), between two times, make of
- * them.  The arrays are the caller's context's.
+ * What the events of these people (ascending), between two times, and those
+ * that are gone make of them.  The arrays are the caller's context's.
  */
 CdpPast *
 cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to)
@@ -164,6 +165,7 @@ cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to)
 	for (int i = 0; i < n; i++)
 		past->none[i] = true;
 	read_events(past, from, to);
+	cdp_base_add_to_past(past);
 	return past;
 }
 

@@ -4,6 +4,7 @@
  *
  *	state		events, first_seen, last_seen: her events
  *	traits		values and marks: her identify messages, folded
+ *	metrics		her events, see metric_check.c
  *	sessions	the parts of her nodes: her events
  *	sequences	the marks of her nodes: her events
  *	segments	the rules; and segment_member says what the state says
@@ -127,14 +128,17 @@ static CdpPlan node_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* Traits that are no columns, and all marks. */
+/* Traits that are no columns, and all marks.  What is no object has no name. */
 static CdpPlan trait_plan = {
 	"SELECT u.profile_id, v.what || coalesce(l.key, r.key), l.value::text, r.value::text "
 	"FROM unnest($1, $2, $3) u (profile_id, traits, meta) "
 	"LEFT JOIN LATERAL (SELECT p.traits, p.trait_meta FROM cdp_data.profile p "
 	"  WHERE p.profile_id = u.profile_id OFFSET 0) p ON true "
-	"CROSS JOIN LATERAL (VALUES ('trait ', coalesce(p.traits, '{}'), u.traits), "
-	"  ('origin of trait ', coalesce(p.trait_meta, '{}'), u.meta)) v (what, live, recomputed) "
+	"CROSS JOIN LATERAL (VALUES ('trait ', p.traits, u.traits), "
+	"  ('origin of trait ', p.trait_meta, u.meta)) w (what, live, recomputed) "
+	"CROSS JOIN LATERAL (SELECT w.what, CASE WHEN w.live IS NULL THEN '{}' "
+	"  WHEN jsonb_typeof(w.live) = 'object' THEN w.live ELSE jsonb_build_object('', w.live) END "
+	"  AS live, w.recomputed OFFSET 0) v "
 	"CROSS JOIN LATERAL jsonb_each(v.live || v.recomputed) k "
 	"LEFT JOIN LATERAL (SELECT k.key, v.live -> k.key AS value) l ON true "
 	"LEFT JOIN LATERAL (SELECT k.key, v.recomputed -> k.key AS value) r ON true "
@@ -176,6 +180,9 @@ static CdpPlan strays_plan = {
 	"WHERE p.profile_id IS NULL "
 	"UNION ALL SELECT NULL, 'consent of no identifier', c.node_id || ' for ' || c.purpose_id, NULL "
 	"FROM cdp_data.consent_node c LEFT JOIN cdp_data.node n ON n.node_id = c.node_id "
+	"WHERE n.node_id IS NULL "
+	"UNION ALL SELECT NULL, 'metrics of no identifier', s.node_id::text, NULL "
+	"FROM cdp_data.metric_state s LEFT JOIN cdp_data.node n ON n.node_id = s.node_id "
 	"WHERE n.node_id IS NULL",
 	0,
 	{0},
@@ -344,6 +351,7 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_found_rows(to, cdp_store_run(&trait_plan, args, NULL, true, -1));
 	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), pending, to);
 
+	cdp_metric_check(profiles, n, to);
 	cdp_session_check(profiles, n, to);
 	cdp_sequence_check(profiles, n, to);
 	cdp_segment_check(profiles, n, found_segments, to);

@@ -8,6 +8,12 @@
 
 #include "identity/check.h"
 
+/* metric_check.c */
+extern void cdp_metric_check(const int64 *profiles, int n, CdpFound *to);
+extern int64 *cdp_metric_nodes(int64 profile_id, int *n);
+extern void cdp_metric_repair(const int64 *nodes, int n, const int64 *people, int npeople);
+
+/* verify.c */
 extern void cdp_profile_check(const int64 *profiles, int n, CdpFound *to);
 extern void cdp_profile_check_strays(CdpFound *to);
 extern void cdp_profile_repair_sources(const int64 *profiles, int n);

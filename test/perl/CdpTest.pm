@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_cluster install_cdp configure truth_sql verdict read_views start_client finish_client spread);
+our @EXPORT = qw(new_cluster install_cdp configure truth_sql verdict broken_invariants read_views start_client finish_client spread);
 
 # A started cluster with cdp initialised in database postgres.
 sub new_cluster
@@ -20,7 +20,7 @@ sub new_cluster
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	# UTF-8, whatever the caller's locale is
-	$node->init(allows_streaming => $params{streaming} ? 1 : 0, extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
+	$node->init(allows_streaming => $params{streaming} ? 1 : 0, extra => [ '--encoding=UTF8', '--locale=C.UTF-8', @{ $params{initdb} // [] } ]);
 	$node->append_conf('postgresql.conf', "timezone = 'UTC'\nautovacuum = off\n" . ($params{conf} // ''));
 	$node->start;
 	install_cdp($node, 'postgres');
@@ -69,6 +69,14 @@ sub verdict
 	my ($node, $database) = @_;
 
 	return $node->safe_psql($database // 'postgres', 'SELECT truth.verdict()');
+}
+
+# What docs/invariants.sql finds; '' when all holds.
+sub broken_invariants
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql($database // 'postgres', slurp_file(dirname(__FILE__) . '/../../docs/invariants.sql'));
 }
 
 # Every view of cdp that the role may read, as ordered text: {view => rows}.

@@ -1,0 +1,97 @@
+# L8 with everything on: eight sessions play a random history while the server
+# is killed under them, all of it or one backend, whatever it is doing.  They go
+# on with what was not acknowledged.  What is known in the end is what a model
+# in SQL makes of the messages, once more delivered or not.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../test/perl";
+use CdpHistory;
+use CdpTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $seed = $ENV{HISTORY_SEED} || int(rand(1000000));
+srand($seed);
+note("seed $seed");
+
+my $node = new_cluster('kill', conf => "restart_after_crash = on\nsynchronous_commit = on\nfull_page_writes = on\nwal_level = replica\n"
+	. "checkpoint_timeout = 30s\nmax_wal_size = 32MB\ndeadlock_timeout = '100ms'\n");
+my $history = CdpHistory->new(seed => $seed, operations => $ENV{HISTORY_OPERATIONS} || 120);
+my @next = (0) x @{ $history->{plan} };
+
+install_history($node, 'postgres');
+
+sub kill_cluster
+{
+	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
+	$node->kill9;
+	kill 'KILL', @pids;
+	for (1 .. 300)
+	{
+		last if !grep { kill 0, $_ } $postmaster, @pids;
+		select(undef, undef, undef, 0.02);
+	}
+	return;
+}
+
+# One that works, if there is any.
+sub kill_backend
+{
+	my ($pid) = split /\n/, $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY state = 'active' DESC, random() LIMIT 1");
+
+	kill 'KILL', $pid if $pid;
+	return;
+}
+
+my $kills = 0;
+my %cut;
+for my $round (1 .. 11)
+{
+	my @running = map { start_client($node, 'postgres', script($history->{plan}[$_], $next[$_])) } 0 .. $#next;
+	my $all = rand() < 0.5;
+
+	# a slow machine gets on, too
+	my $work = $kills < 10 && grep { $next[$_] < @{ $history->{plan}[$_] } } 0 .. $#next;
+
+	if ($work)
+	{
+		select(undef, undef, undef, 0.1 + rand(0.3));
+		($all ? \&kill_cluster : \&kill_backend)->();
+	}
+	for my $s (0 .. $#next)
+	{
+		my ($out, $err) = finish_client($running[$s]);
+
+		# in their order, and the first that is missing is the next
+		$next[$s] = $1 + 1 while $out =~ /^ack (\d+)$/mg;
+		$err =~ s/^psql:\S+ (?:WARNING|DETAIL|HINT|FATAL|PANIC).*\n|^(?:DETAIL|HINT|FATAL|CONTEXT):.*\n//mg;
+		$cut{$1}++ while $err =~ /(server closed the connection|connection to server was lost|terminating connection|Connection refused|is starting up|in recovery mode|No such file)/g;
+		fail("round $round, session $s: $err (seed $seed)") if $err =~ /ERROR/;
+	}
+	last if !$work;
+	$kills++;
+	$all ? $node->start : $node->poll_query_until('postgres', 'SELECT true') || die 'the cluster did not come back';
+	is(broken_invariants($node), '', "kill $kills: what holds always holds (seed $seed)");
+	my $list = join "\n", map { my $s = $_; map { @{ $_->{ids} } } @{ $history->{plan}[$s] }[ 0 .. $next[$s] - 1 ] } 0 .. $#next;
+	is($node->safe_psql('postgres', "CREATE TEMP TABLE ack (id text);\nCOPY ack FROM STDIN;\n$list\n\\.\n
+		SELECT count(*) FROM ack WHERE id NOT IN (SELECT message_id FROM cdp.events UNION ALL SELECT message_id FROM cdp.consent_log UNION ALL
+			SELECT message_id FROM cdp.rejected WHERE message_id IS NOT NULL)"), '0', "kill $kills: what was acknowledged is there");
+}
+cmp_ok($kills, '>', 2, "the server was killed $kills times");
+is_deeply(\@next, [ map { scalar @$_ } @{ $history->{plan} } ], 'every session came to its end');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|deadlock detected|signal 11|signal 6/, 'no crash of its own, no deadlock');
+is($history->finish_work($node, 'postgres'), '', 'all background work is done');
+$history->load($node, 'postgres');
+my $known = $history->known($node, 'postgres');
+is(differences($known, $history->naive($node, 'postgres')), '', "what is known follows from the messages (seed $seed)");
+is($node->safe_psql('postgres', 'SELECT * FROM cdp.verify()'), '', 'everybody is as recomputed');
+$node->safe_psql('postgres', $history->redelivery);
+is(differences($history->known($node, 'postgres'), $known), '', "all of it once more changes nothing (seed $seed)");
+is(broken_invariants($node), '', 'what holds still holds');
+$node->stop;
+done_testing();
