@@ -32,6 +32,10 @@ OBJS = \
 	src/core/affinity_flat.o \
 	src/core/affinity_text.o \
 	src/core/segexpr.o \
+	src/core/words.o \
+	src/core/bitmap.o \
+	src/core/bitmap_format.o \
+	src/core/audience.o \
 	src/core/unionfind.o \
 	src/core/linkage.o \
 	src/core/nodes.o \
@@ -69,14 +73,23 @@ OBJS = \
 	src/condition/compile.o \
 	src/condition/match.o \
 	src/condition/matches.o \
+	src/segment/clause.o \
 	src/segment/eval.o \
 	src/segment/json.o \
 	src/segment/member.o \
 	src/segment/predicate.o \
 	src/segment/rule.o \
 	src/segment/segment.o \
+	src/segment/text.o \
 	src/segment/timer.o \
 	src/segment/segment_query.o \
+	src/segment/chunk.o \
+	src/segment/chunk_fold.o \
+	src/segment/chunk_check.o \
+	src/segment/audience.o \
+	src/segment/audience_io.o \
+	src/segment/audience_op.o \
+	src/segment/audience_agg.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/column.o \
@@ -104,8 +117,10 @@ OBJS = \
 	src/profile/window.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/members.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \
+	src/profile/preview.o \
 	src/profile/profile.o \
 	src/profile/profile_row.o \
 	src/profile/rebuild.o \
@@ -158,6 +173,7 @@ INSTALL_SQL = \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
 	sql/install/32_affinity.sql \
+	sql/install/32_audience.sql \
 	sql/install/40_profile.sql \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
@@ -203,6 +219,9 @@ REGRESS = \
 	retention_law \
 	view_write \
 	segment \
+	audience \
+	chunk \
+	segment_rules \
 	segment_time \
 	consent \
 	affinity \
@@ -231,7 +250,8 @@ ISOLATION = \
 	pairs_snapshot \
 	storage_race \
 	progress \
-	lock_order
+	lock_order \
+	fold
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

@@ -23,7 +23,7 @@ SELECT string_agg(name, ' ' ORDER BY name COLLATE "C") AS person, count(*) AS no
 GROUP BY profile_id;
 CREATE FUNCTION anew() RETURNS void LANGUAGE sql AS $$
 	TRUNCATE cdp_data.identifier, cdp_data.node, cdp_data.identity_edge, cdp_data.identity_merge, cdp_data.profile_merged,
-		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_member, cdp_data.segment_before,
+		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_member, cdp_data.segment_chunk, cdp_data.segment_delta, cdp_data.segment_before,
 		cdp_data.node_history, cdp_data.identifier_retired, cdp_data.identity_separation, cdp_data.separation_node, cdp_data.outbox
 $$;
 

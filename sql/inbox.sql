@@ -141,7 +141,7 @@ BEGIN
 	EXECUTE format('CREATE TABLE %I AS SELECT * FROM outcome', way);
 	EXECUTE format('CREATE TABLE %I AS SELECT reason, message_id, payload::text, sum(times) AS times FROM cdp.rejected WHERE source = ''law'' GROUP BY 1, 2, 3', way || '_rejected');
 	TRUNCATE cdp_data.identifier, cdp_data.node, cdp_data.identity_edge, cdp_data.identity_merge, cdp_data.profile_merged,
-		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_member, cdp_data.segment_before,
+		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_member, cdp_data.segment_chunk, cdp_data.segment_delta, cdp_data.segment_before,
 		cdp_data.node_history, cdp_data.identifier_retired, cdp_data.identity_separation, cdp_data.separation_node, cdp_data.outbox, cdp_data.rejected;
 END $$;
 SET client_min_messages = warning;

@@ -347,7 +347,7 @@ SELECT r, q, t.answer, t.message FROM unnest('{regress_rules_app,regress_rules_a
 -- Everybody twice: those of world "m" are merged and parted again, those of
 -- world "t" never are; all else happens to both.  Afterwards they must be alike.
 SELECT scenario.reset();
-TRUNCATE cdp_data.consent_log, cdp_data.consent_current, cdp_data.consent_ord, cdp_data.consent_node, cdp_data.segment_member, cdp_data.segment_before, cdp_data.outbox;
+TRUNCATE cdp_data.consent_log, cdp_data.consent_current, cdp_data.consent_ord, cdp_data.consent_node, cdp_data.segment_member, cdp_data.segment_chunk, cdp_data.segment_delta, cdp_data.segment_before, cdp_data.outbox;
 SELECT cdp.define_trait('city', 'text'), cdp.define_trait('plan', 'text', 'oldest'), cdp.define_purpose('ads') > 0 AS ads;
 SELECT cdp.define_segment('oslo', predicate => 'city = ''Oslo''') > 0 AS oslo, cdp.define_segment('busy', predicate => 'events >= 4') > 0 AS busy, cdp.define_segment('new', predicate => 'events < 3') > 0 AS new;
 SELECT cdp.define_activation('oslo', 'email', 'ads') > 0 AS oslo, cdp.define_activation('busy', 'email', 'ads') > 0 AS busy;

@@ -109,7 +109,7 @@ SELECT cdp.drop_segment('new'), cdp.drop_segment('quiet'), cdp.drop_segment('rec
 CREATE FUNCTION anew() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	TRUNCATE cdp_data.identifier, cdp_data.node, cdp_data.identity_edge, cdp_data.identity_merge, cdp_data.profile_merged,
-		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_member, cdp_data.segment_before,
+		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_member, cdp_data.segment_chunk, cdp_data.segment_delta, cdp_data.segment_before,
 		cdp_data.segment_history, cdp_data.timer, cdp_data.metric_state, cdp_data.rejected,
 		cdp_data.consent_log, cdp_data.consent_current, cdp_data.consent_ord, cdp_data.consent_node,
 		cdp_data.node_history, cdp_data.identifier_retired, cdp_data.identity_separation, cdp_data.separation_node, cdp_data.outbox RESTART IDENTITY;
@@ -229,6 +229,9 @@ BEGIN
 	INSERT INTO found SELECT sweep, seed, -4, 'pending', g.pending FROM cdp.segments g WHERE g.pending > 0;
 END $$;
 SELECT run(s::text, 200, sweep) FROM generate_series(1, 3) s, (VALUES (false), (true)) w (sweep);
+SET cdp.direct_storage = off;
+SELECT run('4', 60, sweep) FROM (VALUES (false), (true)) w (sweep);
+RESET cdp.direct_storage;
 TABLE found;
 SELECT what, count(*) > 20 AS some FROM did GROUP BY 1 ORDER BY 1;
 -- with or without the sweep, what is known of the past is the same

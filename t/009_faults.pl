@@ -22,7 +22,7 @@ note("seed $seed");
 # Small segments of WAL: a limit on the size of files must let those grow.
 my $node = new_cluster('faults', initdb => ['--wal-segsize=1'],
 	conf => "synchronous_commit = off\nrestart_after_crash = off\nshared_buffers = 64MB\nmax_wal_size = 1GB\ndeadlock_timeout = '100ms'\n");
-my $history = CdpHistory->new(seed => $seed, sessions => 1, operations => $ENV{HISTORY_OPERATIONS} || 90, people => 25, serial => 1);
+my $history = CdpHistory->new(seed => $seed, sessions => 1, operations => $ENV{HISTORY_OPERATIONS} || 60, people => 25, serial => 1);
 my @plan = @{ $history->{plan}[0] };
 
 install_history($node, 'postgres');
@@ -132,12 +132,12 @@ play('cancelled', 8, sub {
 
 	if ($how < 4)
 	{
-		my $ms = 1 + int(rand(1000 * $took[$i]));
+		my $ms = 1 + int(1000 * $took[$i] * rand()**1.5);
 		my ($ok, $answer) = $session->run("$op->{clock}\nSET statement_timeout = $ms;\n$op->{sql}\n\\set failed :ERROR\nSET statement_timeout = 0;\n\\echo failed: :failed");
 
 		return ($ok && $answer !~ /^failed: false$/m ? 0 : $ok, $answer);
 	}
-	my $when = sprintf('%.6f', rand(1.2 * $took[$i]));
+	my $when = sprintf('%.6f', 1.1 * $took[$i] * rand()**1.5);
 	my $act = $how < 11 ? 'pg_cancel_backend' : 'pg_terminate_backend';
 
 	$session->run($op->{clock});
@@ -149,9 +149,9 @@ play('cancelled', 8, sub {
 	return ($ok, $answer);
 });
 $other->close;
-cmp_ok(total('cancelled', qr/user request/), '>', 50, 'many operations were cancelled');
-cmp_ok(total('cancelled', qr/statement timeout/), '>', 20, 'many ran out of time');
-cmp_ok(total('cancelled', qr/terminating connection|connection/), '>', 5, 'some sessions were terminated');
+cmp_ok(total('cancelled', qr/user request/), '>', 15, 'many operations were cancelled');
+cmp_ok(total('cancelled', qr/statement timeout/), '>', 8, 'many ran out of time');
+cmp_ok(total('cancelled', qr/terminating connection|connection/), '>', 0, 'some sessions were terminated');
 
 #
 # What a session may have, by the limits of its process
@@ -229,8 +229,8 @@ SKIP:
 	$other = CdpSession->new($node, 'disk');
 	play('disk', 3, \&no_room);
 	$other->close;
-	cmp_ok(total('disk', qr/could not extend file/), '>', 20, 'files could not grow');
-	cmp_ok(scalar(keys %full), '>', 5, 'at several tables and indexes (' . keys(%full) . ')');
+	cmp_ok(total('disk', qr/could not extend file/), '>', 10, 'files could not grow');
+	cmp_ok(scalar(keys %full), '>', 3, 'at several tables and indexes (' . keys(%full) . ')');
 }
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'the server never crashed');
 

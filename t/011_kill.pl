@@ -18,7 +18,7 @@ note("seed $seed");
 
 my $node = new_cluster('kill', conf => "restart_after_crash = on\nsynchronous_commit = on\nfull_page_writes = on\nwal_level = replica\n"
 	. "checkpoint_timeout = 30s\nmax_wal_size = 32MB\ndeadlock_timeout = '100ms'\n");
-my $history = CdpHistory->new(seed => $seed, operations => $ENV{HISTORY_OPERATIONS} || 120);
+my $history = CdpHistory->new(seed => $seed, operations => $ENV{HISTORY_OPERATIONS} || 90);
 my @next = (0) x @{ $history->{plan} };
 
 install_history($node, 'postgres');

@@ -32,7 +32,7 @@ fi
 
 packages="gcc make libc6-dev libxxhash-dev postgresql-$major postgresql-server-dev-$major"
 if [ "$group" = test ]; then
-	packages="$packages libipc-run-perl postgresql-$major-cron"
+	packages="$packages libipc-run-perl postgresql-$major-cron libroaring-dev"
 	# Debian 12's clang: a second opinion on warnings, the formatter, the fuzzer's run-time.
 	[ "$major" != 15 ] || packages="$packages clang-14 clang-format-14 libclang-rt-14-dev"
 	# Tests with other clients name the packages they need.

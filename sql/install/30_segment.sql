@@ -52,6 +52,27 @@ BEGIN
 	);
 	CREATE INDEX segment_member_profile ON cdp_data.segment_member (profile_id);
 
+	-- The membership index: a bitmap of 15,872 ords of a segment a row, never
+	-- toasted, three and room for a new version of one in a page; segment 0 is
+	-- everybody.
+	CREATE TABLE cdp_data.segment_chunk (
+		segment_id	int NOT NULL,
+		chunk_no	int NOT NULL,
+		payload		bytea NOT NULL,
+		PRIMARY KEY (segment_id, chunk_no)
+	) WITH (fillfactor = 75);
+	ALTER TABLE cdp_data.segment_chunk ALTER COLUMN payload SET STORAGE PLAIN;
+
+	-- Who entered (+1) and who left (-1) since a chunk was folded.
+	CREATE TABLE cdp_data.segment_delta (
+		segment_id	int NOT NULL,
+		chunk_no	int NOT NULL,
+		position	smallint NOT NULL,
+		step		smallint NOT NULL
+	) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
+		autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
+	CREATE INDEX segment_delta_chunk ON cdp_data.segment_delta (segment_id, chunk_no);
+
 	-- Who was in a segment and is not any more; of people as they were then.
 	CREATE TABLE cdp_data.segment_history (
 		segment_id	int NOT NULL,
@@ -123,10 +144,6 @@ LANGUAGE c STABLE PARALLEL RESTRICTED STRICT ROWS 10 COST 100 AS 'MODULE_PATHNAM
 COMMENT ON FUNCTION cdp.fired_members() IS
 'The segments of people whose timers are due, as of now; of those whom the caller may see. Part of the views.';
 
-CREATE FUNCTION cdp.segment_query(expr text, what text) RETURNS text
-LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_segment_query';
-COMMENT ON FUNCTION cdp.segment_query(text, text) IS
-'The query over cdp.profiles that answers a boolean expression of segments; what is members or count.';
 CREATE FUNCTION cdp.fired_exits(OUT segment_id int, OUT ord int, OUT profile_id bigint, OUT entered_at timestamptz, OUT left_at timestamptz) RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL RESTRICTED STRICT ROWS 10 COST 100 AS 'MODULE_PATHNAME', 'cdp_fired_exits';
 COMMENT ON FUNCTION cdp.fired_exits() IS

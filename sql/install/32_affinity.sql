@@ -176,7 +176,8 @@ CREATE OPERATOR cdp.+ (
 
 COMMENT ON OPERATOR cdp.+ (cdp.affinity, cdp.affinity) IS 'The events of both.';
 
--- aggregates: arguments of an aggregate cannot have defaults, so there are three
+-- aggregates: arguments of an aggregate cannot have defaults, so there are three.
+-- SSPACE is what a state takes: it tells the planner when hashing needs too much.
 
 CREATE FUNCTION cdp.affinity_union_trans(cdp.affinity, cdp.affinity)
 RETURNS cdp.affinity
@@ -195,6 +196,7 @@ COMMENT ON FUNCTION cdp.affinity_agg_trans(cdp.affinity, pg_catalog.text, pg_cat
 CREATE AGGREGATE cdp.affinity_agg(value pg_catalog.text, weight pg_catalog.float8, at pg_catalog.timestamptz) (
 	SFUNC = cdp.affinity_agg_trans,
 	STYPE = cdp.affinity,
+	SSPACE = 640,
 	COMBINEFUNC = cdp.affinity_union_trans,
 	PARALLEL = SAFE
 );
@@ -211,6 +213,7 @@ COMMENT ON FUNCTION cdp.affinity_agg_trans(cdp.affinity, pg_catalog.text, pg_cat
 CREATE AGGREGATE cdp.affinity_agg(value pg_catalog.text, weight pg_catalog.float8, at pg_catalog.timestamptz, half_life pg_catalog.interval) (
 	SFUNC = cdp.affinity_agg_trans,
 	STYPE = cdp.affinity,
+	SSPACE = 640,
 	COMBINEFUNC = cdp.affinity_union_trans,
 	PARALLEL = SAFE
 );
@@ -227,6 +230,7 @@ COMMENT ON FUNCTION cdp.affinity_agg_trans(cdp.affinity, pg_catalog.text, pg_cat
 CREATE AGGREGATE cdp.affinity_agg(value pg_catalog.text, weight pg_catalog.float8, at pg_catalog.timestamptz, half_life pg_catalog.interval, slots pg_catalog.int4) (
 	SFUNC = cdp.affinity_agg_trans,
 	STYPE = cdp.affinity,
+	SSPACE = 640,
 	COMBINEFUNC = cdp.affinity_union_trans,
 	PARALLEL = SAFE
 );
@@ -236,6 +240,7 @@ COMMENT ON AGGREGATE cdp.affinity_agg(pg_catalog.text, pg_catalog.float8, pg_cat
 CREATE AGGREGATE cdp.affinity_union(cdp.affinity) (
 	SFUNC = cdp.affinity_union_trans,
 	STYPE = cdp.affinity,
+	SSPACE = 640,
 	COMBINEFUNC = cdp.affinity_union_trans,
 	PARALLEL = SAFE
 );

@@ -115,6 +115,8 @@ BEGIN
 	DELETE FROM cdp_data.segment_version v WHERE v.segment_id = id;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
 	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
+	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
+	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = id;
 	DELETE FROM cdp_data.segment_history h WHERE h.segment_id = id;
 	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
 END $$;
@@ -140,16 +142,9 @@ CREATE FUNCTION cdp.enable_segment(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
-	off text;
 BEGIN
 	PERFORM cdp.require_admin();
 	id := cdp.segment_id(name);
-	SELECT min(u.name) INTO off FROM cdp_data.segment s JOIN cdp_data.segment u ON u.segment_id = ANY (s.uses) WHERE s.segment_id = id AND u.state = 'disabled';
-	IF off IS NOT NULL THEN
-		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('segment %s cannot be enabled: it needs %s, which is disabled', quote_ident(name), quote_ident(off)),
-			HINT = 'Enable that one first.';
-	END IF;
 	PERFORM cdp.lock_storage();
 	UPDATE cdp_data.segment s SET state = 'active', changed_at = cdp.clock() WHERE s.segment_id = id AND s.state <> 'active';
 	IF FOUND THEN
@@ -224,20 +219,117 @@ END $$;
 COMMENT ON FUNCTION cdp.install_segment_views() IS 'Step of cdp.init(): the views of segments.';
 
 CREATE FUNCTION cdp.members(expr text) RETURNS TABLE (profile_id bigint)
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT ROWS 10000 SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RETURN QUERY EXECUTE cdp.segment_query(expr, 'members');
-END $$;
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 10000 AS 'MODULE_PATHNAME', 'cdp_members';
 COMMENT ON FUNCTION cdp.members(text) IS
 'Profiles for which a boolean expression of segments holds, such as ''vip & !churned | (a & b)''; only those the caller may see.';
 
 CREATE FUNCTION cdp.segment_count(expr text) RETURNS bigint
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	result bigint;
-BEGIN
-	EXECUTE cdp.segment_query(expr, 'count') INTO result;
-	RETURN result;
-END $$;
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_segment_count';
 COMMENT ON FUNCTION cdp.segment_count(text) IS
 'Number of profiles for which a boolean expression of segments holds; counts only those the caller may see.';
+
+CREATE FUNCTION cdp.overlap(name text) RETURNS TABLE (segment text, n bigint, share float8, lift float8)
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT ROWS 100 AS 'MODULE_PATHNAME', 'cdp_overlap';
+COMMENT ON FUNCTION cdp.overlap(text) IS
+'Every other segment: n members in common, their share of this segment, and how many times the share among everybody that is (lift); of people the caller may see.';
+
+CREATE FUNCTION cdp.segment_query(expr text, what text, as_of timestamptz) RETURNS text
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_segment_query';
+COMMENT ON FUNCTION cdp.segment_query(text, text, timestamptz) IS
+'The query over cdp.profiles that answers a boolean expression of segments for a time in the past; what is members or count.';
+
+CREATE FUNCTION cdp.members(expr text, as_of timestamptz) RETURNS TABLE (profile_id bigint)
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE STRICT ROWS 10000 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT isfinite(as_of) THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'as_of must be a time';
+	END IF;
+	RETURN QUERY EXECUTE cdp.segment_query(expr, 'members', as_of);
+END $$;
+COMMENT ON FUNCTION cdp.members(text, timestamptz) IS
+'Profiles for which a boolean expression of segments held at a time, as it was known then; of the people there are now, those whom the caller may see.';
+
+CREATE FUNCTION cdp.preview(predicate text, rule jsonb) RETURNS jsonb
+LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_preview';
+COMMENT ON FUNCTION cdp.preview(text, jsonb) IS 'Part of cdp.preview_sql() and cdp.preview_rule().';
+
+CREATE FUNCTION cdp.preview_sql(predicate text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS 'SELECT cdp.preview(predicate, NULL)';
+COMMENT ON FUNCTION cdp.preview_sql(text) IS
+'What a SQL predicate would find, of the people whom the caller may see: size, share, the same of each of its parts, some profile ids; or what is wrong with it, and where.';
+
+CREATE FUNCTION cdp.preview_rule(rule jsonb) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS 'SELECT cdp.preview(NULL, rule)';
+COMMENT ON FUNCTION cdp.preview_rule(jsonb) IS
+'What a rule of the condition language would find, of the people whom the caller may see: size, share, the same of each of its parts, some profile ids; or what is wrong with it, and where.';
+
+CREATE FUNCTION cdp.why(profile_id bigint, segment text) RETURNS jsonb
+LANGUAGE c STABLE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_why';
+COMMENT ON FUNCTION cdp.why(bigint, text) IS
+'Why somebody is in a segment or not: which parts of its rule hold, and the values they look at; NULL for whom the caller may not see.';
+CREATE FUNCTION cdp.why(who text, segment text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL UNSAFE STRICT SET search_path = pg_catalog, pg_temp AS 'SELECT cdp.why(cdp.resolve(who), segment)';
+COMMENT ON FUNCTION cdp.why(text, text) IS
+'Why somebody is in a segment or not: which parts of its rule hold, and the values they look at; NULL for whom the caller may not see.';
+
+-- A metric that became complete is seen by the rules that look at it, at once.
+CREATE FUNCTION cdp.metric_ready_step() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	m record;
+BEGIN
+	SELECT x.metric_id, x.name INTO m FROM cdp_data.metric x WHERE x.state = 'building' AND NOT EXISTS (
+		SELECT FROM cdp_data.task k WHERE k.kind = 'metric' AND k.target = x.metric_id AND k.state IN ('waiting', 'running')) ORDER BY 1 LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM cdp.lock_storage();
+	UPDATE cdp_data.metric x SET state = 'ready' WHERE x.metric_id = m.metric_id;
+	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE m.name = ANY (s.columns) ORDER BY s.segment_id;
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION cdp.metric_ready_step() IS 'Shows a metric whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
+
+CREATE FUNCTION cdp.rule_text(rule jsonb, lang text DEFAULT 'en') RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'cdp_rule_text';
+COMMENT ON FUNCTION cdp.rule_text(jsonb, text) IS 'A rule of the condition language in words, English (en) or Japanese (ja).';
+
+-- What an editor of rules needs.  Values that people share are offered, as far
+-- as the caller may see at least ten of them, among the first 10,000.
+CREATE FUNCTION cdp.rule_schema() RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	f record;
+	found jsonb;
+	fields jsonb := '[]';
+	common text[] := '{$eq,$ne,$in,$nin,$exists,$not,$type}';
+BEGIN
+	PERFORM cdp.require_init();
+	FOR f IN SELECT a.attname::text AS name, format_type(a.atttypid, NULL) AS type, col_description(a.attrelid, a.attnum) AS description,
+			CASE WHEN t.name IS NOT NULL THEN 'trait' WHEN m.name IS NOT NULL THEN 'metric' ELSE 'profile' END AS kind
+		FROM pg_attribute a LEFT JOIN cdp.traits t ON t.name = a.attname LEFT JOIN cdp.metrics m ON m.name = a.attname
+		WHERE a.attrelid = 'cdp.profiles'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('segments', 'identifiers', 'traits')
+			AND (t.name IS NOT NULL OR m.name IS NOT NULL OR a.attnum <= 7) ORDER BY a.attnum LOOP
+		found := NULL;
+		IF f.type = 'boolean' THEN
+			found := '[true, false]';
+		ELSIF f.type = 'text' AND f.kind = 'trait' THEN
+			EXECUTE format('SELECT jsonb_agg(v ORDER BY n DESC, v) FROM (SELECT x.%1$I AS v, count(*) AS n FROM (SELECT p.%1$I FROM cdp.profiles p LIMIT 10000) x '
+				'WHERE x.%1$I IS NOT NULL GROUP BY 1 HAVING count(*) >= 10 ORDER BY 2 DESC, 1 LIMIT 20) y', f.name) INTO found;
+		END IF;
+		fields := fields || jsonb_strip_nulls(jsonb_build_object('name', f.name, 'type', f.type, 'kind', f.kind, 'description', f.description, 'values', found,
+			'operators', to_jsonb(CASE
+				WHEN f.name = 'profile_id' THEN common || '{$inGroup,$notInGroup}'
+				WHEN f.type = 'boolean' THEN '{$eq,$ne,$exists,$not}'
+				WHEN f.type LIKE '%[]' THEN '{$all,$alli,$elemMatch,$size,$in,$nin,$exists,$not}'
+				WHEN f.type = 'text' THEN common || '{$lt,$lte,$gt,$gte,$ini,$nini,$regex,$regexi,$veq,$vne,$vlt,$vlte,$vgt,$vgte}'
+				WHEN f.type IN ('date', 'timestamp with time zone') THEN common || '{$lt,$lte,$gt,$gte,$within}'
+				WHEN f.type = 'uuid' THEN common
+				ELSE common || '{$lt,$lte,$gt,$gte}' END::text[])));
+	END LOOP;
+	RETURN jsonb_build_object('fields', fields, 'logic', '["$and", "$or", "$nor", "$not"]'::jsonb,
+		'segments', coalesce((SELECT jsonb_agg(s.name ORDER BY s.name) FROM cdp.segments s WHERE s.state = 'active'), '[]'),
+		'periods', '["seconds", "minutes", "hours", "days", "weeks", "months", "years"]'::jsonb, 'undeclared_traits', true);
+END $$;
+COMMENT ON FUNCTION cdp.rule_schema() IS
+'What a rule of the condition language may look at: fields with their types, operators and frequent values (of the people whom the caller may see), and the segments there are.';

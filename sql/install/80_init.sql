@@ -50,6 +50,8 @@ BEGIN
 	PERFORM cdp.guard('profile_merged', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_member', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('segment_before', 'false');
+	PERFORM cdp.guard('segment_chunk', 'false');
+	PERFORM cdp.guard('segment_delta', 'false');
 	-- of people merged since, those who they are now decide
 	PERFORM cdp.guard('segment_history',
 		'cdp.allowed(coalesce((SELECT m.ord FROM cdp_data.profile_merged m WHERE m.old_id = profile_id), ord))');

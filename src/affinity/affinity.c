@@ -130,10 +130,11 @@ int64
 cdp_affinity_half_life(const Interval *interval)
 {
 	/* in floating point, for extreme intervals overflow integers */
-	double usec = (double) interval->time + (double) interval->day * USECS_PER_DAY +
-				  (double) (interval->month / 12) * (DAYS_PER_YEAR * USECS_PER_DAY) +
-				  (double) (interval->month % 12) * (DAYS_PER_MONTH * (double) USECS_PER_DAY);
+	double usec = (double) interval->time + (double) interval->day * USECS_PER_DAY;
 
+	if (interval->month != 0)
+		usec += (double) (interval->month / 12) * (DAYS_PER_YEAR * USECS_PER_DAY) +
+				(double) (interval->month % 12) * (DAYS_PER_MONTH * (double) USECS_PER_DAY);
 	if (!(usec >= CDP_AFFINITY_MIN_HALF_LIFE && usec <= CDP_AFFINITY_MAX_HALF_LIFE))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -16,6 +16,8 @@
 /* Slots if nobody says how many: below the TOAST threshold with values of 40 bytes. */
 #define CDP_AFFINITY_DEFAULT_SLOTS 32
 
+#define CDP_AFFINITY_DEFAULT_HALF_LIFE (30 * USECS_PER_DAY)
+
 /* affinity.c */
 extern void cdp_affinity_read(Datum datum, CdpAffinityView *view);
 extern Datum cdp_affinity_datum(const CdpAffinityView *view);

@@ -25,13 +25,11 @@
 
 #include "affinity/affinity.h"
 #include "compat.h"
+#include "core/prefetch.h"
 
 typedef struct AffinityState
 {
 	ExpandedObjectHeader hdr; /* must be first */
-	bool is_open; /* half_life and slots are those of the first row */
-	Interval half_life;
-	int32 slots;
 	CdpAffinity affinity;
 } AffinityState;
 
@@ -121,7 +119,6 @@ new_state(MemoryContext parent, int64 half_life, int slots)
 	AffinityState *state = MemoryContextAlloc(context, sizeof(AffinityState));
 
 	EOH_init_header(&state->hdr, &methods, context);
-	state->is_open = false;
 	init_core(&state->affinity, context, half_life, slots);
 	return state;
 }
@@ -175,39 +172,32 @@ open_state(Datum datum, MemoryContext parent)
 	return state;
 }
 
-/* -- cdp.affinity_agg(value, weight, at [, half_life [, slots]]) -- */
-
-static const Interval default_half_life = {0, 30, 0};
-
-static bool
-same_interval(const Interval *a, const Interval *b)
-{
-	return a->time == b->time && a->day == b->day && a->month == b->month;
-}
-
-/* the half-life and slots of a row must be those of the summary */
+/*
+ * In a hash aggregate over rows in the order of time each state is far from the
+ * cache, and it has several lines: ask for all before waiting for the first.
+ */
 static void
-check_settings(AffinityState *state, const Interval *half_life, int32 slots)
+prefetch_state(Datum state)
 {
-	if (cdp_affinity_half_life(half_life) != state->affinity.half_life ||
-		check_slots(slots) != state->affinity.slots)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("half-life and slots must be the same in all rows of a group")));
-	state->half_life = *half_life;
-	state->slots = slots;
-	state->is_open = true;
+	const char *start = (const char *) DatumGetPointer(state);
+
+	for (int line = 0; line < 6; line++)
+		CDP_CORE_PREFETCH(start + line * 64);
 }
+
+/* -- cdp.affinity_agg(value, weight, at [, half_life [, slots]]) -- */
 
 Datum
 cdp_affinity_agg_trans(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = aggregate_context(fcinfo, "cdp.affinity_agg",
 											  "Use cdp.affinity() and the operator +.");
-	const Interval *half_life = &default_half_life;
+	int64 half_life = CDP_AFFINITY_DEFAULT_HALF_LIFE;
 	int32 slots = CDP_AFFINITY_DEFAULT_SLOTS;
 	AffinityState *state = NULL;
 	text *value;
+
+	prefetch_state(PG_GETARG_DATUM(0));
 
 	/* a row that lacks something is no event */
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
@@ -221,16 +211,18 @@ cdp_affinity_agg_trans(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("half-life and slots must not be null")));
 	if (PG_NARGS() > 4)
-		half_life = PG_GETARG_INTERVAL_P(4);
+		half_life = cdp_affinity_half_life(PG_GETARG_INTERVAL_P(4));
 	if (PG_NARGS() > 5)
-		slots = PG_GETARG_INT32(5);
+		slots = check_slots(PG_GETARG_INT32(5));
 
 	if (PG_ARGISNULL(0))
-		state = new_state(context, cdp_affinity_half_life(half_life), check_slots(slots));
+		state = new_state(context, half_life, slots);
 	else if ((state = given_state(fcinfo)) == NULL)
 		state = open_state(PG_GETARG_DATUM(0), context);
-	if (!state->is_open || state->slots != slots || !same_interval(half_life, &state->half_life))
-		check_settings(state, half_life, slots);
+	if (half_life != state->affinity.half_life || slots != state->affinity.slots)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("half-life and slots must be the same in all rows of a group")));
 
 	value = PG_GETARG_TEXT_PP(1);
 	cdp_affinity_raise(cdp_core_affinity_add(&state->affinity, VARDATA_ANY(value),

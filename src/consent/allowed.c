@@ -597,6 +597,24 @@ cdp_consent_sees(Oid role, int32 ord)
 				 cdp_store_relation("consent_ord_pkey"), ord, false, cdp_now());
 }
 
+const uint8 *
+cdp_consent_bits(Oid role, int64 *nbits)
+{
+	Cache cache = {.context = CurrentMemoryContext, .now = cdp_now()};
+
+	AcceptInvalidationMessages();
+	purposes_in_force(role);
+	*nbits = 0;
+	if (force.exempt)
+		return NULL;
+	if (force.n <= 0)
+		return palloc0(1);
+	cache.table = cdp_store_relation("consent_ord");
+	load_all(&cache, false);
+	*nbits = cache.nbits;
+	return cache.bits;
+}
+
 bool
 cdp_consent_has_kind(Oid role, const char *kind)
 {

@@ -29,6 +29,12 @@ extern void cdp_consent_refresh(const int64 *profiles, int n,
 
 extern bool cdp_consent_is_used(void);
 extern bool cdp_consent_sees(Oid role, int32 ord);
+
+/*
+ * Whom a role sees, as bits by ord, under the active snapshot; NULL: everybody.
+ * Bits at and beyond *nbits, a multiple of 8, are not set.
+ */
+extern const uint8 *cdp_consent_bits(Oid role, int64 *nbits);
 extern bool cdp_consent_has_kind(Oid role, const char *kind);
 extern bool cdp_consent_has_purpose(Oid role, int32 purpose_id);
 

@@ -52,11 +52,19 @@ larger(double a, double b)
 	return a > b ? a : b;
 }
 
+static CdpAffinityBound
+bound_of(const CdpAffinity *affinity, int i)
+{
+	static const CdpAffinityBound none = {0, 0};
+
+	return affinity->bound == NULL ? none : affinity->bound[i];
+}
+
 /* how far from 0 the exact sum may be */
 static double
-reach(const CdpAffinitySlot *slot)
+reach(double net, CdpAffinityBound bound)
 {
-	return larger(slot->net + slot->above, slot->below - slot->net);
+	return larger(net + bound.above, bound.below - net);
 }
 
 /* never stored, so free to change */
@@ -88,6 +96,7 @@ cdp_core_affinity_init(CdpAffinity *affinity, const CdpAffinityHost *host, int64
 					   int slots)
 {
 	memset(affinity, 0, offsetof(CdpAffinity, first_slot));
+	affinity->absent_below = affinity->absent_above = 0;
 	affinity->host = *host;
 	affinity->half_life = half_life;
 	affinity->slots = (uint8_t) slots;
@@ -172,7 +181,7 @@ static void
 compact_bytes(CdpAffinity *affinity)
 {
 	CdpAffinitySlot *order[MOST_SLOTS];
-	uint32_t used = 0;
+	uint16_t used = 0;
 
 	for (int i = 0; i < affinity->count; i++)
 		order[i] = &affinity->slot[i];
@@ -184,6 +193,7 @@ compact_bytes(CdpAffinity *affinity)
 		used += order[i]->len;
 	}
 	affinity->used = used;
+	affinity->dead = 0;
 }
 
 static void *
@@ -197,30 +207,31 @@ grow(CdpAffinity *affinity, void *block, void *first, size_t old_size, size_t si
 }
 
 /*
- * Where "len" bytes of a new value may go.  The slot that shall have it does
- * not count as taken.
+ * Where "len" bytes of a new value may go.  There is always room: what lives,
+ * in the middle of a merge too, takes 49,000 bytes at most.
  */
-static uint32_t
+static uint16_t
 place_bytes(CdpAffinity *affinity, size_t len)
 {
-	uint32_t at;
+	uint16_t at;
 
-	if (affinity->bytes_room - affinity->used < len)
+	if (affinity->bytes_room - affinity->used < (int) len)
 	{
-		compact_bytes(affinity);
-		/* half of it free, or the next time comes too soon */
-		if (affinity->bytes_room < 2 * affinity->used ||
-			affinity->bytes_room < affinity->used + len)
+		/* half of it free afterwards, or the next time comes too soon */
+		if (affinity->dead >= affinity->used / 2 || affinity->bytes_room == UINT16_MAX)
+			compact_bytes(affinity);
+		if (affinity->bytes_room - affinity->used < (int) len)
 		{
-			uint32_t room = 2 * (affinity->used + (uint32_t) len);
+			size_t room = 2 * (affinity->used + len);
 
+			room = room < UINT16_MAX ? room : UINT16_MAX;
 			affinity->bytes = grow(affinity, affinity->bytes, affinity->first_bytes,
 								   affinity->used, room);
-			affinity->bytes_room = room;
+			affinity->bytes_room = (uint16_t) room;
 		}
 	}
 	at = affinity->used;
-	affinity->used += (uint32_t) len;
+	affinity->used += (uint16_t) len;
 	return at;
 }
 
@@ -232,7 +243,6 @@ fill_slot(CdpAffinity *affinity, int i, uint32_t hash, const char *value, size_t
 	CdpAffinitySlot *slot = &affinity->slot[i];
 
 	slot->hash = hash;
-	slot->len = 0; /* the old value, if any, may go */
 	slot->at = place_bytes(affinity, len);
 	slot->len = (uint8_t) len;
 	memcpy(affinity->bytes + slot->at, value, len);
@@ -242,7 +252,8 @@ fill_slot(CdpAffinity *affinity, int i, uint32_t hash, const char *value, size_t
 		link_all(affinity);
 }
 
-static CdpAffinitySlot *
+/* a slot of a new value, with a sum of 0 and no bounds; returns its number */
+static int
 append_slot(CdpAffinity *affinity, uint32_t hash, const char *value, size_t len)
 {
 	int i = affinity->count;
@@ -253,37 +264,49 @@ append_slot(CdpAffinity *affinity, uint32_t hash, const char *value, size_t len)
 
 		affinity->slot = grow(affinity, affinity->slot, affinity->first_slot,
 							  i * sizeof(CdpAffinitySlot), room * sizeof(CdpAffinitySlot));
+		if (affinity->bound != NULL)
+			affinity->bound = grow(affinity, affinity->bound, NULL, 0,
+								   room * sizeof(CdpAffinityBound));
 		affinity->room = (uint8_t) room;
 	}
 	memset(&affinity->slot[i], 0, sizeof(CdpAffinitySlot));
+	if (affinity->bound != NULL)
+		memset(&affinity->bound[i], 0, sizeof(CdpAffinityBound));
 	affinity->count++;
 	fill_slot(affinity, i, hash, value, len);
-	return &affinity->slot[i];
+	return i;
 }
 
-/* absent shall hold what is at least "low" and at most "high" */
+/* something is about to be forgotten */
 static void
-widen_absent(CdpAffinity *affinity, double low, double high)
+need_bounds(CdpAffinity *affinity)
 {
-	affinity->absent_below = larger(affinity->absent_below, -low);
-	affinity->absent_above = larger(affinity->absent_above, high);
+	size_t size = affinity->room * sizeof(CdpAffinityBound);
+
+	if (affinity->bound == NULL)
+	{
+		affinity->bound = affinity->host.resize(affinity->host.arg, NULL, size);
+		memset(affinity->bound, 0, size);
+	}
 }
 
+/* a value with this sum has no slot any more */
 static void
-forget(CdpAffinity *affinity, const CdpAffinitySlot *slot)
+forget(CdpAffinity *affinity, double net, CdpAffinityBound bound)
 {
-	widen_absent(affinity, slot->net - slot->below, slot->net + slot->above);
+	affinity->absent_below = larger(affinity->absent_below, bound.below - net);
+	affinity->absent_above = larger(affinity->absent_above, net + bound.above);
 }
 
 static int
 weakest(const CdpAffinity *affinity)
 {
 	int least = 0;
-	double least_reach = reach(&affinity->slot[0]);
+	double least_reach = reach(affinity->slot[0].net, affinity->bound[0]);
 
 	for (int i = 1; i < affinity->count; i++)
 	{
-		double r = reach(&affinity->slot[i]);
+		double r = reach(affinity->slot[i].net, affinity->bound[i]);
 
 		if (r < least_reach)
 		{
@@ -301,21 +324,25 @@ weakest(const CdpAffinity *affinity)
 static void
 compete(CdpAffinity *affinity, uint32_t hash, const char *value, size_t len, double net)
 {
-	CdpAffinitySlot newcomer = {net, affinity->absent_below, affinity->absent_above, 0, 0, 0, 0};
-	int i = weakest(affinity);
-	CdpAffinitySlot *slot = &affinity->slot[i];
+	CdpAffinityBound unknown = {affinity->absent_below, affinity->absent_above};
+	CdpAffinitySlot *slot;
+	int i;
 
-	if (reach(&newcomer) <= reach(slot))
+	need_bounds(affinity);
+	i = weakest(affinity);
+	slot = &affinity->slot[i];
+	if (reach(net, unknown) <= reach(slot->net, affinity->bound[i]))
 	{
-		forget(affinity, &newcomer);
+		forget(affinity, net, unknown);
 		return;
 	}
-	forget(affinity, slot);
+	forget(affinity, slot->net, affinity->bound[i]);
 	if (affinity->bucket != NULL)
 		unlink_slot(affinity, i);
-	slot->net = newcomer.net;
-	slot->below = newcomer.below;
-	slot->above = newcomer.above;
+	affinity->dead += slot->len;
+	slot->len = 0; /* its bytes may be taken */
+	slot->net = net;
+	affinity->bound[i] = unknown;
 	fill_slot(affinity, i, hash, value, len);
 }
 
@@ -331,11 +358,14 @@ advance(CdpAffinity *affinity, int64_t landmark)
 	affinity->absent_above = cdp_core_affinity_scale(affinity->absent_above, exponent);
 	for (int i = 0; i < affinity->count; i++)
 	{
-		CdpAffinitySlot *slot = &affinity->slot[i];
+		affinity->slot[i].net = cdp_core_affinity_scale(affinity->slot[i].net, exponent);
+		if (affinity->bound != NULL)
+		{
+			CdpAffinityBound *bound = &affinity->bound[i];
 
-		slot->net = cdp_core_affinity_scale(slot->net, exponent);
-		slot->below = cdp_core_affinity_scale(slot->below, exponent);
-		slot->above = cdp_core_affinity_scale(slot->above, exponent);
+			bound->below = cdp_core_affinity_scale(bound->below, exponent);
+			bound->above = cdp_core_affinity_scale(bound->above, exponent);
+		}
 	}
 }
 
@@ -362,6 +392,7 @@ cdp_core_affinity_add(CdpAffinity *affinity, const char *value, size_t len, doub
 	if (weight == 0)
 		return CDP_AFFINITY_DONE;
 
+	hash = hash_of(value, len);
 	halves = at / affinity->half_life;
 	rest = at % affinity->half_life;
 	if (rest < 0)
@@ -383,17 +414,18 @@ cdp_core_affinity_add(CdpAffinity *affinity, const char *value, size_t len, doub
 	if (affinity->plus + affinity->minus > CDP_AFFINITY_MAX_SUM)
 		return CDP_AFFINITY_BAD_SUM;
 
-	hash = hash_of(value, len);
 	i = find(affinity, hash, value, len);
 	if (i >= 0)
 		affinity->slot[i].net += net;
 	else if (affinity->count < affinity->slots)
 	{
-		CdpAffinitySlot *slot = append_slot(affinity, hash, value, len);
-
-		slot->net = net;
-		slot->below = affinity->absent_below;
-		slot->above = affinity->absent_above;
+		i = append_slot(affinity, hash, value, len);
+		affinity->slot[i].net = net;
+		if (affinity->bound != NULL)
+		{
+			affinity->bound[i].below = affinity->absent_below;
+			affinity->bound[i].above = affinity->absent_above;
+		}
 	}
 	else
 		compete(affinity, hash, value, len, net);
@@ -408,6 +440,7 @@ typedef struct Ranked
 	const char *value;
 	double reach;
 	CdpAffinitySlot slot;
+	CdpAffinityBound bound;
 } Ranked;
 
 /* the largest reach first; ties by value, so that a + b is b + a */
@@ -427,17 +460,25 @@ shrink(CdpAffinity *affinity)
 {
 	Ranked ranked[MOST_SLOTS];
 
+	need_bounds(affinity);
 	for (int i = 0; i < affinity->count; i++)
 	{
 		ranked[i].slot = affinity->slot[i];
+		ranked[i].bound = affinity->bound[i];
 		ranked[i].value = affinity->bytes + affinity->slot[i].at;
-		ranked[i].reach = reach(&affinity->slot[i]);
+		ranked[i].reach = reach(affinity->slot[i].net, affinity->bound[i]);
 	}
 	qsort(ranked, affinity->count, sizeof(Ranked), by_reach);
 	for (int i = 0; i < affinity->slots; i++)
+	{
 		affinity->slot[i] = ranked[i].slot;
+		affinity->bound[i] = ranked[i].bound;
+	}
 	for (int i = affinity->slots; i < affinity->count; i++)
-		forget(affinity, &ranked[i].slot);
+	{
+		forget(affinity, ranked[i].slot.net, ranked[i].bound);
+		affinity->dead += ranked[i].slot.len;
+	}
 	affinity->count = affinity->slots;
 	if (affinity->bucket != NULL)
 		link_all(affinity);
@@ -475,6 +516,8 @@ cdp_core_affinity_merge(CdpAffinity *affinity, const CdpAffinityView *other)
 	exponent = other->landmark - affinity->landmark;
 	other_below = cdp_core_affinity_scale(other->absent_below, exponent);
 	other_above = cdp_core_affinity_scale(other->absent_above, exponent);
+	if (other_below != 0 || other_above != 0)
+		need_bounds(affinity);
 
 	for (int i = 0; i < other->count; i++)
 	{
@@ -484,33 +527,31 @@ cdp_core_affinity_merge(CdpAffinity *affinity, const CdpAffinityView *other)
 		double item_above = cdp_core_affinity_scale(item->above, exponent);
 		uint32_t hash = hash_of(item->value, item->len);
 		int j;
-		CdpAffinitySlot *slot;
 
 		if (net == 0 && item_below == 0 && item_above == 0)
 			continue;
 		j = find(affinity, hash, item->value, item->len);
 		if (j >= 0)
-		{
-			slot = &affinity->slot[j];
 			both[j] = true;
-			slot->net += net;
-			slot->below += item_below;
-			slot->above += item_above;
-		}
 		else
 		{
-			slot = append_slot(affinity, hash, item->value, item->len);
-			slot->net = net;
-			slot->below = item_below + below;
-			slot->above = item_above + above;
+			j = append_slot(affinity, hash, item->value, item->len);
+			item_below += below;
+			item_above += above;
+		}
+		affinity->slot[j].net += net;
+		if (affinity->bound != NULL)
+		{
+			affinity->bound[j].below += item_below;
+			affinity->bound[j].above += item_above;
 		}
 	}
-	for (int i = 0; i < before; i++)
+	for (int i = 0; i < before && affinity->bound != NULL; i++)
 	{
 		if (!both[i])
 		{
-			affinity->slot[i].below += other_below;
-			affinity->slot[i].above += other_above;
+			affinity->bound[i].below += other_below;
+			affinity->bound[i].above += other_above;
 		}
 	}
 	affinity->absent_below += other_below;
@@ -560,8 +601,8 @@ cdp_core_affinity_view(const CdpAffinity *affinity, CdpAffinityView *view)
 		item->value = affinity->bytes + slot->at;
 		item->len = slot->len;
 		item->net = clean(slot->net);
-		item->below = clean(slot->below);
-		item->above = clean(slot->above);
+		item->below = clean(bound_of(affinity, i).below);
+		item->above = clean(bound_of(affinity, i).above);
 		if (item->net != 0 || item->below != 0 || item->above != 0)
 			view->count++;
 	}

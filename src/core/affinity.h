@@ -124,42 +124,52 @@ typedef struct CdpAffinityHost
 typedef struct CdpAffinitySlot
 {
 	double net;
-	double below;
-	double above;
 	uint32_t hash;
-	uint32_t at; /* where the value starts in bytes */
+	uint16_t at; /* where the value starts in bytes */
 	uint8_t len;
 	uint8_t next; /* in the chain of the same bucket: slot number from 1, 0 ends */
 } CdpAffinitySlot;
 
+typedef struct CdpAffinityBound
+{
+	double below;
+	double above;
+} CdpAffinityBound;
+
 /* Room in the structure itself, enough for most people in most dimensions. */
-#define CDP_AFFINITY_FIRST_SLOTS 6
-#define CDP_AFFINITY_FIRST_BYTES 64
+#define CDP_AFFINITY_FIRST_SLOTS 8
+#define CDP_AFFINITY_FIRST_BYTES 224
 
 /*
  * A summary being made.  Values lie in "bytes" in order of arrival; a hash
  * table of chains finds them once there are more than a scan is good for.
+ *
+ * When rows come in the order of time rather than of groups, adding one costs
+ * what it takes to bring the summary into the cache.  So the usual one is small
+ * and in one piece, and what only few need lies elsewhere.
  */
 typedef struct CdpAffinity
 {
-	CdpAffinityHost host;
 	int64_t half_life;
 	int64_t landmark;
 	double plus;
 	double minus;
-	double absent_below;
-	double absent_above;
 	CdpAffinitySlot *slot;
 	char *bytes;
 	uint8_t *bucket; /* NULL while there are few */
-	uint32_t used; /* of bytes */
-	uint32_t bytes_room;
+	CdpAffinityBound *bound; /* by slot; NULL while nothing was forgotten */
+	uint16_t used; /* of bytes */
+	uint16_t bytes_room;
+	uint16_t dead; /* of what is used */
 	uint8_t slots;
 	uint8_t count; /* more than slots for a moment only, while merging */
 	uint8_t room;
 	bool dated; /* landmark is set */
 	CdpAffinitySlot first_slot[CDP_AFFINITY_FIRST_SLOTS];
 	char first_bytes[CDP_AFFINITY_FIRST_BYTES];
+	double absent_below;
+	double absent_above;
+	CdpAffinityHost host;
 } CdpAffinity;
 
 extern void cdp_core_affinity_init(CdpAffinity *affinity, const CdpAffinityHost *host,

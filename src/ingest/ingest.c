@@ -50,6 +50,7 @@
 #include "profile/sequence.h"
 #include "profile/session.h"
 #include "row.h"
+#include "segment/chunk.h"
 #include "segment/segment.h"
 #include "store.h"
 
@@ -296,6 +297,7 @@ void
 cdp_ingest_reshape(CdpGraph *graph)
 {
 	cdp_profile_create(graph);
+	cdp_chunk_live(graph);
 	cdp_segment_join(graph);
 	cdp_profile_join(graph);
 	cdp_activation_join(graph);

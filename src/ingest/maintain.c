@@ -39,6 +39,7 @@
 #include "profile/sequence.h"
 #include "profile/session.h"
 #include "progress.h"
+#include "segment/chunk.h"
 #include "store.h"
 
 /* Rows of a backfill in one transaction. */
@@ -358,6 +359,38 @@ step_discover(void)
 	return false;
 }
 
+/* Chunks of the membership index folded in one transaction. */
+#define FOLD_BATCH 256
+
+static bool
+step_fold(void)
+{
+	CdpStore store;
+	int folded;
+
+	cdp_store_enter(&store);
+	folded = cdp_chunk_fold(FOLD_BATCH);
+	cdp_store_leave(&store);
+	return folded > 0;
+}
+
+static CdpPlan metric_ready_plan = {"SELECT cdp.metric_ready_step()", 0, {0}, NULL};
+
+/* Metrics that are complete and that segments look at. */
+static bool
+step_metric_ready(void)
+{
+	CdpStore store;
+	bool isnull;
+	bool more;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&metric_ready_plan, NULL, NULL, false, 1);
+	more = DatumGetBool(cdp_store_value(0, 1, &isnull));
+	cdp_store_leave(&store);
+	return more;
+}
+
 /* One piece of whatever waits; false: nothing does. */
 static bool
 do_step(void)
@@ -367,8 +400,8 @@ do_step(void)
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
 		   step_ready() ||
-		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_retention_step() ||
-		   step_discover();
+		   cdp_sequence_tidy_step() || step_metric_ready() || cdp_metric_tidy_step() ||
+		   cdp_retention_step() || step_fold() || step_discover();
 }
 
 /* cdp.maintain_step() */

@@ -31,6 +31,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "profile/due.h"
 #include "segment/rule.h"
 #include "segment/segment.h"
 #include "store.h"
@@ -359,4 +360,30 @@ cdp_pending_timers(PG_FUNCTION_ARGS)
 
 	(void) fcinfo;
 	PG_RETURN_INT64(people ? hash_get_num_entries(people) : 0);
+}
+
+static int
+compare_due(const void *a, const void *b)
+{
+	int32 x = ((const CdpDue *) a)->ord;
+	int32 y = ((const CdpDue *) b)->ord;
+
+	return (x > y) - (x < y);
+}
+
+/* Everybody with her segments now, by ord; as the caller, outside of the storage. */
+int
+cdp_due_people(CdpDue **people)
+{
+	int n;
+	Due **all = list_people(people_due(), &n);
+
+	*people = palloc(sizeof(CdpDue) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		look_at(all[i]);
+		(*people)[i] = (CdpDue){all[i]->ord, all[i]->n, all[i]->segments};
+	}
+	qsort(*people, n, sizeof(CdpDue), compare_due);
+	return n;
 }

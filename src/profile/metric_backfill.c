@@ -95,8 +95,10 @@ static CdpPlan again_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
+/* Where segments look at it, cdp.metric_ready_step() does it. */
 static CdpPlan ready_plan = {
-	"UPDATE cdp_data.metric m SET state = 'ready' WHERE m.metric_id = $1",
+	"UPDATE cdp_data.metric m SET state = 'ready' WHERE m.metric_id = $1 AND NOT EXISTS ("
+	"SELECT FROM cdp_data.segment s WHERE m.name = ANY (s.columns))",
 	1,
 	{INT4OID},
 	NULL};

@@ -29,6 +29,7 @@
 #include "profile/session.h"
 #include "profile/trait.h"
 #include "profile/verify.h"
+#include "segment/chunk.h"
 #include "segment/segment.h"
 #include "store.h"
 
@@ -250,6 +251,7 @@ static CdpPlan fix_ord_plans[4] = {
 	 {INT8ARRAYOID},
 	 NULL}};
 
+/* Rows only: the index follows from their lists, see cdp_chunk_repair(). */
 static CdpPlan fix_member_plans[2] = {
 	{"DELETE FROM cdp_data.segment_member m USING cdp_data.profile_state s "
 	 "WHERE s.profile_id = ANY ($1) AND m.profile_id = ANY (ARRAY[s.profile_id]) "
@@ -282,6 +284,49 @@ found_segments(void *arg, int64 profile_id, const char *what, const char *live, 
 
 	cdp_found(arg, profile_id, what, timer ? live : segment_names(live),
 			  timer ? now : segment_names(now));
+}
+
+static CdpPlan who_plan = {
+	"SELECT p.profile_id, (SELECT g.name FROM cdp_data.segment g WHERE g.segment_id = $2) "
+	"FROM (SELECT 1) one LEFT JOIN cdp_data.profile p ON p.ord = $1",
+	2,
+	{INT4OID, INT4OID},
+	NULL};
+
+static void
+found_in_index(int32 segment_id, int32 ord, const char *what, void *arg)
+{
+	Datum args[2] = {Int32GetDatum(ord), Int32GetDatum(segment_id)};
+	bool isnull;
+	int64 id;
+	char *name;
+
+	(void) cdp_store_run(&who_plan, args, NULL, true, 1);
+	id = DatumGetInt64(cdp_store_value(0, 1, &isnull));
+	name = cdp_store_text(0, 2);
+	cdp_found(arg, isnull || strcmp(what, CDP_CHUNK_UNTRUE) == 0 ? 0 : id, "index of segments",
+			  psprintf("%s: %s", what, name ? name : psprintf("%d", segment_id)), NULL);
+}
+
+/* Of these people; what is nobody's in particular is found by the other. */
+static void
+found_of_person(int32 segment_id, int32 ord, const char *what, void *arg)
+{
+	if (strcmp(what, CDP_CHUNK_UNTRUE) != 0)
+		found_in_index(segment_id, ord, what, arg);
+}
+
+/* What people are in was compared by person; the rest of the index is nobody's. */
+static void
+found_of_nobody(int32 segment_id, int32 ord, const char *what, void *arg)
+{
+	Datum args[2] = {Int32GetDatum(ord), Int32GetDatum(segment_id)};
+	bool isnull;
+
+	(void) cdp_store_run(&who_plan, args, NULL, true, 1);
+	(void) cdp_store_value(0, 1, &isnull);
+	if (isnull || strcmp(what, CDP_CHUNK_UNTRUE) == 0)
+		found_in_index(segment_id, ord, what, arg);
 }
 
 /* Declared traits: compared as their types, whose texts are not unique. */
@@ -356,15 +401,17 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_sequence_check(profiles, n, to);
 	cdp_segment_check(profiles, n, found_segments, to);
 	cdp_found_rows(to, cdp_store_run(&member_plan, args, NULL, true, -1));
+	cdp_chunk_check_people(profiles, n, found_of_person, to);
 	cdp_found_rows(to, cdp_store_run(&current_plan, args, NULL, true, -1));
 	cdp_found_rows(to, cdp_store_run(&ord_plan, args, NULL, true, -1));
 	cdp_found_rows(to, cdp_store_run(&node_plan, args, NULL, true, -1));
 }
 
-/* What is stored of nobody.  Reads whole tables. */
+/* What is stored of nobody, and the index.  Reads whole tables. */
 void
 cdp_profile_check_strays(CdpFound *to)
 {
+	cdp_chunk_check(found_of_nobody, to);
 	cdp_found_rows(to, cdp_store_run(&strays_plan, NULL, NULL, true, -1));
 }
 
@@ -392,4 +439,5 @@ cdp_profile_repair_mirrors(const int64 *profiles, int n)
 
 	for (int i = 0; i < 2; i++)
 		cdp_store_run(&fix_member_plans[i], args, NULL, false, -1);
+	cdp_chunk_repair(profiles, n);
 }

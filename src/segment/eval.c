@@ -158,6 +158,12 @@ cdp_eval_end(CdpEvaluation *e)
 	MemoryContextDelete(e->person_context);
 }
 
+CdpRules *
+cdp_eval_rules(const CdpEvaluation *e)
+{
+	return e->rules;
+}
+
 /* The first error of a rule in this evaluation, as SQLSTATE; 0: none. */
 int
 cdp_eval_error(const CdpEvaluation *e, int rule)

@@ -33,6 +33,10 @@ extern TimestampTz cdp_eval_ask(CdpEvaluation *e, const Bitmapset *which, Timest
 								CdpFlipped flipped, void *arg);
 extern bool cdp_eval_holds(CdpEvaluation *e, CdpRule *rule, TimestampTz now, int *sqlstate);
 extern Datum cdp_eval_value(CdpEvaluation *e, int column, TimestampTz now, bool *isnull);
+/* The person, with her segments as of now. */
+extern CdpPerson *cdp_segment_person(CdpEvaluation *e, CdpRules *rules, int64 profile_id,
+									 TimestampTz now);
+extern CdpRules *cdp_eval_rules(const CdpEvaluation *e);
 extern int cdp_eval_error(const CdpEvaluation *e, int rule);
 extern void cdp_eval_end(CdpEvaluation *e);
 

@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "row.h"
+#include "segment/chunk.h"
 #include "segment/member.h"
 #include "segment/rule.h"
 #include "segment/timer.h"
@@ -33,8 +34,9 @@ static CdpRowOp enter_row = {
 };
 
 static CdpPlan enter_plan = {
-	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since, cause) "
-	"SELECT * FROM unnest($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+	"WITH came AS (INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since, "
+	"  cause) SELECT * FROM unnest($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING "
+	"  RETURNING segment_id, ord) " CDP_CHUNK_STEPS("came", "1"),
 	5,
 	{INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 	NULL};
@@ -43,22 +45,24 @@ static CdpPlan leave_plan = {
 	"WITH gone AS (DELETE FROM cdp_data.segment_member m "
 	"  USING unnest($1, $2, $4, $5) u (segment_id, ord, at, cause) "
 	"  WHERE m.segment_id = ANY (ARRAY[u.segment_id]) AND m.ord = ANY (ARRAY[u.ord]) "
-	"  RETURNING m.segment_id, m.ord, m.profile_id, m.since, u.at, u.cause) "
-	"INSERT INTO cdp_data.segment_history (segment_id, ord, profile_id, entered_at, left_at, "
-	"  cause) SELECT * FROM gone g",
+	"  RETURNING m.segment_id, m.ord, m.profile_id, m.since, u.at, u.cause), "
+	"kept AS (INSERT INTO cdp_data.segment_history (segment_id, ord, profile_id, entered_at, "
+	"  left_at, cause) SELECT * FROM gone g) " CDP_CHUNK_STEPS("gone", "-1"),
 	5,
 	{INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 	NULL};
 
 /* What the losers were in, the winners are in until evaluated anew. */
 static CdpPlan inherit_plan = {
-	"INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
-	"SELECT o.segment_id, s.ord, s.profile_id, min(o.since) FROM unnest($1, $2) u (winner, "
-	"loser) "
+	"WITH more AS (SELECT o.segment_id, s.ord, s.profile_id, min(o.since) AS since "
+	"FROM unnest($1, $2) u (winner, loser) "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[u.winner]) "
 	"JOIN cdp_data.segment_member o ON o.profile_id = ANY (ARRAY[u.loser]) "
-	"GROUP BY o.segment_id, s.ord, s.profile_id "
-	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)",
+	"GROUP BY o.segment_id, s.ord, s.profile_id), "
+	"came AS (INSERT INTO cdp_data.segment_member AS m (segment_id, ord, profile_id, since) "
+	"SELECT * FROM more "
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = LEAST(m.since, excluded.since)) "
+	"" CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -75,15 +79,18 @@ static CdpPlan save_plan = {
 	NULL};
 
 static CdpPlan return_plan = {
-	"INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
-	"SELECT b.segment_id, s.ord, s.profile_id, min(b.since) FROM unnest($1) u (loser) "
+	"WITH more AS (SELECT b.segment_id, s.ord, s.profile_id, min(b.since) AS since "
+	"FROM unnest($1) u (loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
 	"  WHERE b.loser = u.loser OFFSET 0) b "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
 	"WHERE b.profile_id = ANY ($1 || $2) "
 	"  AND EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
-	"GROUP BY b.segment_id, s.ord, s.profile_id "
-	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since",
+	"GROUP BY b.segment_id, s.ord, s.profile_id), "
+	"came AS (INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
+	"SELECT * FROM more "
+	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since) "
+	"" CDP_CHUNK_STEPS(CDP_CHUNK_FRESH("more"), "1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -93,11 +100,12 @@ static CdpPlan return_plan = {
  * herself, evaluating finds that, as of now.
  */
 static CdpPlan give_back_plan = {
-	"DELETE FROM cdp_data.segment_member m USING cdp_data.segment_before b "
+	"WITH gone AS (DELETE FROM cdp_data.segment_member m USING cdp_data.segment_before b "
 	"WHERE b.loser = ANY ($1) AND b.profile_id = b.loser AND m.profile_id = ANY ($2) "
 	"  AND m.segment_id = b.segment_id AND m.since = b.since "
 	"  AND NOT EXISTS (SELECT FROM cdp_data.segment_before own WHERE own.loser = b.loser "
-	"    AND own.profile_id = m.profile_id AND own.segment_id = m.segment_id)",
+	"    AND own.profile_id = m.profile_id AND own.segment_id = m.segment_id) "
+	"RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
@@ -117,7 +125,8 @@ static CdpPlan forget_plan = {
 	NULL};
 
 static CdpPlan disown_plan = {
-	"DELETE FROM cdp_data.segment_member m WHERE m.profile_id = ANY ($1)",
+	"WITH gone AS (DELETE FROM cdp_data.segment_member m WHERE m.profile_id = ANY ($1) "
+	"RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -190,6 +199,8 @@ write_members(const CdpFlip **flips, int n, bool enters)
 	int64 *profiles = palloc(sizeof(int64) * Max(n, 1));
 	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(n, 1));
 	const char **causes = palloc(sizeof(char *) * Max(n, 1));
+	CdpChunkFlip came[CDP_FEW];
+	int ncame = 0;
 	Datum args[5];
 
 	if (n == 0)
@@ -201,10 +212,14 @@ write_members(const CdpFlip **flips, int n, bool enters)
 								 TimestampTzGetDatum(flips[i]->at),
 								 CStringGetTextDatum(flips[i]->cause)}};
 
-		(void) cdp_row_insert(&enter_row, &row);
+		if (cdp_row_insert(&enter_row, &row))
+			came[ncame++] = (CdpChunkFlip){flips[i]->segment_id, flips[i]->ord, true};
 	}
 	if (enters && n <= CDP_FEW)
+	{
+		cdp_chunk_flip(came, ncame);
 		return;
+	}
 	for (int i = 0; i < n; i++)
 	{
 		segments[i] = flips[i]->segment_id;

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "progress.h"
+#include "segment/chunk.h"
 #include "segment/eval.h"
 #include "segment/member.h"
 #include "store.h"
@@ -322,6 +323,16 @@ no_flip(const CdpPerson *person pg_attribute_unused(), int rule pg_attribute_unu
 {
 }
 
+CdpPerson *
+cdp_segment_person(CdpEvaluation *e, CdpRules *rules, int64 profile_id, TimestampTz now)
+{
+	CdpPerson *person = cdp_eval_person(e, profile_id);
+
+	if (person && rules->timed)
+		(void) fire(e, rules, cdp_timer_seen(profile_id), now, no_flip, NULL);
+	return person;
+}
+
 /* Ids of the segments that she is in, as an array's text. */
 static char *
 list_text(const CdpRules *rules, const CdpPerson *person)
@@ -478,6 +489,7 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 		cdp_progress_set(&progress, progress.done + (int64) n);
 	}
 	cdp_progress_end(&progress);
+	cdp_chunk_rebuild(id);
 	{
 		Datum args[1] = {Int32GetDatum(id)};
 		Oid int4[1] = {INT4OID};

@@ -13,6 +13,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "core/segexpr.h"
@@ -38,9 +39,36 @@ require_segment(const char *name)
 				 errhint("SELECT name FROM cdp.segments lists them.")));
 }
 
+/* A time as an expression that no setting changes. */
+static char *
+literal(TimestampTz ts)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "'2000-01-01 00:00:00Z'::timestamptz + ");
+	appendStringInfo(&sql, INT64_FORMAT, ts);
+	appendStringInfoString(&sql, " * interval '1 microsecond'");
+	return sql.data;
+}
+
+/* Who is in a segment, now or (as_of, a literal) at a time. */
+static char *
+members_of(const char *name, const char *as_of)
+{
+	if (as_of)
+		return psprintf("p.profile_id IN (SELECT m.profile_id FROM cdp.segment_history m "
+						"WHERE m.segment = %s AND m.entered_at <= %s "
+						"AND (m.left_at IS NULL OR m.left_at > %s))",
+						quote_literal_cstr(name), as_of, as_of);
+	return psprintf("p.profile_id IN (SELECT m.profile_id FROM cdp.segment_members m "
+					"WHERE m.segment = %s)",
+					quote_literal_cstr(name));
+}
+
 /* The condition of a postfix program, as SQL text. */
 static char *
-condition(const CdpCoreSegexprStep *steps, size_t n, const char *scratch)
+condition(const CdpCoreSegexprStep *steps, size_t n, const char *scratch, const char *as_of)
 {
 	char **stack = palloc(sizeof(char *) * n);
 	int depth = 0;
@@ -54,10 +82,7 @@ condition(const CdpCoreSegexprStep *steps, size_t n, const char *scratch)
 				char *name = pnstrdup(scratch + steps[i].start, steps[i].len);
 
 				require_segment(name);
-				stack[depth++] = psprintf("p.profile_id IN (SELECT m.profile_id FROM "
-										  "cdp.segment_members m "
-										  "WHERE m.segment = %s)",
-										  quote_literal_cstr(name));
+				stack[depth++] = members_of(name, as_of);
 				break;
 			}
 			case CDP_CORE_SEGEXPR_NOT:
@@ -76,12 +101,13 @@ condition(const CdpCoreSegexprStep *steps, size_t n, const char *scratch)
 	return stack[0];
 }
 
-/* cdp.segment_query(expr, what) */
+/* cdp.segment_query(expr, what[, as_of]) */
 Datum
 cdp_segment_query(PG_FUNCTION_ARGS)
 {
 	char *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *as_of = PG_NARGS() < 3 ? NULL : literal(PG_GETARG_TIMESTAMPTZ(2));
 	size_t len = strlen(expr);
 	CdpCoreSegexprStep *steps = palloc(sizeof(CdpCoreSegexprStep) * CDP_MAX_SEGEXPR_TOKENS);
 	char *scratch = palloc(len + 1);
@@ -102,7 +128,7 @@ cdp_segment_query(PG_FUNCTION_ARGS)
 				 errhint("Combine names of segments with & | ! and parentheses: vip & "
 						 "!churned.")));
 	cdp_store_enter(&store);
-	where = condition(steps, n, scratch);
+	where = condition(steps, n, scratch, as_of);
 	result = MemoryContextStrdup(context,
 								 psprintf("SELECT %s FROM cdp.profiles p WHERE %s",
 										  strcmp(what, "count") == 0 ? "count(*)" : "p.profile_id",
