@@ -148,9 +148,13 @@ CREATE FUNCTION naive(p bigint, s cdp_data.sequence) RETURNS jsonb LANGUAGE sql 
 	SELECT CASE s.result WHEN 'boolean' THEN (SELECT to_jsonb(count(*) > 0) FROM u) WHEN 'count' THEN (SELECT to_jsonb(count(DISTINCT v)) FROM u)
 		ELSE (SELECT jsonb_agg(v ORDER BY v COLLATE "C") FROM (SELECT DISTINCT v FROM u) d) END
 $$;
-CREATE FUNCTION compare(OUT enough boolean, OUT differ bigint) LANGUAGE sql STABLE AS $$
+SET check_function_bodies = off;
+CREATE FUNCTION compare(OUT enough boolean, OUT differ bigint, OUT members_differ bigint) LANGUAGE sql STABLE AS $$
 	SELECT count(*) FILTER (WHERE x.must NOT IN ('false', '0')) > 2 * count(DISTINCT p.profile_id) AND count(*) FILTER (WHERE x.must IN ('false', '0')) > 2 * count(DISTINCT p.profile_id),
-		count(*) FILTER (WHERE nullif(to_jsonb(p) -> s.name, 'null') IS DISTINCT FROM x.must)
+		count(*) FILTER (WHERE nullif(to_jsonb(p) -> s.name, 'null') IS DISTINCT FROM x.must),
+		(SELECT count(*) FROM (SELECT p.profile_id, g.name FROM cdp.profiles p CROSS JOIN LATERAL (VALUES ('asked', p.asked_boolean), ('short', p."again_boolean_4 days"),
+				('many', p.asked_count >= 2 AND 'b' = ANY (p.asked_list)), ('new', (to_jsonb(p) ->> 'once_count')::int > 1)) g (name, member) WHERE g.member) must
+			FULL JOIN cdp.segment_members m ON m.profile_id = must.profile_id AND m.segment = must.name WHERE m.segment IS NULL OR must.name IS NULL)
 	FROM cdp.profiles p CROSS JOIN cdp_data.sequence s CROSS JOIN LATERAL (SELECT naive(p.profile_id, s) AS must OFFSET 0) x WHERE s.state = 'ready'
 $$;
 CREATE FUNCTION message(i int, days float) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
@@ -164,6 +168,10 @@ SELECT count(*) AS sequences FROM (SELECT cdp.define_sequence(concat_ws('_', n, 
 		('again', 'Asked', 'Asked', 'in.p', '1 month', NULL, NULL), ('away', 'page', 'Other', NULL, '36 hours', NULL, NULL)) v (n, d, t, s, w, f, g)
 	CROSS JOIN (VALUES ('boolean'), ('count'), ('list')) r (r) CROSS JOIN (VALUES (NULL), ('1 month'), ('4 days')) h (h) WHERE s IS NOT NULL OR r = 'boolean') x;
 CALL cdp.maintain();
+-- rules that look at them
+SELECT cdp.define_segment('asked', predicate => 'asked_boolean') > 0 AS defined, cdp.define_segment('short', predicate => '"again_boolean_4 days"') > 0 AS defined,
+	cdp.define_segment('many', predicate => 'asked_count >= 2 AND ''b'' = ANY (asked_list)') > 0 AS defined;
+SELECT cdp.drop_sequence('asked_boolean');
 SELECT setseed(0.5) IS NOT NULL AS seeded;
 -- people come together and part, in single messages and batches, some late, some again
 DO $$
@@ -197,9 +205,10 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT * FROM compare();
--- every half hour of two days, in which spans begin and end at midnight
-CREATE FUNCTION compare_at(t timestamptz, OUT enough boolean, OUT differ bigint) LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('cdp.clock', t::text, false); SELECT * INTO enough, differ FROM compare(); END $$;
-SELECT bool_and(enough) AS enough, sum(differ) AS differ FROM generate_series(timestamptz '2026-04-03', '2026-04-06', '8 hours') t CROSS JOIN LATERAL compare_at(t);
+SELECT segment, count(*) > 0 AS members FROM cdp.segment_members GROUP BY 1 ORDER BY 1;
+-- time goes by, in which spans begin and end at midnight; nothing is swept
+CREATE FUNCTION compare_at(t timestamptz, OUT enough boolean, OUT differ bigint, OUT members_differ bigint) LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('cdp.clock', t::text, false); SELECT * INTO enough, differ, members_differ FROM compare(); END $$;
+SELECT bool_and(enough) AS enough, sum(differ) AS differ, sum(members_differ) AS members_differ FROM generate_series(timestamptz '2026-04-03', '2026-04-06', '8 hours') t CROSS JOIN LATERAL compare_at(t);
 -- nothing changes before it is due, though it may then stay
 CREATE FUNCTION due_is_wrong(t timestamptz, OUT enough boolean, OUT wrong bigint) LANGUAGE plpgsql AS $$
 DECLARE
@@ -229,6 +238,7 @@ SELECT what, live, recomputed FROM cdp.verify() WHERE what LIKE 'sequence%';
 SELECT count(cdp.drop_sequence(name)) AS dropped FROM cdp.sequences WHERE name LIKE 'gift%';
 SELECT count(cdp.define_sequence('once_' || r, 'Asked', 'Bought', 'in.p', '2 days', result => r)) AS defined FROM (VALUES ('boolean'), ('count'), ('list')) r (r);
 SELECT count(once_boolean) AS none FROM cdp.profiles;
+SELECT cdp.define_segment('new', predicate => 'once_count > 1') > 0 AS defined;
 SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(message(3000, 40)) FROM generate_series(1, 200)));
 SELECT cdp.maintain_step() FROM generate_series(1, 3);
 SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(message(4000, 40)) FROM generate_series(1, 200)));
@@ -257,22 +267,22 @@ SELECT count(*) FROM cdp.verify();
 SELECT * FROM compare();
 -- what is over is forgotten by maintain(), which nobody notices
 SET cdp.clock = '2026-06-20';
-SELECT differ FROM compare();
+SELECT differ, members_differ FROM compare();
 SELECT count(*) AS before FROM cdp_data.sequence_mark \gset
 SELECT done_rows AS done FROM cdp.tasks WHERE kind = 'sequence_tidy' \gset
 CALL cdp.maintain();
 SELECT count(*) < :before AS less FROM cdp_data.sequence_mark;
 SELECT state, done_rows > :done AS done FROM cdp.tasks WHERE kind = 'sequence_tidy';
-SELECT differ FROM compare();
+SELECT differ, members_differ FROM compare();
 SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(message(6000, 90)) FROM generate_series(1, 200)));
-SELECT differ FROM compare();
+SELECT differ, members_differ FROM compare();
 SELECT what, live, recomputed FROM cdp.verify() WHERE what LIKE 'sequence%';
 -- by statements, where the table is not as it was made
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER nothing BEFORE INSERT OR UPDATE ON cdp_data.sequence_mark FOR EACH ROW EXECUTE FUNCTION nothing();
 SELECT count(*) FROM (SELECT cdp.ingest(message(9000, 40)) FROM generate_series(1, 30)) x;
 SELECT bool_or(reason = 'a trigger') AS detour FROM cdp.storage_paths() WHERE table_name = 'sequence_mark';
-SELECT differ FROM compare();
+SELECT differ, members_differ FROM compare();
 -- a session whose first question is answered by a parallel plan
 SELECT count(*) AS must FROM cdp.profiles WHERE asked_boolean \gset
 \c regress_sequence

@@ -142,7 +142,8 @@ CREATE VIEW naive AS
 		(array_agg(campaign[3] ORDER BY ts, message_key) FILTER (WHERE campaign IS NOT NULL))[1] AS campaign_medium,
 		(array_agg(source ORDER BY ts, message_key))[1] AS source
 	FROM numbered GROUP BY profile_id, nr, silence;
-CREATE FUNCTION compare(OUT enough boolean, OUT differ bigint, OUT metrics_differ bigint) LANGUAGE sql STABLE AS $$
+SELECT cdp.define_segment('frequent', predicate => 'visits_day >= 2') > 0 AS defined, cdp.define_segment('seen', predicate => 'visits > 3 AND landing <> ''Home''') > 0 AS defined;
+CREATE FUNCTION compare(OUT enough boolean, OUT differ bigint, OUT metrics_differ bigint, OUT members_differ bigint) LANGUAGE sql STABLE AS $$
 	SELECT (SELECT count(*) > 50 AND count(*) FILTER (WHERE events > 1) > 10 FROM cdp.sessions),
 		(SELECT count(*) FROM ((TABLE naive EXCEPT ALL TABLE cdp.sessions) UNION ALL (TABLE cdp.sessions EXCEPT ALL TABLE naive)) x),
 		(SELECT count(*) FROM cdp.profiles p CROSS JOIN cdp_data.session_rule r CROSS JOIN LATERAL (
@@ -151,7 +152,9 @@ CREATE FUNCTION compare(OUT enough boolean, OUT differ bigint, OUT metrics_diffe
 				count(*) FILTER (WHERE s.ended_at + r.silence > current_setting('cdp.clock')::timestamptz - interval '1 day') AS visits_day
 			FROM naive s WHERE s.profile_id = p.profile_id AND NOT s.open) n
 		WHERE (p.visits, round(p.dwell::numeric, 6), p.last_visit, p.landing, p.visits_day)
-			IS DISTINCT FROM (n.visits, round(n.dwell::numeric, 6), n.last_visit, n.landing, n.visits_day))
+			IS DISTINCT FROM (n.visits, round(n.dwell::numeric, 6), n.last_visit, n.landing, n.visits_day)),
+		(SELECT count(*) FROM (SELECT p.profile_id, g.name FROM cdp.profiles p CROSS JOIN LATERAL (VALUES ('frequent', p.visits_day >= 2), ('seen', p.visits > 3 AND p.landing <> 'Home')) g (name, member) WHERE g.member) must
+			FULL JOIN cdp.segment_members m ON m.profile_id = must.profile_id AND m.segment = must.name WHERE m.segment IS NULL OR must.name IS NULL)
 $$;
 CREATE FUNCTION message(i int, days float) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
 	SELECT jsonb_build_object('type', (ARRAY['page', 'page', 'track', 'screen', 'identify'])[1 + floor(random() * 5)::int], 'event', (ARRAY['Order', 'View'])[1 + floor(random() * 2)::int],
@@ -197,12 +200,14 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT * FROM compare();
+SELECT segment, count(*) > 0 AS members FROM cdp.segment_members GROUP BY 1 ORDER BY 1;
 SELECT count(*) > 10 AS joined FROM cdp.sessions s WHERE (SELECT count(*) FROM cdp_data.session_part p JOIN cdp_data.node n USING (node_id) WHERE n.profile_id = s.profile_id AND p.started_at BETWEEN s.started_at AND s.ended_at) > 1;
 SELECT what, live, recomputed FROM cdp.verify();
 -- another silence, other events: made anew, with messages between the steps
 SELECT cdp.set_session('150 seconds', '{page,Order}');
 SELECT count(*) AS none FROM cdp.sessions;
 SELECT count(visits) AS none FROM cdp.profiles;
+SELECT count(*) AS none FROM cdp.segment_members;
 SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(message(6000, 9)) FROM generate_series(1, 200)));
 SELECT cdp.maintain_step() FROM generate_series(1, 3);
 SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(message(7000, 9)) FROM generate_series(1, 200)));
@@ -246,6 +251,7 @@ SET min_parallel_table_scan_size = 0;
 SET cdp.clock = '2026-04-03 07:01:02.5+00';
 SELECT count(*) = :must AS same FROM cdp.sessions;
 -- no more
+SELECT count(cdp.drop_segment(name)) FROM cdp.segments;
 SELECT count(cdp.drop_metric(name)) FROM cdp.metrics;
 SELECT cdp.drop_session();
 SELECT count(*) FROM cdp.sessions;

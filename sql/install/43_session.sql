@@ -95,6 +95,8 @@ BEGIN
 		changed_at = excluded.changed_at;
 	DELETE FROM cdp_data.task k WHERE k.kind = 'session' AND k.state IN ('waiting', 'running');
 	IF known THEN
+		-- until it is through, metrics of sessions are null
+		PERFORM cdp.build_segments_of((SELECT array_agg(m.name) FROM cdp_data.metric m WHERE m.event = 'session_ended'));
 		INSERT INTO cdp_data.task (kind, target, total_rows)
 		SELECT 'session', 0, greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.node'::regclass;
 	END IF;

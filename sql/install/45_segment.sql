@@ -273,24 +273,35 @@ COMMENT ON FUNCTION cdp.why(text, text) IS
 'Why somebody is in a segment or not: which parts of its rule hold, and the values they look at; NULL for whom the caller may not see.';
 
 -- A metric that became complete is seen by the rules that look at it, at once.
-CREATE FUNCTION cdp.metric_ready_step() RETURNS boolean
+CREATE FUNCTION cdp.build_segments_of(names text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE s.columns && names ORDER BY s.segment_id;
+END $$;
+COMMENT ON FUNCTION cdp.build_segments_of(text[]) IS 'Evaluates the segments that look at one of these columns; the caller holds cdp.lock_storage().';
+
+CREATE FUNCTION cdp.ready_step() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	m record;
 BEGIN
-	SELECT * INTO m FROM (SELECT 'metric' AS kind, x.metric_id AS id, x.name FROM cdp_data.metric x WHERE x.state = 'building'
-			UNION ALL SELECT 'sequence', x.sequence_id, x.name FROM cdp_data.sequence x WHERE x.state = 'building') x
-	WHERE NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = x.kind AND k.target = x.id AND k.state IN ('waiting', 'running')) ORDER BY 1, 2 LIMIT 1;
+	SELECT * INTO m FROM (SELECT 'metric' AS kind, x.metric_id AS id, ARRAY[x.name::text] AS names FROM cdp_data.metric x WHERE x.state = 'building'
+			UNION ALL SELECT 'sequence', x.sequence_id, ARRAY[x.name::text] FROM cdp_data.sequence x WHERE x.state = 'building'
+			UNION ALL SELECT 'session', NULL, (SELECT array_agg(x.name::text) FROM cdp_data.metric x WHERE x.event = 'session_ended')
+				FROM cdp_data.session_rule r WHERE r.state = 'building') x
+	WHERE NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = x.kind AND (k.target = x.id OR x.id IS NULL) AND k.state IN ('waiting', 'running')) ORDER BY 1, 2 LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
 	PERFORM cdp.lock_storage();
 	UPDATE cdp_data.metric x SET state = 'ready' WHERE m.kind = 'metric' AND x.metric_id = m.id;
 	UPDATE cdp_data.sequence x SET state = 'ready' WHERE m.kind = 'sequence' AND x.sequence_id = m.id;
-	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE m.name = ANY (s.columns) ORDER BY s.segment_id;
+	UPDATE cdp_data.session_rule r SET state = 'ready' WHERE m.kind = 'session';
+	PERFORM cdp.build_segments_of(m.names);
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION cdp.metric_ready_step() IS 'Shows a metric or sequence whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
+COMMENT ON FUNCTION cdp.ready_step() IS
+'Shows a metric, a sequence or sessions whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
 
 CREATE FUNCTION cdp.rule_text(rule jsonb, lang text DEFAULT 'en') RETURNS text
 LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'cdp_rule_text';

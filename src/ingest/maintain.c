@@ -357,18 +357,18 @@ step_fold(void)
 	return folded > 0;
 }
 
-static CdpPlan metric_ready_plan = {"SELECT cdp.metric_ready_step()", 0, {0}, NULL};
+static CdpPlan ready_plan = {"SELECT cdp.ready_step()", 0, {0}, NULL};
 
-/* Metrics that are complete and that segments look at. */
+/* Metrics, sequences and sessions that are complete, for segments to look at. */
 static bool
-step_metric_ready(void)
+step_ready(void)
 {
 	CdpStore store;
 	bool isnull;
 	bool more;
 
 	cdp_store_enter(&store);
-	cdp_store_run(&metric_ready_plan, NULL, NULL, false, 1);
+	cdp_store_run(&ready_plan, NULL, NULL, false, 1);
 	more = DatumGetBool(cdp_store_value(0, 1, &isnull));
 	cdp_store_leave(&store);
 	return more;
@@ -381,8 +381,8 @@ do_step(void)
 	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
 		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
-		   cdp_sequence_tidy_step() || step_metric_ready() || cdp_metric_tidy_step() ||
+		   cdp_session_backfill_step() || cdp_sequence_backfill_step() || step_ready() ||
+		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() ||
 		   cdp_retention_step() || step_fold() || step_discover();
 }
 

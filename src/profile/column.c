@@ -7,6 +7,7 @@
 #include "column.h"
 #include "profile/metric.h"
 #include "profile/sequence.h"
+#include "profile/session.h"
 
 static bool
 find_metric(const char *name, int32 *definition, bool *timed)
@@ -28,15 +29,11 @@ concerns_metric(int32 definition, const char *type, const char *name)
 {
 	const CdpMetric *metric = cdp_metric_find(definition);
 
-	/* whatever a session counts moves its end */
-	return metric != NULL && (metric->of_sessions || cdp_metric_is_event(metric, type, name));
+	if (metric == NULL)
+		return false;
+	return metric->of_sessions ? cdp_session_concerns(type, name) :
+								 cdp_metric_is_event(metric, type, name);
 }
-
-static const CdpColumnSource metrics = {
-	.find = find_metric,
-	.value = cdp_metric_of_person,
-	.concerns = concerns_metric,
-};
 
 static bool
 find_sequence(const char *name, int32 *definition, bool *timed)
@@ -57,11 +54,16 @@ static bool
 concerns_sequence(int32 definition, const char *type, const char *name)
 {
 	const CdpSequence *sequence = cdp_sequence_find(definition);
-	CdpMetricEvent event = {.type = type, .name = name};
 
-	return sequence != NULL && (cdp_metric_names(sequence->events[0], &event) ||
-								cdp_metric_names(sequence->events[1], &event));
+	return sequence != NULL && (cdp_metric_names(sequence->events[0], type, name) ||
+								cdp_metric_names(sequence->events[1], type, name));
 }
+
+static const CdpColumnSource metrics = {
+	.find = find_metric,
+	.value = cdp_metric_of_person,
+	.concerns = concerns_metric,
+};
 
 static const CdpColumnSource sequences = {
 	.find = find_sequence,

@@ -301,27 +301,25 @@ cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in)
 	return true;
 }
 
-/* Is it an event of this name, which may be that of a type? */
+/* Does this word name such events: that of a tracked one, or their type? */
 bool
-cdp_metric_names(const char *name, const CdpMetricEvent *event)
+cdp_metric_names(const char *word, const char *type, const char *name)
 {
-	if (strcmp(event->type, "track") == 0)
-		return event->name != NULL && strcmp(event->name, name) == 0;
-	return strcmp(event->type, name) == 0;
+	if (strcmp(type, "track") == 0)
+		return name != NULL && strcmp(name, word) == 0;
+	return strcmp(type, word) == 0;
 }
 
 /* Does the metric look at events of this type and name? */
 bool
 cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name)
 {
-	CdpMetricEvent event = {.type = type, .name = name};
-
 	if (metric->event == NULL)
 		return true;
 	/* the ends of sessions are nobody's to send */
 	if (metric->of_sessions)
 		return strcmp(type, CDP_SESSION_ENDED) == 0;
-	return cdp_metric_names(metric->event, &event);
+	return cdp_metric_names(metric->event, type, name);
 }
 
 /*

@@ -196,7 +196,7 @@ extern TimestampTz cdp_metric_leaves(const CdpMetric *metric, TimestampTz ts);
 extern bool cdp_metric_is_event(const CdpMetric *metric, const char *type, const char *name);
 extern bool cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event,
 							 CdpMetricInput *in);
-extern bool cdp_metric_names(const char *name, const CdpMetricEvent *event);
+extern bool cdp_metric_names(const char *word, const char *type, const char *name);
 extern char **cdp_metric_path(char *path, int *n);
 extern JsonbValue *cdp_metric_property(char **path, int npath, Jsonb *properties);
 extern bool cdp_metric_scalar(const JsonbValue *value, CdpMetricInput *in);
@@ -232,6 +232,12 @@ extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, Time
 							   bool read_only, CdpMetricVisit visit, void *arg);
 
 /*
+ * metric_value.c: a person's nodes as the calling query sees them, until the next
+ * person is asked for; false: nobody, or nobody whom the caller may see.
+ */
+extern bool cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n);
+
+/*
  * metric_value.c: what a metric says of a person; see column.h.  Who calls it as
  * the storage's owner sees everybody.
  */
@@ -239,15 +245,9 @@ extern Datum cdp_metric_of_person(int64 profile_id, int32 metric_id, TimestampTz
 								  TimestampTz *due);
 
 /*
- * metric_value.c: a person's nodes as the calling query sees them, until the next
- * person is asked for; false: nobody, or nobody whom the caller may see.
- */
-extern bool cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n);
-
-/*
  * metric_backfill.c.  A step of the task of this kind: makes what is kept of the
- * next nodes anew, and when there are none left carries out ready for the task's
- * target.  False: there is no such task.
+ * next nodes anew, and when there are none left carries out ready, unless NULL, for
+ * the task's target.  False: there is no such task.
  */
 typedef void (*CdpNodesRebuild)(const int64 *nodes, int n, int32 target);
 extern bool cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *ready);

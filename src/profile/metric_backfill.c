@@ -95,7 +95,7 @@ static CdpPlan again_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
-/* Where segments look at it, cdp.metric_ready_step() does it. */
+/* Where segments look at it, cdp.ready_step() does it. */
 static CdpPlan ready_plan = {
 	"UPDATE cdp_data.metric m SET state = 'ready' WHERE m.metric_id = $1 AND NOT EXISTS ("
 	"SELECT FROM cdp_data.segment s WHERE m.name = ANY (s.columns))",
@@ -164,7 +164,7 @@ cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *read
 	args[3] = Int64GetDatum(n);
 	args[4] = TimestampTzGetDatum(cdp_now());
 	cdp_store_run(&progress_plan, args, NULL, false, 1);
-	if (n == 0)
+	if (n == 0 && ready)
 	{
 		args[0] = Int32GetDatum(target);
 		cdp_store_run(ready, args, NULL, false, -1);

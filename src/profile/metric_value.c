@@ -375,14 +375,21 @@ value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *resu
 {
 	TimestampTz cutoff = cdp_metric_cutoff(metric, now);
 	Total total = {.metric = metric, .oldest = DT_NOEND};
+	TimestampTz turns;
 	bool isnull;
 
 	if (!metric->ready || !ActiveSnapshotSet() || !load_person(profile_id, now))
 		return false;
-	if (metric->of_sessions &&
-		!cdp_session_visit(person.nodes, person.n, now, cutoff, metric->npath > 0 || metric->filter,
-						   add_event, &total))
-		return false;
+	if (metric->of_sessions)
+	{
+		if (!cdp_session_visit(person.nodes, person.n, now, metric->period,
+							   metric->npath > 0 || metric->filter, add_event, &total, &turns))
+			return false;
+		/* the oldest of a window need not be the first to change it */
+		total.oldest = DT_NOEND;
+		if (due)
+			*due = turns;
+	}
 	for (int i = 0; i < person.n; i++)
 	{
 		int n;
@@ -400,8 +407,6 @@ value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *resu
 	}
 	if (due && metric->period && total.oldest != DT_NOEND)
 		*due = cdp_metric_leaves(metric, total.oldest);
-	if (due && metric->of_sessions)
-		*due = Min(*due, cdp_session_due(person.nodes, person.n, now, metric->period));
 	*result = result_of(&total, &isnull);
 	return !isnull;
 }

@@ -166,7 +166,7 @@ kind_of(const CdpSequence *sequence, const CdpMetricEvent *event, char **value)
 	CdpMetricInput in;
 
 	for (int e = 0; e < 2; e++)
-		if (cdp_metric_names(sequence->events[e], event) &&
+		if (cdp_metric_names(sequence->events[e], event->type, event->name) &&
 			(sequence->filters[e] == NULL ||
 			 cdp_metric_filter_matches(sequence->filters[e], event->properties)))
 			kind |= e == 0 ? CDP_SEQUENCE_DID : CDP_SEQUENCE_THEN;

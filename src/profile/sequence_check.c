@@ -35,13 +35,6 @@ static CdpPlan marks_plan = {
 	{INT8OID},
 	NULL};
 
-static CdpPlan ready_plan = {
-	"UPDATE cdp_data.sequence s SET state = 'ready' WHERE s.sequence_id = $1 AND NOT EXISTS ("
-	"SELECT FROM cdp_data.segment g WHERE s.name = ANY (g.columns))",
-	1,
-	{INT4OID},
-	NULL};
-
 /* One row of cdp_data.task stands for all rounds: done until the next day. */
 static CdpPlan take_tidy_plan = {
 	"SELECT t.task_id, coalesce((t.position #>> '{}')::bigint, 0) "
@@ -210,11 +203,11 @@ cdp_sequence_repair(const int64 *profiles, int n)
 	cdp_sequence_rebuild(nodes, n, 0);
 }
 
-/* Some nodes of one sequence; false: none waits. */
+/* Some nodes of one sequence; cdp.ready_step() says when all are made. */
 bool
 cdp_sequence_backfill_step(void)
 {
-	return cdp_nodes_backfill_step("sequence", cdp_sequence_rebuild, &ready_plan);
+	return cdp_nodes_backfill_step("sequence", cdp_sequence_rebuild, NULL);
 }
 
 /*

@@ -146,15 +146,15 @@ cdp_session_rule(void)
 	return &config.rule;
 }
 
-/* Does the event count? */
-static bool
-is_counted(const CdpSessionRule *rule, const CdpMetricEvent *event)
+/* Do such events count? */
+bool
+cdp_session_concerns(const char *type, const char *name)
 {
-	bool tracked = event->name && strcmp(event->type, "track") == 0;
+	const CdpSessionRule *rule = cdp_session_rule();
+	bool tracked = name && strcmp(type, "track") == 0;
 
 	for (int i = 0; i < rule->nevents; i++)
-		if (strcmp(rule->events[i], event->type) == 0 ||
-			(tracked && strcmp(rule->events[i], event->name) == 0))
+		if (strcmp(rule->events[i], type) == 0 || (tracked && strcmp(rule->events[i], name) == 0))
 			return true;
 	return false;
 }
@@ -405,7 +405,7 @@ cdp_session_fold(const CdpMetricEvent *events, int n)
 	hits = MemoryContextAllocHuge(work, sizeof(Hit) * n);
 	for (int i = 0; i < n; i++)
 	{
-		if (!is_counted(rule, &events[i]))
+		if (!cdp_session_concerns(events[i].type, events[i].name))
 			continue;
 		hits[nhits].node_id = events[i].node_id;
 		cdp_session_of_event(&events[i], &hits[nhits++].session);

@@ -78,6 +78,7 @@ typedef struct CdpSessionRule
  */
 extern const CdpSessionRule *cdp_session_rule(void);
 extern bool cdp_session_rule_is_current(void);
+extern bool cdp_session_concerns(const char *type, const char *name);
 extern void cdp_session_fold(const CdpMetricEvent *events, int n);
 extern void cdp_session_rebuild(const int64 *nodes, int n, int32 unused);
 extern CdpSession *cdp_session_gather(int64 node, int *n);
@@ -100,19 +101,15 @@ extern void cdp_session_repair(const int64 *profiles, int n);
  * session_read.c: under the active snapshot, of nodes that are one person's;
  * whoever calls decides whether she may be seen.
  *
- * cdp_session_visit() gives the sessions that are over at now and whose end is
- * after the cutoff to a visitor, as events "session_ended" (of time the end, of
- * key that of the first event), with their properties if asked for.  False:
- * sessions are not kept, or not complete yet.
- *
- * cdp_session_due() is the earliest time after now at which, without an event, a
- * session ends or the end of one that is over leaves the period (NULL: never
- * does); DT_NOEND if there is none.
+ * cdp_session_visit() gives the sessions that are over at now, and whose end is
+ * in the period before it (NULL: any), to a visitor, as events "session_ended" (of
+ * time the end, of key that of the first event), with their properties if asked
+ * for; visit may be NULL.  due is the earliest time after now at which, without an
+ * event, a session ends or the end of one that is over leaves the period; DT_NOEND
+ * if there is none.  False: sessions are not kept, or not complete yet.
  */
-extern bool cdp_session_visit(const int64 *nodes, int n, TimestampTz now, TimestampTz cutoff,
-							  bool properties, CdpMetricVisit visit, void *arg);
-extern TimestampTz cdp_session_due(const int64 *nodes, int n, TimestampTz now,
-								   const Interval *period);
+extern bool cdp_session_visit(const int64 *nodes, int n, TimestampTz now, const Interval *period,
+							  bool properties, CdpMetricVisit visit, void *arg, TimestampTz *due);
 
 /* session_check.c: a step of the work of cdp.maintain(); false: none waits. */
 extern bool cdp_session_backfill_step(void);

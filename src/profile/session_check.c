@@ -31,12 +31,6 @@ static CdpPlan parts_plan = {
 	{INT8OID},
 	NULL};
 
-static CdpPlan ready_plan = {
-	"UPDATE cdp_data.session_rule r SET state = 'ready' WHERE $1 IS NOT NULL",
-	1,
-	{INT4OID},
-	NULL};
-
 /* The nodes of these people, and whose they are. */
 static int
 read_nodes(const int64 *profiles, int n, bool read_only, int64 **nodes, int64 **people)
@@ -171,9 +165,9 @@ cdp_session_repair(const int64 *profiles, int n)
 	cdp_session_rebuild(nodes, n, 0);
 }
 
-/* Makes those of some nodes; see session.h. */
+/* Makes those of some nodes; cdp.ready_step() says when all are made. */
 bool
 cdp_session_backfill_step(void)
 {
-	return cdp_nodes_backfill_step("session", cdp_session_rebuild, &ready_plan);
+	return cdp_nodes_backfill_step("session", cdp_session_rebuild, NULL);
 }

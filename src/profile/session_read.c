@@ -23,9 +23,9 @@
 #include "utils/uuid.h"
 
 #include "compat.h"
+#include "core/window.h"
 #include "profile/probe.h"
 #include "profile/session.h"
-#include "profile/window.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_person_sessions);
@@ -167,16 +167,24 @@ properties_of(const CdpSession *session)
 
 /* Visits sessions that are over, see session.h. */
 bool
-cdp_session_visit(const int64 *nodes, int n, TimestampTz now, TimestampTz cutoff, bool properties,
-				  CdpMetricVisit visit, void *arg)
+cdp_session_visit(const int64 *nodes, int n, TimestampTz now, const Interval *period,
+				  bool properties, CdpMetricVisit visit, void *arg, TimestampTz *due)
 {
 	const CdpSessionRule *rule = current_rule();
 	int64 silence = rule->silence;
+	TimestampTz cutoff = DT_NOBEGIN;
+	CdpCorePeriod length = {0};
 	CdpSession *sessions;
 	int found;
 
+	*due = DT_NOEND;
 	if (!rule->on || !rule->ready)
 		return false;
+	if (period)
+	{
+		length = (CdpCorePeriod){period->month, period->day, period->time};
+		cutoff = cdp_core_window_start(&length, now);
+	}
 	sessions = read_sessions(nodes, n, silence, &found);
 	for (int i = 0; i < found; i++)
 	{
@@ -184,37 +192,19 @@ cdp_session_visit(const int64 *nodes, int n, TimestampTz now, TimestampTz cutoff
 								.key = sessions[i].first.key,
 								.type = CDP_SESSION_ENDED};
 
-		if (event.ts > now || event.ts <= cutoff)
-			continue;
-		event.properties = properties ? properties_of(&sessions[i]) : NULL;
-		visit(&event, arg);
+		if (event.ts > now)
+			*due = Min(*due, event.ts);
+		else if (event.ts > cutoff)
+		{
+			if (period)
+				*due = Min(*due, cdp_core_window_leave(&length, event.ts));
+			if (visit == NULL)
+				continue;
+			event.properties = properties ? properties_of(&sessions[i]) : NULL;
+			visit(&event, arg);
+		}
 	}
 	return true;
-}
-
-/* The earliest time after now at which what is over changes, see session.h. */
-TimestampTz
-cdp_session_due(const int64 *nodes, int n, TimestampTz now, const Interval *period)
-{
-	const CdpSessionRule *rule = current_rule();
-	int64 silence = rule->silence;
-	TimestampTz due = DT_NOEND;
-	CdpSession *sessions;
-	int found;
-
-	if (!rule->on || !rule->ready)
-		return DT_NOEND;
-	sessions = read_sessions(nodes, n, silence, &found);
-	for (int i = 0; i < found; i++)
-	{
-		TimestampTz end = sessions[i].ended_at + silence;
-
-		TimestampTz turns = end > now ? end : cdp_window_leaves(end, period);
-
-		if (turns > now)
-			due = Min(due, turns);
-	}
-	return due;
 }
 
 /* cdp.person_sessions(profile_id): rows of cdp.sessions. */
@@ -271,7 +261,8 @@ cdp_person_session_due(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	if (ActiveSnapshotSet() && cdp_metric_person(PG_GETARG_INT64(0), now, &nodes, &n))
-		due = cdp_session_due(nodes, n, now, PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1));
+		(void) cdp_session_visit(nodes, n, now, PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1),
+								 false, NULL, NULL, &due);
 	if (due == DT_NOEND)
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(due);

@@ -13,7 +13,4 @@ extern TimestampTz cdp_window_after(TimestampTz ts, const Interval *length);
 /* ts with the length taken away. */
 extern TimestampTz cdp_window_before(TimestampTz ts, const Interval *length);
 
-/* When ts is out of the window (now - period, ...), for good; no period: DT_NOEND. */
-extern TimestampTz cdp_window_leaves(TimestampTz ts, const Interval *period);
-
 #endif /* CDP_PROFILE_WINDOW_H */
