@@ -104,6 +104,7 @@ OBJS = \
 	src/profile/metric_state.o \
 	src/profile/metric_value.o \
 	src/profile/base.o \
+	src/profile/base_session.o \
 	src/profile/base_trait.o \
 	src/profile/due.o \
 	src/profile/probe.o \

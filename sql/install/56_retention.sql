@@ -61,6 +61,32 @@ BEGIN
 		last_key	uuid NOT NULL,
 		PRIMARY KEY (node_id, hash)
 	) WITH (fillfactor = 85);
+	-- Sessions and marks of sequences, as in session_part and sequence_mark.
+	CREATE TABLE cdp_data.node_base_session (
+		node_id		bigint NOT NULL,
+		started_at	timestamptz NOT NULL,
+		first_key	uuid NOT NULL,
+		ended_at	timestamptz NOT NULL,
+		events		bigint NOT NULL,
+		source		text NOT NULL,
+		first_page	text,
+		first_page_at bytea,
+		last_page	text,
+		last_page_at bytea,
+		campaign	text[],
+		campaign_at	bytea,
+		PRIMARY KEY (node_id, started_at)
+	);
+	CREATE TABLE cdp_data.node_base_mark (
+		node_id		bigint NOT NULL,
+		sequence_id	int NOT NULL,
+		ts			timestamptz NOT NULL,
+		message_key	uuid NOT NULL,
+		kind		smallint NOT NULL,
+		value		text,
+		PRIMARY KEY (node_id, sequence_id, ts, message_key)
+	);
+
 	-- Traits of which a base does not have all values any more.
 	CREATE TABLE cdp_data.trait_pruned (
 		name		text COLLATE "C" PRIMARY KEY,
@@ -120,7 +146,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT m.name, m.period, r.keep, r.event FROM cdp_data.metric m JOIN cdp_data.retention r
 		ON m.event IS NULL OR r.event = m.event
 			OR (r.event IS NULL AND NOT EXISTS (SELECT FROM cdp_data.retention x WHERE x.event = m.event AND x.own))
-	WHERE r.own AND m.period IS NOT NULL AND r.keep IS NOT NULL AND NOT cdp.reaches(r.keep, m.period) AND m.name = coalesce(metric, m.name)
+	-- the ends of sessions are not read from events
+	WHERE r.own AND m.event IS DISTINCT FROM 'session_ended' AND m.period IS NOT NULL AND r.keep IS NOT NULL AND NOT cdp.reaches(r.keep, m.period) AND m.name = coalesce(metric, m.name)
 	ORDER BY m.name, r.event NULLS FIRST LIMIT 1
 $$;
 COMMENT ON FUNCTION cdp.retention_conflict(text) IS 'A metric, or this one, that looks further back than its events are kept; part of cdp.set_retention() and cdp.define_metric().';
@@ -140,6 +167,9 @@ BEGIN
 			HINT = 'Give it a shorter period or none, or keep them longer with cdp.set_retention().';
 	END IF;
 	SELECT * INTO STRICT m FROM cdp_data.metric x WHERE x.name = metric;
+	IF m.event = 'session_ended' THEN
+		RETURN;
+	END IF;
 	since := cdp.retention_horizon(m.event);
 	IF since > '-infinity' AND (m.period IS NULL OR since > coalesce(nullif(current_setting('cdp.clock', true), '')::timestamptz, statement_timestamp()) - m.period) THEN
 		UPDATE cdp_data.metric x SET complete_since = since WHERE x.metric_id = m.metric_id;

@@ -69,6 +69,8 @@ BEGIN
 	PERFORM cdp.guard('event', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('node_base', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('node_base_trait', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_session', 'cdp.allowed_node(node_id)');
+	PERFORM cdp.guard('node_base_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');

@@ -48,6 +48,8 @@
 #include "ingest/config.h"
 #include "ingest/retention.h"
 #include "profile/base.h"
+#include "profile/sequence.h"
+#include "profile/session.h"
 #include "store.h"
 
 /* Time between two rounds. */
@@ -415,8 +417,8 @@ lock_people(const int64 *nodes, int n, Datum *people)
 }
 
 /*
- * Deletes events and adds to the bases what they added up to, but for metrics;
- * returns them for these, in the order of their nodes.
+ * Deletes events and adds to the bases numbers and traits; returns them for the
+ * rest, in the order of their nodes.
  */
 static char *
 fold_statement(const char *part)
@@ -424,6 +426,7 @@ fold_statement(const char *part)
 	return psprintf(
 		"WITH gone AS (DELETE FROM cdp_data.%s e WHERE e.ctid = ANY ($1) AND e.node_id = ANY ($2) "
 		"  RETURNING e.node_id, e.ts, e.message_key, e.type, e.name, e.source, e.properties, "
+		"    e.context, "
 		"    CASE WHEN e.type = 'identify' AND jsonb_typeof(e.traits) = 'object' THEN e.traits "
 		"    END AS traits), "
 		"counted AS (INSERT INTO cdp_data.node_base AS b (node_id, events, first_seen, last_seen) "
@@ -451,7 +454,7 @@ fold_statement(const char *part)
 		"    last_key = CASE WHEN (excluded.last_ts, excluded.last_key) > "
 		"      (b.last_ts, b.last_key) THEN excluded.last_key ELSE b.last_key END) "
 		"SELECT g.node_id, g.ts, g.message_key, g.type, g.name, g.properties, "
-		"  g.traits IS NOT NULL FROM gone g ORDER BY g.node_id",
+		"  g.traits IS NOT NULL, g.context, g.source FROM gone g ORDER BY g.node_id",
 		quote_identifier(part));
 }
 
@@ -507,11 +510,16 @@ fold_events(const Step *step, Datum *tids, int ntids, Datum nodes)
 		event->name = cdp_store_text(i, 5);
 		d = cdp_store_value(i, 6, &isnull);
 		event->properties = isnull ? NULL : DatumGetJsonbP(d);
+		d = cdp_store_value(i, 8, &isnull);
+		event->context = isnull ? NULL : DatumGetJsonbP(d);
+		event->source = cdp_store_text(i, 9);
 		if (DatumGetBool(cdp_store_value(i, 7, &isnull)) &&
 			(nchanged == 0 || changed[nchanged - 1] != event->node_id))
 			changed[nchanged++] = event->node_id;
 	}
 	cdp_base_fold_metrics(events, n);
+	cdp_session_fold_gone(events, n);
+	cdp_sequence_fold_gone(events, n);
 	cdp_base_prune(changed, nchanged, step->latest);
 	count_events(step, events, n);
 	return n;

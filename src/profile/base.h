@@ -13,6 +13,9 @@
  *						how often it was given: as good as the events for every rule of
  *						survivorship.  Of more than CDP_BASE_VALUES values of a trait
  *						at a node those are kept that may still win (see base_trait.c)
+ *	sessions			parts of the node, which join with those of its events
+ *						(base_session.c)
+ *	sequences			marks that may still say something (sequence.c)
  *	metrics				states of those without a period, with all their values; windows
  *						are shorter than events are kept
  */

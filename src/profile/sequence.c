@@ -13,6 +13,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
@@ -27,6 +28,18 @@ static CdpRowOp mark_row = {
 	.table = "sequence_mark",
 	.columns = {"node_id", "sequence_id", "ts", "message_key", "kind", "value"},
 };
+
+static CdpRowOp gone_row = {
+	.table = "node_base_mark",
+	.columns = {"node_id", "sequence_id", "ts", "message_key", "kind", "value"},
+};
+
+static CdpPlan gone_plan = {
+	"SELECT m.node_id, m.sequence_id, m.ts, m.message_key, m.kind, m.value "
+	"FROM cdp_data.node_base_mark m WHERE m.node_id = $1 AND ($2 = 0 OR m.sequence_id = $2)",
+	2,
+	{INT8OID, INT4OID},
+	NULL};
 
 static CdpPlan clear_plan = {
 	"DELETE FROM cdp_data.sequence_mark m WHERE m.node_id = $1 "
@@ -254,13 +267,64 @@ cdp_sequence_fold(const CdpMetricEvent *events, int n)
 	write_marks(&marks);
 }
 
-/* The rows of the marks that a node's events make, in no order. */
+/* The same of events that go, for the bases of their nodes: marks that may still say something. */
+void
+cdp_sequence_fold_gone(const CdpMetricEvent *events, int n)
+{
+	const CdpSequenceConfig *config = cdp_sequence_config();
+	TimestampTz now = cdp_now();
+	Marks marks = {0};
+
+	if (config->n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+		add_marks(&events[i], &marks);
+	for (int i = 0; i < marks.n; i++)
+	{
+		const CdpSequence *sequence =
+			cdp_sequence_find(DatumGetInt32(marks.rows[i].values[1]));
+
+		if (DatumGetTimestampTz(marks.rows[i].values[2]) >= cdp_sequence_horizon(sequence, now))
+			(void) cdp_row_insert(&gone_row, &marks.rows[i]);
+	}
+}
+
+/* Adds the marks of events that are gone. */
+static void
+add_gone(int64 node, Marks *marks)
+{
+	Datum args[2] = {Int64GetDatum(node), Int32GetDatum(marks->sequence_id)};
+	MemoryContext context = CurrentMemoryContext;
+	int rows = cdp_store_run(&gone_plan, args, NULL, false, -1);
+
+	MemoryContextSwitchTo(context);
+	marks->room = rows;
+	marks->rows = MemoryContextAllocHuge(context, sizeof(CdpRow) * Max(rows, 1));
+	for (int r = 0; r < rows; r++)
+	{
+		CdpRow *row = &marks->rows[marks->n];
+
+		*row = (CdpRow){0};
+		for (int c = 0; c < 6; c++)
+			row->values[c] = cdp_store_value(r, c + 1, &row->nulls[c]);
+		if (cdp_sequence_find(DatumGetInt32(row->values[1])) == NULL)
+			continue;
+		row->values[3] = datumCopy(row->values[3], false, UUID_LEN);
+		if (!row->nulls[5])
+			row->values[5] = datumCopy(row->values[5], false, -1);
+		marks->n++;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* The rows of the marks that a node's base and its events make, in no order. */
 CdpRow *
 cdp_sequence_gather(int64 node, int32 sequence_id, int *n)
 {
 	Marks marks = {.sequence_id = sequence_id};
 
 	(void) cdp_sequence_config();
+	add_gone(node, &marks);
 	(void) cdp_metric_events(&node, 1, DT_NOBEGIN, DT_NOEND, false, add_marks, &marks);
 	*n = marks.n;
 	return marks.rows;

@@ -61,6 +61,7 @@ extern const CdpSequenceConfig *cdp_sequence_config(void);
 extern bool cdp_sequence_config_is_current(void);
 extern const CdpSequence *cdp_sequence_find(int32 id);
 extern void cdp_sequence_fold(const CdpMetricEvent *events, int n);
+extern void cdp_sequence_fold_gone(const CdpMetricEvent *events, int n);
 
 /*
  * Makes the marks of nodes, some of which may be named twice, anew from their

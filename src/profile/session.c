@@ -384,12 +384,10 @@ compare_hits(const void *a, const void *b)
 	return cdp_session_compare(&x->session, &y->session);
 }
 
-/*
- * Folds new events into the parts of their nodes.  The caller holds the locks
- * of the nodes' people.
- */
-void
-cdp_session_fold(const CdpMetricEvent *events, int n)
+/* Folds events into parts of their nodes, and puts these where they belong. */
+static void
+fold_events(const CdpMetricEvent *events, int n,
+			void (*put)(int64 node, const CdpSession *parts, int n, int64 silence))
 {
 	const CdpSessionRule *rule = cdp_session_rule();
 	MemoryContext work;
@@ -416,12 +414,29 @@ cdp_session_fold(const CdpMetricEvent *events, int n)
 	{
 		for (k = i; k < nhits && hits[k].node_id == hits[i].node_id; k++)
 			parts[k - i] = hits[k].session;
-		place(hits[i].node_id, parts, cdp_session_join(parts, k - i, rule->silence),
-			  rule->silence);
+		put(hits[i].node_id, parts, cdp_session_join(parts, k - i, rule->silence),
+			rule->silence);
 		CHECK_FOR_INTERRUPTS();
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(work);
+}
+
+/*
+ * Folds new events into the parts of their nodes.  The caller holds the locks
+ * of the nodes' people.
+ */
+void
+cdp_session_fold(const CdpMetricEvent *events, int n)
+{
+	fold_events(events, n, place);
+}
+
+/* The same of events that go, into the bases of their nodes. */
+void
+cdp_session_fold_gone(const CdpMetricEvent *events, int n)
+{
+	fold_events(events, n, cdp_base_place_session);
 }
 
 /* Sessions of a node while its events are read. */
@@ -474,7 +489,8 @@ gather_row(Gathering *g, uint64 r, MemoryContext step)
 }
 
 /*
- * The parts of a node that its events make, ascending, in the current context.
+ * The parts of a node that its base and its events make, ascending, in the
+ * current context.
  * Memory follows the number of parts, not of events.
  */
 CdpSession *
@@ -488,8 +504,14 @@ cdp_session_gather(int64 node, int *n)
 	Datum args[2] = {Int64GetDatum(node),
 					 cdp_array_text((const char *const *) rule->events, rule->nevents)};
 	Portal portal = cdp_store_open(&events_plan, args);
+	CdpSession *gone;
 
-	g.sessions = palloc(sizeof(CdpSession) * g.room);
+	MemoryContextSwitchTo(context);
+	gone = cdp_base_sessions(node, &g.n);
+	MemoryContextSwitchTo(context);
+	g.room += g.n;
+	g.sessions = MemoryContextAllocHuge(context, sizeof(CdpSession) * g.room);
+	memcpy(g.sessions, gone, sizeof(CdpSession) * g.n);
 	g.texts = AllocSetContextCreate(context, "cdp session texts", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{

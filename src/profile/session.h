@@ -80,10 +80,15 @@ extern const CdpSessionRule *cdp_session_rule(void);
 extern bool cdp_session_rule_is_current(void);
 extern bool cdp_session_concerns(const char *type, const char *name);
 extern void cdp_session_fold(const CdpMetricEvent *events, int n);
+extern void cdp_session_fold_gone(const CdpMetricEvent *events, int n);
 extern void cdp_session_rebuild(const int64 *nodes, int n, int32 unused);
 extern CdpSession *cdp_session_gather(int64 node, int *n);
 extern int cdp_session_compare(const void *a, const void *b);
 extern int cdp_session_join(CdpSession *sessions, int n, int64 silence);
+
+/* base_session.c: of events that are gone */
+extern void cdp_base_place_session(int64 node, const CdpSession *parts, int n, int64 silence);
+extern CdpSession *cdp_base_sessions(int64 node, int *n);
 
 /* session_row.c */
 #define CDP_SESSION_COLUMNS 11
