@@ -397,7 +397,9 @@ BEGIN
 	RETURN CASE WHEN hidden + leaked > 0 THEN format('%s HIDDEN, %s LEAKED', hidden, leaked) WHEN n = 0 THEN 'none' WHEN n > 64 THEN 'right, many' ELSE 'right, few' END;
 END $$;
 CREATE TABLE views (view text);
-INSERT INTO views VALUES ('profiles'), ('events'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
+SELECT cdp.set_session(events => '{track,identify,page,screen}');
+CALL cdp.maintain();
+INSERT INTO views VALUES ('profiles'), ('events'), ('sessions'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
 SELECT v.view, g.role, compare(g.role, v.view) FROM views v, grants g ORDER BY v.view, g.role \crosstabview view role
 -- every view of the interface that names people is in that list
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
