@@ -15,7 +15,7 @@ load_before=$(cut -d ' ' -f 1-3 /proc/loadavg)
 
 cdp_tmp
 private_cdp
-start_cluster "$CDP_TMP/c" "$(free_port)" "shared_buffers = 512MB" "max_wal_size = 16GB" "checkpoint_timeout = 1h" \
+start_cluster "$CDP_TMP/c" "$(free_port)" "fsync = on" "synchronous_commit = on" "full_page_writes = on" "shared_buffers = 512MB" "max_wal_size = 16GB" "checkpoint_timeout = 1h" \
 	"autovacuum = off" "timezone = 'UTC'"
 bench=$CDP_TMP/src/bench
 postmaster=$(head -n 1 "$CDP_TMP/c/data/postmaster.pid")
@@ -61,7 +61,7 @@ beside()
 		b=$(timed "$3" "$4" "$5" "$6")
 		a=$(timed "$2" "$4" "$5" "$6")
 		perl -e '@a = split / /, $ARGV[1]; @b = split / /, $ARGV[2];
-			printf "%-46s %6d /s beside %6d: %.2f   CPU %6.1f us beside %5.1f   WAL %5d bytes beside %4d\n", $ARGV[0], $a[0], $b[0], $a[0] / $b[0], $a[1], $b[1], $a[2], $b[2]' \
+			printf "%-66s %6d /s beside %6d: %.2f   CPU %6.1f us beside %5.1f   WAL %5d bytes beside %4d\n", $ARGV[0], $a[0], $b[0], $a[0] / $b[0], $a[1], $b[1], $a[2], $b[2]' \
 			"$1, $4 c., sync $5" "$a" "$b"
 	done
 }
@@ -93,6 +93,7 @@ for sync in on off; do
 	done
 done
 for clients in 1 8; do
-	beside "profile by e-mail | row by key, analyst" full_read full_row "$clients" off bench_analyst
+	beside "profile by e-mail, 5 columns | row by key, analyst" full_read_plain full_row "$clients" off bench_analyst
+	beside "the same with 2 metrics | row by key, analyst" full_read full_row "$clients" off bench_analyst
 done
 say "Load average (1, 5, 15 min) before: $load_before; after: $(cut -d ' ' -f 1-3 /proc/loadavg); $(nproc) cores, $("$PG_CONFIG" --version)."

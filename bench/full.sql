@@ -31,7 +31,7 @@ CREATE TABLE bench.person (person_id bigint PRIMARY KEY, email text, city text, 
 CREATE FUNCTION bench.message(person int, id text, ts timestamptz) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
 	SELECT jsonb_build_object('type', 'identify', 'messageId', id, 'userId', 'u' || person, 'anonymousId', 'a' || person, 'timestamp', ts,
 		'properties', jsonb_build_object('product_id', 'p' || abs(hashtext(id)) % 977, 'price', 1999, 'category', 'c' || person % 31),
-		'traits', jsonb_build_object('city', 'city ' || person % 50, 'tier', 't' || abs(hashtext(id)) % 3, 'points', abs(hashtext(id || 'p')) % 10000))
+		'traits', jsonb_build_object('city', 'city ' || person % 50, 'tier', 't' || person % 3, 'points', person * 7919::bigint % 9000 + abs(hashtext(id)) % 100))
 $$;
 
 -- Payloads of 1,000 messages of :people people. spread: whoever comes next; visits: five of one person, one after the other.

@@ -11,14 +11,15 @@ SET search_path = pg_catalog;
 
 CREATE TEMP TABLE section (n int, title text, names text[]);
 INSERT INTO section VALUES
-	(1, 'Set-up', '{version,init,migrate,provision,maintain,schedule,create_partitions,storage_paths}'),
+	(1, 'Set-up', '{version,init,migrate,provision,maintain,schedule,create_partitions,set_retention,drop_retention,set_message_retention,storage_paths,clock}'),
 	(2, 'Data in', '{track,identify,upsert_profile,ingest,retry_rejected,attach,detach,define_event,drop_event,suggest_mapping,refresh_data_map,mark_personal}'),
 	(3, 'Identity', '{resolve,canonical,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge,normalise,normalise_verdict,normalisers,define_namespace,set_identity_limits,explain_identity,identity_graph,refusal_in_words,merge,unmerge,unlink,remove_identifier,simulate_rules,apply_rules,ingest_edges,connected_components,connected_components_agg}'),
-	(4, 'Profile', '{define_trait,redefine_trait,explain_trait,define_metric,drop_metric,metric_value}'),
-	(5, 'Segment', '{define_segment,drop_segment,members,segment_count,check_predicate,matches}'),
-	(6, 'Consent', '{define_purpose,permit,forbid,set_consent}'),
+	(4, 'Profile', '{define_trait,redefine_trait,explain_trait,define_metric,drop_metric,metric_value,set_session,drop_session,define_sequence,drop_sequence}'),
+	(5, 'Segment', '{define_segment,drop_segment,disable_segment,enable_segment,refresh_segment,in_segment,within,members,segment_count,overlap,why,preview_rule,preview_sql,rule_text,rule_schema,check_predicate,matches}'),
+	(6, 'Consent', '{define_purpose,permit,forbid,set_consent,decode_tcf,decode_gpp,decode_usp}'),
 	(7, 'Activation', '{define_activation,drop_activation,claim,ack,platform_hash,platform_rules}'),
-	(8, 'Replay', '{verify,rebuild,rebuild_all}');
+	(8, 'Replay', '{verify,rebuild,rebuild_all}'),
+	(9, 'Audiences and affinities', '{audience,audience_agg,unnest,affinity,affinity_agg,affinity_union,affinity_at,affinity_score,affinity_top}');
 
 CREATE TEMP TABLE page (n serial, line text);
 
