@@ -15,6 +15,7 @@ EXTENSION = cdp
 OBJS = \
 	src/cdp.o \
 	src/column.o \
+	src/aggregate.o \
 	src/guc.o \
 	src/progress.o \
 	src/row.o \

@@ -6,24 +6,15 @@
  * of core/affinity.h.  The type of the state is the type of the result, so no
  * serial or final function is needed, parallel workers send the stored form,
  * and combining is adding a summary.
- *
- * The executor hands a state on without copying it when it is an expanded
- * object whose context is a child of the aggregate's.  A context for each state
- * would satisfy that, but a hash aggregate adds up the memory of all children
- * each time it meets a new group (hash_agg_check_limits), which is quadratic in
- * groups, and a context takes a kilobyte at least.  So all states of one
- * aggregate context share one child of it.  Nobody deletes a single one: the
- * executor does so only when a transition function returns another state than
- * it was given, and ours return what they were given; results leave as
- * read-only pointers, which may not be deleted either.
+ * Where states live: aggregate.h.
  */
 #include "postgres.h"
 
-#include "nodes/memnodes.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
 #include "affinity/affinity.h"
+#include "aggregate.h"
 #include "compat.h"
 #include "core/prefetch.h"
 
@@ -33,10 +24,6 @@ typedef struct AffinityState
 	CdpAffinity affinity;
 } AffinityState;
 
-/* children of an aggregate context to look at, ours being one of the youngest */
-#define LOOK_AT 4
-
-/* compared by address, so that no other module's context is taken for ours */
 static const char context_name[] = "cdp affinity";
 
 PG_FUNCTION_INFO_V1(cdp_affinity_agg_trans);
@@ -90,20 +77,6 @@ host_resize(void *arg, void *block, size_t bytes)
 	return block == NULL ? MemoryContextAlloc(arg, bytes) : repalloc(block, bytes);
 }
 
-/* the context that states below "parent" share */
-static MemoryContext
-shared_context(MemoryContext parent)
-{
-	MemoryContext child = parent->firstchild;
-
-	for (int i = 0; child != NULL && i < LOOK_AT; i++, child = child->nextchild)
-	{
-		if (child->name == context_name)
-			return child;
-	}
-	return AllocSetContextCreateInternal(parent, context_name, ALLOCSET_SMALL_SIZES);
-}
-
 static void
 init_core(CdpAffinity *affinity, MemoryContext context, int64 half_life, int slots)
 {
@@ -115,7 +88,7 @@ init_core(CdpAffinity *affinity, MemoryContext context, int64 half_life, int slo
 static AffinityState *
 new_state(MemoryContext parent, int64 half_life, int slots)
 {
-	MemoryContext context = shared_context(parent);
+	MemoryContext context = cdp_aggregate_context(parent, context_name);
 	AffinityState *state = MemoryContextAlloc(context, sizeof(AffinityState));
 
 	EOH_init_header(&state->hdr, &methods, context);

@@ -15,9 +15,8 @@
  * A group of up to LINEAR_MAX identifiers, the usual person, has no table
  * and is searched from front to back.
  *
- * The object lives in a context of its own below the aggregate's, as the
- * executor demands of a state that it shall not copy after each row.  It is
- * freed with it.
+ * The objects of an aggregate live in one context below the aggregate's, see
+ * aggregate.h, and are freed with it.
  */
 #include "postgres.h"
 
@@ -26,8 +25,11 @@
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
+#include "aggregate.h"
 #include "compat.h"
 #include "identity/identity.h"
+
+static const char context_name[] = "cdp identity merge";
 
 /* below this many a scan of the lengths beats the hash */
 #define LINEAR_MAX 8
@@ -199,8 +201,7 @@ static const ExpandedObjectMethods merge_methods = {
 static MergeState *
 new_state(MemoryContext parent)
 {
-	MemoryContext context = AllocSetContextCreate(parent, "cdp identity merge",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = cdp_aggregate_context(parent, context_name);
 	MergeState *state = MemoryContextAllocZero(context, sizeof(MergeState));
 
 	EOH_init_header(&state->hdr, &merge_methods, context);
