@@ -21,6 +21,10 @@
 #include "segment/timer.h"
 #include "store.h"
 
+/* parts of a window's length, either way: a thousand years */
+#define MAX_MONTHS 12000
+#define MAX_DAYS INT64CONST(366000)
+
 PG_FUNCTION_INFO_V1(cdp_within);
 PG_FUNCTION_INFO_V1(cdp_clock);
 
@@ -91,8 +95,9 @@ cdp_within(PG_FUNCTION_ARGS)
 		mine.now = cdp_now();
 		moment = &mine;
 	}
-	if (Abs((int64) i->month) > 12000 || Abs((int64) i->day) > 366000 ||
-		Abs(i->time) > INT64CONST(366000) * USECS_PER_DAY ||
+	if (i->month < -MAX_MONTHS || i->month > MAX_MONTHS || i->day < -MAX_DAYS ||
+		i->day > MAX_DAYS || i->time < -MAX_DAYS * USECS_PER_DAY ||
+		i->time > MAX_DAYS * USECS_PER_DAY ||
 		cdp_core_window_start(&period, moment->now) >= moment->now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
