@@ -50,6 +50,13 @@ cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
+/* 18: the mark of functions that do not return, before the declaration. */
+#if PG_VERSION_NUM >= 180000
+#define CDP_NORETURN pg_noreturn
+#else
+#define CDP_NORETURN pg_attribute_noreturn()
+#endif
+
 /* 17: the number of the session's transaction moved. */
 #if PG_VERSION_NUM >= 170000
 #define cdp_my_lxid() (MyProc->vxid.lxid)

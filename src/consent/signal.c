@@ -50,7 +50,8 @@ open_signal(Signal *signal, const char *kind, text *value)
 				 errhint("A signal that cannot be read counts as no consent.")));
 }
 
-pg_attribute_noreturn() static void refuse(const Signal *signal)
+CDP_NORETURN static void
+refuse(const Signal *signal)
 {
 	const CdpSignalError *error = &signal->error;
 	StringInfoData place;

@@ -19,6 +19,7 @@
 #define CDP_PROFILE_SURVIVE_H
 
 #include "nodes/pg_list.h"
+#include "compat.h"
 #include "profile/profile.h"
 #include "profile/trait.h"
 
@@ -66,7 +67,7 @@ extern const CdpTally *cdp_survive_most(const CdpTrait *trait, const CdpTallies 
 extern bool cdp_mark_parse(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source);
 extern char *cdp_mark_text(const CdpTally *t);
 extern bool cdp_mark_tallies(const JsonbValue *state, CdpTallies *t);
-extern void cdp_mark_damaged(const char *name) pg_attribute_noreturn();
+CDP_NORETURN extern void cdp_mark_damaged(const char *name);
 
 /* history.c */
 extern void cdp_trait_value(Jsonb *json, JsonbValue *value);
