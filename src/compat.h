@@ -50,6 +50,13 @@ cdp_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 #endif
 }
 
+/* 17: the count of a text never includes itself. */
+#if PG_VERSION_NUM >= 170000
+#define cdp_sendcountedtext(buf, str, len) pq_sendcountedtext(buf, str, len)
+#else
+#define cdp_sendcountedtext(buf, str, len) pq_sendcountedtext(buf, str, len, false)
+#endif
+
 /* 18: the mark of functions that do not return, before the declaration. */
 #if PG_VERSION_NUM >= 180000
 #define CDP_NORETURN pg_noreturn

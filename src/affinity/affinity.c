@@ -255,7 +255,7 @@ cdp_affinity_send(PG_FUNCTION_ARGS)
 	{
 		const CdpAffinityItem *item = &view.item[i];
 
-		pq_sendcountedtext(&buf, item->value, item->len, false);
+		cdp_sendcountedtext(&buf, item->value, item->len);
 		pq_sendfloat8(&buf, item->net);
 		pq_sendfloat8(&buf, item->below);
 		pq_sendfloat8(&buf, item->above);
