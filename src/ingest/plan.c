@@ -176,15 +176,6 @@ definition_of(const CdpTrackingPlan *plan, CdpMessage *m, Jsonb ***document)
 	return event ? event : plan->others;
 }
 
-static Jsonb *
-empty_object(void)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
 /* "the tracking plan is broken at total (minimum), products[].sku (required)" */
 static char *
 detail_of(List *faults)
@@ -233,7 +224,7 @@ cdp_plan_check(CdpMessage *messages, int n)
 		if (event == NULL)
 			continue;
 		if (*document == NULL && empty == NULL)
-			empty = empty_object();
+			empty = cdp_jsonb_empty();
 		faults = cdp_schema_check(event->schema, *document ? *document : empty,
 								  event->mode == MODE_COERCE ? &converted : NULL);
 		if (converted)
