@@ -6,49 +6,11 @@
 # Environment: ROUNDS (5), ROWS (3000) of single statements, BULK (20000) rows of one statement.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
-
 rounds=${ROUNDS:-5}
 rows=${ROWS:-3000}
 bulk=${BULK:-20000}
-load_before=$(cut -d ' ' -f 1-3 /proc/loadavg)
+. "$(dirname "${BASH_SOURCE[0]}")/cost.sh" capture.sql
 
-cdp_tmp
-private_cdp
-start_cluster "$CDP_TMP/c" "$(free_port)" "shared_buffers = 512MB" "max_wal_size = 16GB" "checkpoint_timeout = 1h" \
-	"autovacuum = off" "synchronous_commit = off" "timezone = 'UTC'"
-as_pg "$PGBIN/psql" -X -q -d postgres -c "CREATE DATABASE bench"
-as_pg "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -d bench -f "$CDP_TMP/src/bench/capture.sql" > "$CDP_TMP/setup.log"
-
-coproc db { as_pg env PGOPTIONS="-c client_min_messages=warning" "$PGBIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 -d bench; }
-
-# ask SQL: its answer
-ask()
-{
-	local line
-
-	printf "%s;\nSELECT 'END';\n" "$1" >&"${db[1]}"
-	while read -r line <&"${db[0]}"; do
-		[ "$line" != END ] || return 0
-		printf '%s\n' "$line"
-	done
-	die "the session ended"
-}
-
-# cost SQL N: microseconds of CPU and bytes of WAL for each of N
-cost()
-{
-	local cpu wal
-
-	wal=$(ask "SELECT pg_current_wal_insert_lsn() - '0/0'")
-	cpu=$(cut -d ' ' -f 1 "/proc/$pid/schedstat")
-	ask "$1" > "$CDP_TMP/out"
-	cpu=$(($(cut -d ' ' -f 1 "/proc/$pid/schedstat") - cpu))
-	perl -e 'printf "%6.1f us %5d bytes", $ARGV[0] / 1000 / $ARGV[2], $ARGV[1] / $ARGV[2]' "$cpu" \
-		"$(($(ask "SELECT pg_current_wal_insert_lsn() - '0/0'") - wal))" "$2"
-}
-
-pid=$(ask "SELECT pg_backend_pid()")
 first=1000000
 say "CPU and WAL of a row: alone in its statement, and among $bulk"
 for _ in $(seq "$rounds"); do
