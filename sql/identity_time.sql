@@ -136,6 +136,19 @@ SELECT cdp.apply_rules() > 0 AS task;
 CALL cdp.maintain();
 TABLE people ORDER BY 1;
 
+SELECT anew();
+
+--
+-- A value that is nobody's from now on, of a person who stays as she is: her event goes to another who does, too
+--
+SELECT cdp.set_identity_limits(max_identifiers => 1000), cdp.define_namespace('login', max_per_profile => 1);
+SELECT cdp.track(w, 'Visit', at => a::timestamptz) AS person FROM (VALUES ('{login:a,mail:m}'::text[], '2026-01-01'), ('{login:u9,mail:m}', '2026-01-02')) v (w, a);
+SELECT cdp.define_namespace('login', blocked => '{u9}');
+SELECT cdp.apply_rules() > 0 AS task;
+CALL cdp.maintain();
+SELECT events, last_seen, identifiers FROM cdp.profiles ORDER BY profile_id;
+SELECT * FROM cdp.verify(1);
+
 -- what holds always holds: no rows
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set invariants :abs_srcdir '/docs/invariants.sql'

@@ -156,10 +156,11 @@ find_candidates(int64 after, Candidates *c)
 		}
 }
 
-/* Refiles the events of values that are nobody's now, for the locked people. */
-static void
+/* Refiles the events of values that are nobody's now, for the locked people; false: there are none. */
+static bool
 refile_events(CdpGraph *graph)
 {
+	bool refiled = false;
 	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	Datum args[2];
 	int rows;
@@ -185,7 +186,7 @@ refile_events(CdpGraph *graph)
 		names[n++] = psprintf("%s:%s", ns, value);
 	}
 	if (n == 0)
-		return;
+		return false;
 	args[0] = cdp_array_int64(nodes, n);
 	args[1] = cdp_array_text(names, n);
 	while ((rows = cdp_store_run(&refile_plan, args, NULL, false, -1)) > 0)
@@ -201,18 +202,22 @@ refile_events(CdpGraph *graph)
 		cdp_session_rebuild(changed, rows + n, 0);
 		cdp_sequence_rebuild(changed, rows + n, 0);
 		pfree(changed);
+		refiled = true;
 	}
+	return refiled;
 }
 
 static void
 resolve_again(void *arg)
 {
 	CdpGraph graph = {0};
+	bool refiled;
 
 	cdp_graph_reresolve(&graph, arg, 1);
-	refile_events(&graph);
+	/* an event may go from one person to another although both keep what they have */
+	refiled = refile_events(&graph);
 	for (int i = 0; i < graph.nlocked; i++)
-		graph.locked[i].rebuild |= graph.locked[i].reshaped;
+		graph.locked[i].rebuild |= graph.locked[i].reshaped || refiled;
 	cdp_ingest_settle(&graph, GetUserId());
 }
 
