@@ -67,6 +67,7 @@ OBJS = \
 	src/identity/graph_decide.o \
 	src/identity/graph_lock.o \
 	src/identity/graph_lookup.o \
+	src/identity/graph_edge.o \
 	src/identity/graph_write.o \
 	src/identity/who.o \
 	src/condition/value.o \

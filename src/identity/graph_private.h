@@ -73,4 +73,7 @@ extern void cdp_graph_be_patient(int rounds);
 /* graph_decide.c */
 extern bool cdp_graph_decide(CdpGraph *graph, CdpRound *round);
 
+/* graph_edge.c */
+extern void cdp_graph_record_edges(CdpGraph *graph);
+
 #endif /* CDP_IDENTITY_GRAPH_PRIVATE_H */
