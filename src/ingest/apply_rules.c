@@ -156,7 +156,10 @@ find_candidates(int64 after, Candidates *c)
 		}
 }
 
-/* Refiles the events of values that are nobody's now, for the locked people; false: there are none. */
+/*
+ * Refiles the events of values that are nobody's now, for the locked people.
+ * False: there are none.
+ */
 static bool
 refile_events(CdpGraph *graph)
 {
