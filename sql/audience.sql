@@ -173,6 +173,18 @@ RESET ROLE;
 DROP OWNED BY regress_audience_analyst;
 DROP ROLE regress_audience_analyst;
 
+-- many groups at once, hashed, in memory and spilling: as sorted
+SET work_mem = '64kB';
+SELECT count(*) AS groups, count(*) FILTER (WHERE a <> b OR cardinality(c) <> cdp.cardinality(a)) AS different
+FROM (SELECT i % 3000 AS g, cdp.audience_agg(i::bigint) AS a FROM generate_series(1, 12000) i GROUP BY 1) x
+JOIN (SELECT g, cdp.audience_agg(i) AS b, array_agg(DISTINCT i) AS c FROM (SELECT i % 3000 AS g, i::bigint AS i FROM generate_series(1, 12000) i ORDER BY 1) s GROUP BY 1) y USING (g);
+SET enable_sort = off;
+SET work_mem = '64MB';
+SELECT count(*) AS groups, sum(cdp.cardinality(a)) AS ids, sum(cdp.cardinality(m)) AS identifiers
+FROM (SELECT i % 20000 AS g, cdp.audience_agg(i::bigint) AS a, cdp.identity_merge(('n:' || i)::cdp.identifier) AS m FROM generate_series(1, 60000) i GROUP BY 1) x;
+RESET enable_sort;
+RESET work_mem;
+
 -- Functions are what they say: none that opens bitmaps is leakproof.
 SELECT string_agg(proname, ' ' ORDER BY proname) AS leakproof FROM pg_proc WHERE pronamespace = 'cdp'::regnamespace AND proleakproof AND (proname LIKE 'audience%' OR (proname = 'cardinality' AND proargtypes[0] = 'cdp.audience'::regtype));
 \c :main

@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 
 #include "aggregate.h"
+#include "compat.h"
 
 /* children of an aggregate context to look at, ours being one of the youngest */
 #define LOOK_AT 4
@@ -23,4 +24,28 @@ cdp_aggregate_context(MemoryContext parent, const char *name)
 			return child;
 	}
 	return AllocSetContextCreateInternal(parent, name, ALLOCSET_SMALL_SIZES);
+}
+
+MemoryContext
+cdp_aggregate_enter(FunctionCallInfo fcinfo, const char *name, const char *hint)
+{
+	MemoryContext context;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("support functions of %s cannot be called directly", name),
+				 errhint("%s", hint)));
+	return context;
+}
+
+ExpandedObjectHeader *
+cdp_aggregate_state(Datum datum, const ExpandedObjectMethods *methods)
+{
+	ExpandedObjectHeader *header;
+
+	if (!VARATT_IS_EXTERNAL_EXPANDED_RW(DatumGetPointer(datum)))
+		return NULL;
+	header = DatumGetEOHP(datum);
+	return header->eoh_methods == methods ? header : NULL;
 }

@@ -15,12 +15,24 @@
 #ifndef CDP_AGGREGATE_H
 #define CDP_AGGREGATE_H
 
-#include "utils/palloc.h"
+#include "fmgr.h"
+#include "utils/expandeddatum.h"
 
 /*
  * The context that states below "parent" share.  name: a constant of the
  * caller's own, compared by address, so that nobody else's context is taken.
  */
 extern MemoryContext cdp_aggregate_context(MemoryContext parent, const char *name);
+
+/*
+ * The aggregate's context, for a support function of "name" that was called;
+ * an error with the hint if nothing aggregates.
+ */
+extern MemoryContext cdp_aggregate_enter(FunctionCallInfo fcinfo, const char *name,
+										 const char *hint);
+
+/* The state that a datum is, if it is one of these methods and ours to change; or NULL. */
+extern ExpandedObjectHeader *cdp_aggregate_state(Datum datum,
+												 const ExpandedObjectMethods *methods);
 
 #endif /* CDP_AGGREGATE_H */

@@ -96,19 +96,6 @@ new_state(MemoryContext parent, int64 half_life, int slots)
 	return state;
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo, const char *name, const char *hint)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("support functions of %s cannot be called directly", name),
-				 errhint("%s", hint)));
-	return context;
-}
-
 static int
 check_slots(int32 slots)
 {
@@ -124,12 +111,7 @@ check_slots(int32 slots)
 static AffinityState *
 given_state(FunctionCallInfo fcinfo)
 {
-	Datum arg = PG_GETARG_DATUM(0);
-
-	if (VARATT_IS_EXTERNAL_EXPANDED_RW(DatumGetPointer(arg)) &&
-		cdp_affinity_expanded(arg) != NULL)
-		return (AffinityState *) DatumGetEOHP(arg);
-	return NULL;
+	return (AffinityState *) cdp_aggregate_state(PG_GETARG_DATUM(0), &methods);
 }
 
 /* a state with the content of a datum */
@@ -163,8 +145,8 @@ prefetch_state(Datum state)
 Datum
 cdp_affinity_agg_trans(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo, "cdp.affinity_agg",
-											  "Use cdp.affinity() and the operator +.");
+	MemoryContext context = cdp_aggregate_enter(fcinfo, "cdp.affinity_agg",
+												"Use cdp.affinity() and the operator +.");
 	int64 half_life = CDP_AFFINITY_DEFAULT_HALF_LIFE;
 	int32 slots = CDP_AFFINITY_DEFAULT_SLOTS;
 	AffinityState *state = NULL;
@@ -210,8 +192,8 @@ cdp_affinity_agg_trans(PG_FUNCTION_ARGS)
 Datum
 cdp_affinity_union_trans(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo, "cdp.affinity_union",
-											  "Use the operator + for two affinities.");
+	MemoryContext context = cdp_aggregate_enter(fcinfo, "cdp.affinity_union",
+												"Use the operator + for two affinities.");
 	AffinityState *state = NULL;
 	CdpAffinityView view;
 

@@ -220,20 +220,14 @@ static MergeState *
 open_state(FunctionCallInfo fcinfo, MemoryContext context)
 {
 	MergeState *state;
-	Datum arg;
 
 	if (PG_ARGISNULL(0))
 		return new_state(context);
-	arg = PG_GETARG_DATUM(0);
-	if (VARATT_IS_EXTERNAL_EXPANDED_RW(DatumGetPointer(arg)))
-	{
-		ExpandedObjectHeader *header = DatumGetEOHP(arg);
-
-		if (header->eoh_methods == &merge_methods)
-			return (MergeState *) header;
-	}
+	state = (MergeState *) cdp_aggregate_state(PG_GETARG_DATUM(0), &merge_methods);
+	if (state)
+		return state;
 	state = new_state(context);
-	add_set(state, cdp_identity_set_from_datum(arg));
+	add_set(state, cdp_identity_set_from_datum(PG_GETARG_DATUM(0)));
 	return state;
 }
 
@@ -244,15 +238,11 @@ open_state(FunctionCallInfo fcinfo, MemoryContext context)
 static Datum
 merge(FunctionCallInfo fcinfo, bool input_is_set)
 {
-	MemoryContext context;
+	MemoryContext context =
+		cdp_aggregate_enter(fcinfo, "cdp.identity_merge",
+							"Use the aggregate cdp.identity_merge, "
+							"or the operator || for two values.");
 	MergeState *state;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("support functions of cdp.identity_merge cannot be called directly"),
-				 errhint("Use the aggregate cdp.identity_merge, "
-						 "or the operator || for two values.")));
 
 	if (PG_ARGISNULL(1))
 	{

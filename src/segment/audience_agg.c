@@ -9,14 +9,14 @@
  * the type of the result, so no serial or final function is needed, and
  * combining is adding an audience.
  *
- * The object lives in a context of its own below the aggregate's, as the
- * executor demands of a state that it shall not copy after each row.
+ * Where states live: aggregate.h.
  */
 #include "postgres.h"
 
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
+#include "aggregate.h"
 #include "segment/audience.h"
 
 /* Ids before the first uniting: half a megabyte. */
@@ -31,6 +31,8 @@ typedef struct AudienceState
 	size_t limit; /* ids that are united at once */
 	struct varlena *audience; /* of earlier ids; NULL: none yet */
 } AudienceState;
+
+static const char context_name[] = "cdp audience";
 
 PG_FUNCTION_INFO_V1(cdp_audience_agg_id);
 PG_FUNCTION_INFO_V1(cdp_audience_agg_audience);
@@ -121,8 +123,7 @@ static const ExpandedObjectMethods agg_methods = {
 static AudienceState *
 new_state(MemoryContext parent)
 {
-	MemoryContext context = AllocSetContextCreate(parent, "cdp audience",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = cdp_aggregate_context(parent, context_name);
 	AudienceState *state = MemoryContextAllocZero(context, sizeof(AudienceState));
 
 	EOH_init_header(&state->hdr, &agg_methods, context);
@@ -140,20 +141,14 @@ static AudienceState *
 open_state(FunctionCallInfo fcinfo, MemoryContext context)
 {
 	AudienceState *state;
-	Datum arg;
 
 	if (PG_ARGISNULL(0))
 		return new_state(context);
-	arg = PG_GETARG_DATUM(0);
-	if (VARATT_IS_EXTERNAL_EXPANDED_RW(DatumGetPointer(arg)))
-	{
-		ExpandedObjectHeader *header = DatumGetEOHP(arg);
-
-		if (header->eoh_methods == &agg_methods)
-			return (AudienceState *) header;
-	}
+	state = (AudienceState *) cdp_aggregate_state(PG_GETARG_DATUM(0), &agg_methods);
+	if (state)
+		return state;
 	state = new_state(context);
-	unite(state, PG_DETOAST_DATUM_PACKED(arg));
+	unite(state, PG_GETARG_VARLENA_PP(0));
 	return state;
 }
 
@@ -164,15 +159,11 @@ open_state(FunctionCallInfo fcinfo, MemoryContext context)
 static Datum
 transition(FunctionCallInfo fcinfo, bool input_is_audience)
 {
-	MemoryContext context;
+	MemoryContext context =
+		cdp_aggregate_enter(fcinfo, "cdp.audience_agg",
+							"Use the aggregate cdp.audience_agg, or the operator | for two values.");
 	AudienceState *state;
 
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("support functions of cdp.audience_agg cannot be called directly"),
-				 errhint("Use the aggregate cdp.audience_agg, "
-						 "or the operator | for two values.")));
 	if (PG_ARGISNULL(1))
 	{
 		if (PG_ARGISNULL(0))
