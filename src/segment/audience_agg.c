@@ -161,7 +161,8 @@ transition(FunctionCallInfo fcinfo, bool input_is_audience)
 {
 	MemoryContext context =
 		cdp_aggregate_enter(fcinfo, "cdp.audience_agg",
-							"Use the aggregate cdp.audience_agg, or the operator | for two values.");
+							"Use the aggregate cdp.audience_agg, "
+							"or the operator | for two values.");
 	AudienceState *state;
 
 	if (PG_ARGISNULL(1))
