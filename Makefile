@@ -243,6 +243,7 @@ ISOLATION = \
 	withdrawal_read \
 	claim_race \
 	define_segment \
+	dependants \
 	partition_race \
 	consent_merge \
 	snapshot_consent \

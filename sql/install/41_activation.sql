@@ -55,7 +55,8 @@ BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_name('a channel', channel);
 	purpose_no := cdp.purpose_id(purpose);
-	SELECT s.segment_id INTO segment_no FROM cdp_data.segment s WHERE s.name = segment COLLATE "C";
+	-- against cdp.drop_segment() meanwhile
+	SELECT s.segment_id INTO segment_no FROM cdp_data.segment s WHERE s.name = segment COLLATE "C" FOR KEY SHARE;
 	IF segment_no IS NULL THEN
 		RAISE undefined_object USING
 			MESSAGE = format('segment %s does not exist', coalesce(quote_ident(segment), 'NULL')),

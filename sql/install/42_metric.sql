@@ -170,13 +170,8 @@ BEGIN
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('metric %s does not exist', coalesce(quote_ident(name), 'NULL'));
 	END IF;
-	IF EXISTS (SELECT FROM cdp_data.segment s WHERE drop_metric.name = ANY (s.columns)) THEN
-		RAISE dependent_objects_still_exist USING
-			MESSAGE = format('metric %s cannot be dropped: a segment uses it', quote_ident(name)),
-			DETAIL = format('Segment %s.', (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE drop_metric.name = ANY (s.columns))),
-			HINT = 'Drop or redefine the segment first.';
-	END IF;
 	PERFORM cdp.lock_storage(true);
+	PERFORM cdp.check_unused('metric', name);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'metric' AND k.target = id AND k.state IN ('waiting', 'running');
 	DELETE FROM cdp_data.metric m WHERE m.metric_id = id;
 	PERFORM cdp.refresh_views();

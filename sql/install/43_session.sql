@@ -110,13 +110,13 @@ DECLARE
 	used text;
 BEGIN
 	PERFORM cdp.require_admin();
+	PERFORM cdp.lock_storage();
 	SELECT m.name INTO used FROM cdp_data.metric m WHERE m.event = 'session_ended' ORDER BY m.metric_id LIMIT 1;
 	IF used IS NOT NULL THEN
 		RAISE dependent_objects_still_exist USING
 			MESSAGE = format('sessions cannot be dropped: metric %s counts them', quote_ident(used)),
 			HINT = 'Drop the metric first with cdp.drop_metric().';
 	END IF;
-	PERFORM cdp.lock_storage();
 	DELETE FROM cdp_data.task k WHERE k.kind = 'session' AND k.state IN ('waiting', 'running');
 	DELETE FROM cdp_data.session_rule;
 	TRUNCATE cdp_data.session_part;

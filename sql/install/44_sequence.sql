@@ -129,7 +129,6 @@ END $$;
 COMMENT ON FUNCTION cdp.define_sequence(text, text, text, text, interval, jsonb, jsonb, interval, text) IS
 'Says who did one thing and not, within a period, another: a column of cdp.profiles, true from the end of the period on, until the second event comes or holds is over. same is a property that must be the same; result: boolean, or the count or list of its values. What happened before is added in cdp.maintain().';
 
--- Segments whose rules look at one of these columns.
 CREATE FUNCTION cdp.drop_sequence(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -140,13 +139,8 @@ BEGIN
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('sequence %s does not exist', coalesce(quote_ident(name), 'NULL'));
 	END IF;
-	IF EXISTS (SELECT FROM cdp_data.segment s WHERE drop_sequence.name = ANY (s.columns)) THEN
-		RAISE dependent_objects_still_exist USING
-			MESSAGE = format('sequence %s cannot be dropped: a segment uses it', quote_ident(name)),
-			DETAIL = format('Segment %s.', (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE drop_sequence.name = ANY (s.columns))),
-			HINT = 'Drop or redefine the segment first.';
-	END IF;
 	PERFORM cdp.lock_storage(true);
+	PERFORM cdp.check_unused('sequence', name);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'sequence' AND k.target = id AND k.state IN ('waiting', 'running');
 	DELETE FROM cdp_data.sequence s WHERE s.sequence_id = id;
 	-- its marks go with the next round of tidying

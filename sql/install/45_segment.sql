@@ -22,6 +22,8 @@ BEGIN
 			HINT = 'Give one of them.';
 	END IF;
 	canonical := cdp.check_predicate(predicate);
+	PERFORM cdp.lock_storage();
+	-- from here on nobody drops what the rule needs, or makes another need what is dropped
 	SELECT * INTO needs FROM cdp.rule_needs(canonical, rule);
 	SELECT min(n) INTO missing FROM unnest(needs.segments) n WHERE NOT EXISTS (SELECT FROM cdp_data.segment s WHERE s.name = n COLLATE "C");
 	IF missing IS NOT NULL THEN
@@ -30,7 +32,6 @@ BEGIN
 			DETAIL = format('The rule of segment %s needs it.', quote_ident(name)),
 			HINT = 'SELECT name FROM cdp.segments lists them.';
 	END IF;
-	PERFORM cdp.lock_storage();
 	SELECT * INTO old FROM cdp_data.segment s WHERE s.name = define_segment.name COLLATE "C";
 	IF EXISTS (WITH RECURSIVE needed (id) AS (
 			SELECT s.segment_id FROM cdp_data.segment s WHERE s.name = ANY (needs.segments)
@@ -94,6 +95,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.check_unneeded(int, text) IS 'Raises if the rule of another segment needs this one; part of cdp.drop_segment().';
 
+CREATE FUNCTION cdp.check_unused(kind text, name text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	users text := (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE check_unused.name = ANY (s.columns));
+BEGIN
+	IF users IS NOT NULL THEN
+		RAISE dependent_objects_still_exist USING
+			MESSAGE = format('%s %s cannot be dropped: a segment uses it', kind, quote_ident(name)),
+			DETAIL = format('Segment %s.', users),
+			HINT = 'Drop or redefine the segment first.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.check_unused(text, text) IS
+'Raises if a segment looks at this column; part of cdp.drop_metric() and cdp.drop_sequence(), which hold cdp.lock_storage().';
+
 CREATE FUNCTION cdp.drop_segment(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -104,13 +120,14 @@ BEGIN
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('segment %s does not exist', coalesce(quote_ident(name), 'NULL'));
 	END IF;
+	PERFORM cdp.lock_storage();
+	PERFORM FROM cdp_data.segment s WHERE s.segment_id = id FOR UPDATE;
 	IF EXISTS (SELECT FROM cdp_data.activation a WHERE a.segment_id = id) THEN
 		RAISE dependent_objects_still_exist USING
 			MESSAGE = format('segment %s cannot be dropped: an activation uses it', quote_ident(name)),
 			HINT = 'Drop the activation first with cdp.drop_activation().';
 	END IF;
 	PERFORM cdp.check_unneeded(id, 'dropped');
-	PERFORM cdp.lock_storage();
 	DELETE FROM cdp_data.segment s WHERE s.segment_id = id;
 	DELETE FROM cdp_data.segment_version v WHERE v.segment_id = id;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
@@ -129,8 +146,8 @@ DECLARE
 BEGIN
 	PERFORM cdp.require_admin();
 	id := cdp.segment_id(name);
-	PERFORM cdp.check_unneeded(id, 'disabled');
 	PERFORM cdp.lock_storage();
+	PERFORM cdp.check_unneeded(id, 'disabled');
 	UPDATE cdp_data.segment s SET state = 'disabled', changed_at = cdp.clock() WHERE s.segment_id = id AND s.state <> 'disabled';
 	IF FOUND THEN
 		PERFORM cdp.build_segment(id);
