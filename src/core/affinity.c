@@ -217,8 +217,8 @@ place_bytes(CdpAffinity *affinity, size_t len)
 
 	if (affinity->bytes_room - affinity->used < (int) len)
 	{
-		/* half of it free afterwards, or the next time comes too soon */
-		if (affinity->dead >= affinity->used / 2 || affinity->bytes_room == UINT16_MAX)
+		/* half of it free afterwards, or the next time comes too soon; unless no block is enough */
+		if (affinity->dead >= affinity->used / 2 || affinity->used + len > UINT16_MAX)
 			compact_bytes(affinity);
 		if (affinity->bytes_room - affinity->used < (int) len)
 		{

@@ -646,6 +646,61 @@ test_limits(void)
 	free_blocks();
 }
 
+/* bytes that live and bytes that are dead are those that are used, and all are in the block */
+static bool
+bytes_add_up(const CdpAffinity *a)
+{
+	int sum = a->dead;
+
+	for (int i = 0; i < a->count; i++)
+		sum += a->slot[i].len;
+	return a->used == sum && a->used <= a->bytes_room;
+}
+
+/*
+ * A merge of long values into a full summary whose block is nearly as large as
+ * it can be, and half taken by what was forgotten.
+ */
+static void
+test_room(void)
+{
+	/* what is used when the block grows to twice of it, the last time to 65,400 bytes */
+	static const int grows_at[] = {413, 926, 1950, 4000, 8100, 16300, 32700, 41100};
+	char value[CDP_AFFINITY_MAX_VALUE];
+	CdpAffinity a;
+	CdpAffinity other;
+	CdpAffinityView view;
+	bool good;
+	int n = 0;
+
+	memset(value, 'x', sizeof(value));
+	cdp_core_affinity_init(&a, &host, DAY, CDP_AFFINITY_MAX_SLOTS);
+	for (size_t i = 0; i < sizeof(grows_at) / sizeof(grows_at[0]); i++)
+	{
+		while (a.used < grows_at[i])
+		{
+			int left = grows_at[i] - a.used;
+			int len = left <= 255 ? left : left < 400 ? left - 150 :
+														255;
+
+			/* each newcomer is above all, so that somebody is forgotten */
+			sprintf(value, "%d", ++n);
+			cdp_core_affinity_add(&a, value, len, n, 0);
+		}
+	}
+	good = a.bytes_room == 65400 && bytes_add_up(&a);
+	cdp_core_affinity_init(&other, &host, DAY, CDP_AFFINITY_MAX_SLOTS);
+	for (int i = 0; i < CDP_AFFINITY_MAX_SLOTS; i++)
+	{
+		sprintf(value, "other %d", i);
+		cdp_core_affinity_add(&other, value, sizeof(value), 1, 0);
+	}
+	cdp_core_affinity_view(&other, &view);
+	good = good && cdp_core_affinity_merge(&a, &view) == CDP_AFFINITY_DONE && bytes_add_up(&a);
+	ok(good && reopen(&view, &a), "long values have room, however many were forgotten before");
+	free_blocks();
+}
+
 static void
 test_distance(void)
 {
@@ -679,6 +734,7 @@ main(void)
 	test_damage();
 	test_text();
 	test_limits();
+	test_room();
 	test_distance();
 	printf("1..%d\n", tests);
 	return failures != 0;
