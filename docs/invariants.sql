@@ -42,7 +42,7 @@ WHERE (s.events, s.first_seen, s.last_seen) IS DISTINCT FROM (coalesce(e.events,
 -- 7
 SELECT e.source, e.message_id FROM cdp_data.event e
 LEFT JOIN cdp_data.message_seen m ON m.source = e.source AND m.key = e.message_key
-WHERE m.key IS NULL AND e.received_at >= coalesce((SELECT h.seen_since FROM cdp_data.message_horizon h), '-infinity') - interval '1 day';
+WHERE m.key IS NULL AND e.message_id <> e.message_key::text AND e.received_at >= coalesce((SELECT h.seen_since FROM cdp_data.message_horizon h), '-infinity') - interval '1 day';
 
 -- 8
 SELECT p.profile_id, k FROM cdp_data.profile p, jsonb_object_keys(p.traits) k WHERE NOT p.trait_meta ? k;

@@ -201,7 +201,7 @@ CREATE TABLE cdp_data.event_202505_0 PARTITION OF cdp_data.event_202505 FOR VALU
 ALTER TABLE cdp_data.event_202505 OWNER TO cdp_owner;
 ALTER TABLE cdp_data.event_202505_0 OWNER TO cdp_owner;
 ALTER TABLE cdp_data.event ATTACH PARTITION cdp_data.event_202505 FOR VALUES FROM ('2025-05-01') TO ('2025-06-01');
-SELECT cdp.track('cookie:hash', 'Seen', at => '2025-05-02') > 0 AS taken;
+SELECT cdp.track('cookie:hash', 'Seen', at => '2025-05-02', message_id => 'hash1') > 0 AS taken;
 SELECT * FROM detours();
 SELECT tableoid::regclass, count(*) FROM cdp_data.event_202505 GROUP BY 1;
 ALTER TABLE cdp_data.event DETACH PARTITION cdp_data.event_202505;
@@ -231,7 +231,7 @@ SELECT cdp.track('cookie:plain', 'Seen', at => '2025-05-02') > 0 AS taken;
 SELECT cdp.track('cookie:plain', 'Seen', at => '2025-05-03');
 -- not in a transaction that only reads
 BEGIN READ ONLY;
-SELECT cdp.track('cookie:plain', 'Seen', at => '2025-05-02');
+SELECT cdp.track('cookie:plain', 'Seen', at => '2025-05-02', message_id => 'read only');
 ROLLBACK;
 -- a publication that needs to know rows
 SET client_min_messages = error;

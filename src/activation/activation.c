@@ -16,6 +16,8 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "activation/activation.h"
@@ -166,24 +168,68 @@ static CdpPlan ack_plan = {
 	{UUIDARRAYOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
 
+/* The segments that have an activation, ascending: most entries are into others. */
+static struct
+{
+	uint64 generation;
+	int64 *segments;
+	int n;
+} activated;
+
+/* A transaction that holds its locks asks nobody else whether an activation is new. */
+static void
+load_activated(void)
+{
+	AcceptInvalidationMessages();
+	while (activated.generation != cdp_store_generation())
+	{
+		uint64 generation = cdp_store_generation();
+		CdpResult saved = cdp_store_save_result();
+		int n = cdp_store_run_latest("SELECT DISTINCT segment_id::bigint FROM "
+									 "cdp_data.activation ORDER BY 1");
+		int64 *segments = MemoryContextAlloc(CacheMemoryContext, sizeof(int64) * Max(n, 1));
+
+		for (int i = 0; i < n; i++)
+			segments[i] = cdp_store_int64(i, 1);
+		cdp_store_restore_result(saved);
+		if (activated.segments)
+			pfree(activated.segments);
+		activated.segments = segments;
+		activated.n = n;
+		activated.generation = generation;
+	}
+}
+
+static bool
+is_activated(int64 segment_id)
+{
+	return bsearch(&segment_id, activated.segments, activated.n, sizeof(int64),
+				   cdp_compare_int64) != NULL;
+}
+
 /* Queues a delivery for every activation of the segments entered. */
 void
-cdp_activation_enqueue(const CdpEntry *entries, int n)
+cdp_activation_enqueue(const CdpEntry *entries, int nentries)
 {
-	int32 *segment = palloc(sizeof(int32) * Max(n, 1));
-	int64 *profile = palloc(sizeof(int64) * Max(n, 1));
-	int32 *ord = palloc(sizeof(int32) * Max(n, 1));
+	int32 *segment = palloc(sizeof(int32) * Max(nentries, 1));
+	int64 *profile = palloc(sizeof(int64) * Max(nentries, 1));
+	int32 *ord = palloc(sizeof(int32) * Max(nentries, 1));
+	int n = 0;
 	Datum args[4];
 	int channels;
 
+	if (nentries > 0)
+		load_activated();
+	for (int i = 0; i < nentries; i++)
+	{
+		if (!is_activated(entries[i].segment_id))
+			continue;
+		segment[n] = entries[i].segment_id;
+		profile[n] = entries[i].profile_id;
+		ord[n++] = entries[i].ord;
+	}
 	if (n == 0)
 		return;
-	for (int i = 0; i < n; i++)
-	{
-		segment[i] = entries[i].segment_id;
-		profile[i] = entries[i].profile_id;
-		ord[i] = entries[i].ord;
-	}
 	args[0] = cdp_array_int32(segment, n);
 	args[1] = cdp_array_int64(profile, n);
 	args[2] = cdp_array_int32(ord, n);

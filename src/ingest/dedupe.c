@@ -1,6 +1,7 @@
 /*
  * src/ingest/dedupe.c
- *		Each message once: a row in message_seen before anything else.
+ *		Each message once: a row in message_seen before anything else.  One whose
+ *		id was made here cannot come again, and has none.
  */
 #include "postgres.h"
 
@@ -106,6 +107,8 @@ dedupe_one(CdpMessage *m)
 	if (m->status != CDP_ACCEPTED)
 		return;
 	m->first = -1;
+	if (m->unique)
+		return;
 	m->claimed = cdp_row_insert(&seen_row, &row);
 	if (!m->claimed)
 		m->status = CDP_DUPLICATE;
@@ -144,7 +147,8 @@ cdp_batch_dedupe(CdpBatch *batch)
 		SeenEntry *entry;
 		bool found;
 
-		if (m->status != CDP_ACCEPTED)
+		m->first = -1;
+		if (m->status != CDP_ACCEPTED || m->unique)
 			continue;
 		entry = hash_search(seen, m->key, HASH_ENTER, &found);
 		m->first = found ? entry->first : -1;
@@ -184,7 +188,7 @@ cdp_batch_dedupe(CdpBatch *batch)
 		CdpMessage *m = &batch->messages[i];
 		SeenEntry *entry;
 
-		if (m->status != CDP_ACCEPTED)
+		if (m->status != CDP_ACCEPTED || m->unique)
 			continue;
 		entry = hash_search(seen, m->key, HASH_FIND, NULL);
 		m->claimed = entry->inserted;

@@ -420,26 +420,65 @@ sweep(CdpMessage *m, JsonbContainer *message, JsonbValue *clamped)
 	m->content = XXH3_64bits(VARDATA(kept), VARSIZE(kept) - VARHDRSZ);
 }
 
-/* A fresh random id, for a message that came without. */
+/* Strong random bytes; many are drawn at once, for each draw costs as much as a row. */
+static void
+draw_random(uint8 *bytes, int n)
+{
+	static uint8 pool[1024];
+	static int left = 0;
+
+	if (left < n)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(pool);
+	}
+	left -= n;
+	memcpy(bytes, pool + left, n);
+}
+
+/*
+ * A fresh random id, for a message that came without: a UUID of version 4, in
+ * words as its id, in bytes as its key.
+ */
 void
 cdp_message_make_id(CdpMessage *m)
 {
-	m->message_id = DatumGetCString(DirectFunctionCall1(uuid_out,
-														DirectFunctionCall1(gen_random_uuid,
-																			(Datum) 0)));
+	static const char digits[] = "0123456789abcdef";
+	char *id = palloc(37);
+	char *to = id;
+
+	draw_random(m->key, 16);
+	m->key[6] = (m->key[6] & 0x0F) | 0x40;
+	m->key[8] = (m->key[8] & 0x3F) | 0x80;
+	for (int i = 0; i < 16; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*to++ = '-';
+		*to++ = digits[m->key[i] >> 4];
+		*to++ = digits[m->key[i] & 0x0F];
+	}
+	*to = '\0';
+	m->message_id = id;
 	m->id_is_given = false;
+	m->unique = true;
 }
 
 /*
  * Key of a message, for the table of messages seen and for ties: over the space
- * of its id, the source and the id.
+ * of its id, the source and the id.  One that was made here has its key.
  */
 void
 cdp_message_key(CdpMessage *m)
 {
-	char *text = psprintf("%c\x1F%s\x1F%s", m->space, m->source, m->message_id);
+	char *text;
 	XXH128_canonical_t canonical;
 
+	if (m->unique)
+		return;
+	text = psprintf("%c\x1F%s\x1F%s", m->space, m->source, m->message_id);
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits(text, strlen(text)));
 	memcpy(m->key, canonical.digest, 16);
 	pfree(text);

@@ -34,6 +34,7 @@ typedef struct CdpMessage
 	const char *source;
 	const char *message_id; /* given or made up */
 	bool id_is_given;
+	bool unique; /* no other message has its id: it was made here, and is not remembered */
 	TimestampTz ts;
 	TimestampTz received_at;
 	Jsonb *properties; /* each may be NULL */
