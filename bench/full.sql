@@ -58,6 +58,32 @@ SELECT count(*) FROM generate_series(0, (:people - 1) / 1000) b, cdp.ingest((SEL
 	FROM generate_series(b * 1000 + 1, b * 1000 + 1000) i), 'preload');
 CALL bench.ingest('spread', 0);
 CALL bench.ingest('visits', 0);
+-- Where the rows of a person are, for bench/rows_full.pgbench: what is written, and nothing decided.
+CREATE TABLE bench.known AS SELECT substr(u.value, 2)::bigint AS person, n.profile_id, a.node_id AS a, u.node_id AS b
+FROM cdp_data.identifier u JOIN cdp_data.node n USING (node_id) JOIN cdp_data.identifier a ON a.namespace = 'anonymous_id' AND a.value = 'a' || substr(u.value, 2)
+WHERE u.namespace = 'user_id';
+CREATE UNIQUE INDEX ON bench.known (person);
+-- The rows of batches, with what is in them known before: nothing is parsed, looked up, decided or folded.
+CREATE TABLE bench.prepared AS
+SELECT p.batch, k.profile_id, k.a, k.b, gen_random_uuid() AS key, (m->>'timestamp')::timestamptz AS ts, m->>'messageId' AS id, m->'properties' AS properties, m->'traits' AS traits,
+	(m->'traits'->>'points')::bigint AS points
+FROM bench.payload p, jsonb_array_elements(p.payload) m JOIN bench.known k ON k.person = substr(m->>'userId', 2)::bigint WHERE p.kind = 'spread' AND p.round = 1;
+CREATE INDEX ON bench.prepared (batch);
+CREATE PROCEDURE bench.rows() LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 0 .. 49 LOOP
+		WITH k AS MATERIALIZED (SELECT * FROM bench.prepared r WHERE r.batch = i),
+		person AS MATERIALIZED (SELECT profile_id, a, b, count(*) AS n, max(ts) AS last, (array_agg(points ORDER BY ts DESC))[1] AS points FROM k GROUP BY 1, 2, 3),
+		seen AS (INSERT INTO cdp_data.message_seen SELECT 'rows', key, 1, now() FROM k),
+		state AS (UPDATE cdp_data.profile_state s SET rev = rev + 1, events = events + n, last_seen = last FROM person k WHERE s.profile_id = k.profile_id),
+		ident_a AS (UPDATE cdp_data.identifier i SET last_seen = last FROM person k WHERE i.node_id = k.a),
+		ident_b AS (UPDATE cdp_data.identifier i SET last_seen = last FROM person k WHERE i.node_id = k.b),
+		profile AS (UPDATE cdp_data.profile p SET points = k.points, trait_meta = p.trait_meta || '{}' FROM person k WHERE p.profile_id = k.profile_id),
+		metric AS (UPDATE cdp_data.metric_state m SET states = m.states || '' FROM person k WHERE m.node_id = k.b)
+		INSERT INTO cdp_data.event SELECT ts, b, key, now(), 'identify', NULL, 'rows', id, properties, traits, NULL, NULL, ARRAY[a] FROM k;
+		COMMIT;
+	END LOOP;
+END $$;
 CREATE ROLE bench_analyst LOGIN;
 SELECT cdp.define_purpose('analytics');
 SELECT cdp.permit('bench_analyst', 'analytics');
