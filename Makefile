@@ -101,6 +101,10 @@ OBJS = \
 	src/affinity/affinity_agg.o \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
+	src/profile/dimension.o \
+	src/profile/item.o \
+	src/profile/affinity_read.o \
+	src/profile/metric_affinity.o \
 	src/profile/metric_check.o \
 	src/profile/metric_filter.o \
 	src/profile/metric_state.o \
@@ -183,6 +187,7 @@ INSTALL_SQL = \
 	sql/install/45_segment.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
+	sql/install/46_dimension.sql \
 	sql/install/50_ingest.sql \
 	sql/install/51_unmerge.sql \
 	sql/install/52_plan.sql \
@@ -215,6 +220,7 @@ REGRESS = \
 	metric \
 	session \
 	sequence \
+	dimension \
 	survivorship \
 	replay \
 	replay_metric \

@@ -87,6 +87,9 @@ BEGIN
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
 	PERFORM cdp.watch('metric');
+	PERFORM cdp.watch('dimension');
+	PERFORM cdp.watch('action');
+	PERFORM cdp.watch('item_path');
 	PERFORM cdp.watch('session_rule');
 	PERFORM cdp.watch('sequence');
 	PERFORM cdp.watch('channel');
@@ -221,9 +224,10 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, q.name, t.name::text, CASE WHEN k.kind = 'session' THEN 'cdp.sessions' END) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, d.name, q.name, t.name::text, CASE WHEN k.kind = 'session' THEN 'cdp.sessions' END) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
 	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
 	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target
+	LEFT JOIN cdp_data.dimension d ON k.kind = 'dimension' AND d.dimension_id = k.target
 	LEFT JOIN cdp_data.sequence q ON k.kind = 'sequence' AND q.sequence_id = k.target
 	LEFT JOIN cdp_data.trait t ON k.kind = 'trait' AND t.trait_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
@@ -244,6 +248,7 @@ BEGIN
 	COMMENT ON VIEW cdp.metrics IS 'Metrics: columns of cdp.profiles that add up what people did. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
 	COMMENT ON COLUMN cdp.metrics.complete_since IS 'Events before this were gone when the metric was defined; null if none were.';
 	PERFORM cdp.install_session_views();
+	PERFORM cdp.install_dimension_views();
 	PERFORM cdp.install_sequence_views();
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
@@ -313,6 +318,7 @@ BEGIN
 		('discover', 'cdp.install_discover()'),
 		('plan', 'cdp.install_plan()'),
 		('metric', 'cdp.install_metric()'),
+		('dimension', 'cdp.install_dimension()'),
 		('retention', 'cdp.install_retention()'),
 		('session', 'cdp.install_session()'),
 		('sequence', 'cdp.install_sequence()'),

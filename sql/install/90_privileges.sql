@@ -22,6 +22,7 @@ GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigi
 	cdp.metric_timestamptz(bigint, int), cdp.metric_text_array(bigint, int), cdp.metric_value(bigint, text),
 	cdp.is_due(bigint), cdp.present_segments(bigint, int[]), cdp.fired_members(),
 	cdp.fired_exits(), cdp.pending_timers(),
+	cdp.affinity_scores(bigint, int), cdp.affinity_of(bigint, text, text), cdp.explain_affinity(bigint, text),
 	cdp.person_sessions(bigint), cdp.session_due(bigint, interval), cdp.sequence_boolean(bigint, int),
 	cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int), cdp.sequence_due(bigint, int) TO PUBLIC;
 -- these read the clock
@@ -44,8 +45,8 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = 'role does not exist';
 	END IF;
 	functions := CASE kind
-		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
+		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,state_preference,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,state_preference,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
 		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
 		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,audience_others,preview,preview_sql,preview_rule,rule_schema,why,claim,ack,require_init}'
 		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
@@ -87,6 +88,9 @@ BEGIN
 				('data_map', '{kind,type,event,name,source,rows,total,types,nodes,first_seen,last_seen,personal}'),
 				('data_map_personal', '{path,personal}'),
 				('event_definition', '{name,mode,schema,changed_at}'),
+				('dimension', '{dimension_id,name,path,half_life,short_half_life,declared_half_life,hierarchy_factor,slots,state,anew,created_at}'),
+				('action', '{event,weight,property,middle,most}'),
+				('item', '{item_id,since,type,name,active,price,url,image,attributes}'),
 				('session_rule', '{silence,events,state,changed_at}'),
 				('sequence', '{sequence_id,name,did,then_not,same,period,did_filter,then_filter,holds,result,type,state,created_at}'),
 				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at,complete_since}'),
@@ -98,7 +102,7 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.segment_history, cdp.segment_versions, cdp.consents, '
-					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
+					   'cdp.consent_log, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.affinities, cdp.dimensions, cdp.actions, cdp.item, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN

@@ -184,7 +184,7 @@ fold_nodes(CdpBatch *batch)
 			continue;
 		link = &batch->graph.links[m->link];
 		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
-									   m->ts, m->key, m->type, m->name, m->properties,
+									   m->ts, m->received_at, m->key, m->type, m->name, m->properties,
 									   m->context, m->source};
 	}
 	cdp_metric_fold(events, n);

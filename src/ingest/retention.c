@@ -426,7 +426,7 @@ fold_statement(const char *part)
 	return psprintf(
 		"WITH gone AS (DELETE FROM cdp_data.%s e WHERE e.ctid = ANY ($1) AND e.node_id = ANY ($2) "
 		"  RETURNING e.node_id, e.ts, e.message_key, e.type, e.name, e.source, e.properties, "
-		"    e.context, "
+		"    e.context, e.received_at, "
 		"    CASE WHEN e.type = 'identify' AND jsonb_typeof(e.traits) = 'object' THEN e.traits "
 		"    END AS traits), "
 		"counted AS (INSERT INTO cdp_data.node_base AS b (node_id, events, first_seen, last_seen) "
@@ -454,7 +454,7 @@ fold_statement(const char *part)
 		"    last_key = CASE WHEN (excluded.last_ts, excluded.last_key) > "
 		"      (b.last_ts, b.last_key) THEN excluded.last_key ELSE b.last_key END) "
 		"SELECT g.node_id, g.ts, g.message_key, g.type, g.name, g.properties, "
-		"  g.traits IS NOT NULL, g.context, g.source FROM gone g ORDER BY g.node_id",
+		"  g.traits IS NOT NULL, g.context, g.source, g.received_at FROM gone g ORDER BY g.node_id",
 		quote_identifier(part));
 }
 
@@ -513,6 +513,7 @@ fold_events(const Step *step, Datum *tids, int ntids, Datum nodes)
 		d = cdp_store_value(i, 8, &isnull);
 		event->context = isnull ? NULL : DatumGetJsonbP(d);
 		event->source = cdp_store_text(i, 9);
+		event->received_at = cdp_store_int64(i, 10);
 		if (DatumGetBool(cdp_store_value(i, 7, &isnull)) &&
 			(nchanged == 0 || changed[nchanged - 1] != event->node_id))
 			changed[nchanged++] = event->node_id;

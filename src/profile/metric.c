@@ -95,6 +95,7 @@ static const struct
 	{"unique_count", CDP_METRIC_UNIQUE},
 	{"most_frequent", CDP_METRIC_FREQUENT},
 	{"list", CDP_METRIC_LISTED},
+	{"affinity", CDP_METRIC_AFFINITY},
 };
 
 static CdpMetricKind
@@ -147,6 +148,7 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 	}
 	metric->ready = DatumGetBool(cdp_store_value(row, 8, &isnull));
 	metric->type = DatumGetObjectId(cdp_store_value(row, 9, &isnull));
+	metric->anew = DatumGetBool(cdp_store_value(row, 10, &isnull));
 }
 
 /* What was read in parallel mode is read again after it. */
@@ -163,8 +165,10 @@ cdp_metric_config(void)
 {
 	static const char *const sql =
 		"SELECT m.metric_id, m.name, m.event, m.aggregate, m.property, m.filter, m.period, "
-		"  m.state = 'ready', pg_catalog.to_regtype(m.type)::oid "
-		"FROM cdp_data.metric m ORDER BY m.metric_id";
+		"  m.state = 'ready', pg_catalog.to_regtype(m.type)::oid, false "
+		"FROM cdp_data.metric m UNION ALL "
+		"SELECT d.dimension_id, 'affinity to ' || d.name, NULL, 'affinity', NULL, NULL, NULL, "
+		"  d.state = 'ready', 0, d.anew FROM cdp_data.dimension d ORDER BY 1";
 
 	while (!cdp_metric_config_is_current())
 	{
@@ -175,11 +179,15 @@ cdp_metric_config(void)
 		int n = cdp_store_run_latest(sql);
 		MemoryContext old;
 		CdpMetric *metrics;
+		CdpDimensions *dimensions;
 
 		old = MemoryContextSwitchTo(fresh);
 		metrics = palloc0(sizeof(CdpMetric) * Max(n, 1));
 		for (int i = 0; i < n; i++)
 			load_metric(&metrics[i], i, fresh);
+		dimensions = cdp_dimensions_load();
+		for (int i = 0; i < n; i++)
+			metrics[i].dimension = cdp_dimension_find(dimensions, metrics[i].id);
 		MemoryContextSwitchTo(old);
 		cdp_store_restore_result(saved);
 		/* kept one reload longer: a caller may hold a metric of it */
@@ -189,6 +197,7 @@ cdp_metric_config(void)
 		MemoryContextSetParent(fresh, CacheMemoryContext);
 		config.context = fresh;
 		config.metrics = metrics;
+		config.dimensions = dimensions;
 		config.n = n;
 		config.generation = generation;
 		config.provisional = IsInParallelMode();
@@ -339,6 +348,13 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 	in->number = 0;
 	in->text = NULL;
 	in->len = 0;
+	if (metric->dimension)
+	{
+		in->dimension = metric->dimension;
+		in->ncredits = cdp_dimension_credits(config.dimensions, metric->dimension, event,
+											 &in->credits);
+		return in->ncredits > 0;
+	}
 	if (metric->npath == 0)
 		return true;
 	value = cdp_metric_property(metric->path, metric->npath, event->properties);
@@ -363,6 +379,8 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 			return !isinf(in->number) && !isnan(in->number);
 		case CDP_METRIC_UNIQUE:
 			return cdp_metric_scalar(value, in);
+		case CDP_METRIC_AFFINITY:
+			return false;
 		default:
 			if (!cdp_metric_scalar(value, in))
 				return false;
@@ -653,6 +671,7 @@ cdp_metric_fold(const CdpMetricEvent *events, int n)
 	if (c->n == 0 || n == 0)
 		return;
 	hits = palloc(sizeof(Hit) * room);
+	cdp_dimension_start(true, false);
 	for (int i = 0; i < n; i++)
 		for (int m = 0; m < c->n; m++)
 		{
@@ -713,6 +732,7 @@ cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n)
 	int e = 0;
 
 	(void) cdp_metric_config();
+	cdp_dimension_start(false, false);
 	start_states(&node);
 	for (int m = 0; m < config.n; m++)
 	{
@@ -802,6 +822,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 		}
 	}
 	r.nodes = all;
+	cdp_dimension_start(false, false);
 	base = cdp_base_metrics(ids, r.n, false);
 	for (int i = 0; i < r.n; i++)
 		for (int m = 0; m < c->n; m++)

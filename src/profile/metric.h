@@ -28,6 +28,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "profile/dimension.h"
 #include "store.h"
 
 /* Cells of one state; above, the width is doubled until half of them do. */
@@ -60,7 +61,8 @@ typedef enum CdpMetricKind
 	CDP_METRIC_LAST,
 	CDP_METRIC_UNIQUE,
 	CDP_METRIC_FREQUENT,
-	CDP_METRIC_LISTED
+	CDP_METRIC_LISTED,
+	CDP_METRIC_AFFINITY /* a dimension, see dimension.h */
 } CdpMetricKind;
 
 /* What one event gives to a metric. */
@@ -71,6 +73,9 @@ typedef struct CdpMetricInput
 	double number;
 	const char *text; /* NULL: the time itself */
 	int len;
+	const CdpDimension *dimension;
+	CdpCredit *credits;
+	int ncredits;
 } CdpMetricInput;
 
 typedef struct CdpMetricItem
@@ -79,6 +84,8 @@ typedef struct CdpMetricItem
 	const char *text; /* not terminated */
 	int len;
 } CdpMetricItem;
+
+typedef struct CdpMetricAffinity CdpMetricAffinity;
 
 /* What events add up to; which fields are used depends on the kind. */
 typedef struct CdpMetricAcc
@@ -99,6 +106,7 @@ typedef struct CdpMetricAcc
 	int nsorted; /* the first ones, by their bytes, each once; the rest came later */
 	int room;
 	bool overflow; /* items were not kept: ask the events */
+	CdpMetricAffinity *affinity; /* see metric_affinity.c */
 } CdpMetricAcc;
 
 typedef struct CdpMetricCell
@@ -151,7 +159,9 @@ typedef struct CdpMetric
 	CdpMetricFilter *filter; /* or NULL */
 	Interval *period; /* or NULL */
 	bool of_sessions; /* its events are the ends of sessions */
+	const CdpDimension *dimension; /* of kind affinity, else NULL */
 	bool ready;
+	bool anew; /* ready, and being made anew */
 } CdpMetric;
 
 typedef struct CdpMetricConfig
@@ -162,6 +172,7 @@ typedef struct CdpMetricConfig
 	MemoryContext previous; /* the one before, still alive */
 	int n;
 	CdpMetric *metrics; /* ascending by id */
+	CdpDimensions *dimensions; /* NULL: there are none */
 } CdpMetricConfig;
 
 /* What is looked at of an event. */
@@ -169,6 +180,7 @@ typedef struct CdpMetricEvent
 {
 	int64 node_id;
 	TimestampTz ts;
+	TimestampTz received_at;
 	const uint8 *key;
 	const char *type;
 	const char *name; /* or NULL */
@@ -236,6 +248,9 @@ extern int64 cdp_metric_events(const int64 *nodes, int n, TimestampTz from, Time
  * person is asked for; false: nobody, or nobody whom the caller may see.
  */
 extern bool cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n);
+
+/* metric_value.c: of that person's nodes one by one */
+extern bool cdp_metric_person_state(int node, const CdpMetric *metric, CdpMetricState *state);
 
 /*
  * metric_value.c: what a metric says of a person; see column.h.  Who calls it as

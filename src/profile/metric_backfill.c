@@ -103,6 +103,12 @@ static CdpPlan ready_plan = {
 	{INT4OID},
 	NULL};
 
+static CdpPlan dimension_plan = {
+	"UPDATE cdp_data.dimension d SET state = 'ready', anew = false WHERE d.dimension_id = $1",
+	1,
+	{INT4OID},
+	NULL};
+
 /* Makes the next nodes; returns how many, and in *last where it went. */
 static int
 make_nodes(CdpNodesRebuild rebuild, int32 target, int64 after, int64 *last)
@@ -179,11 +185,12 @@ rebuild_metric(const int64 *nodes, int n, int32 target)
 	(void) cdp_metric_rebuild(nodes, n, target);
 }
 
-/* Some nodes of one metric; false: none waits. */
+/* Some nodes of one metric or dimension; false: none waits. */
 bool
 cdp_metric_backfill_step(void)
 {
-	return cdp_nodes_backfill_step("metric", rebuild_metric, &ready_plan);
+	return cdp_nodes_backfill_step("metric", rebuild_metric, &ready_plan) ||
+		   cdp_nodes_backfill_step("dimension", rebuild_metric, &dimension_plan);
 }
 
 /* Tidies the rows of these nodes, as far as their people stay who they are. */

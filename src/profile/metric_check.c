@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "profile/base.h"
 #include "profile/metric.h"
+#include "profile/metric_affinity.h"
 #include "profile/verify.h"
 #include "store.h"
 
@@ -235,6 +236,8 @@ same_meaning(CdpMetricKind kind, CdpMetricAcc *live, CdpMetricAcc *events)
 			cdp_metric_acc_settle(live);
 			cdp_metric_acc_settle(events);
 			return same_items(live, events);
+		case CDP_METRIC_AFFINITY:
+			return cdp_metric_affinity_agree(live, events);
 	}
 	return false;
 }
@@ -277,6 +280,9 @@ describe(CdpMetricKind kind, CdpMetricAcc *acc)
 								 acc->items[i].len, acc->items[i].text, acc->items[i].n);
 			if (acc->nitems > SHOWN)
 				appendStringInfo(&s, " and %d more", acc->nitems - SHOWN);
+			break;
+		case CDP_METRIC_AFFINITY:
+			cdp_metric_affinity_describe(acc, SHOWN, &s);
 			break;
 	}
 	return s.data;
@@ -341,6 +347,7 @@ cdp_metric_check(const int64 *profiles, int n, CdpFound *to)
 		c.nodes[i].base = base[i];
 	qsort(c.nodes, c.n, sizeof(Held), compare_nodes);
 	read_all(&c);
+	cdp_dimension_start(false, false);
 	(void) cdp_metric_events(ids, c.n, DT_NOBEGIN, DT_NOEND, false, deal_event, &c);
 	for (int i = 0; i < c.n; i++)
 	{
@@ -348,7 +355,8 @@ cdp_metric_check(const int64 *profiles, int n, CdpFound *to)
 		if (c.nodes[i].damaged)
 			cdp_found(to, c.nodes[i].profile_id, "metrics", "damaged", NULL);
 		for (int m = 0; m < c.config->n && !c.nodes[i].damaged; m++)
-			if (c.config->metrics[m].ready)
+			/* until all are made anew, some are as they were */
+			if (c.config->metrics[m].ready && !c.config->metrics[m].anew)
 				compare(&c.nodes[i], &c.config->metrics[m], c.cutoffs[m], &c.nodes[i].metrics[m],
 						to);
 	}

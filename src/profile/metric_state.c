@@ -18,6 +18,7 @@
  *				others, 2002; Beyer and others, 2007)
  *	frequent,	the values and how often each came
  *	listed
+ *	affinity	see metric_affinity.c: up to rounding, and within bounds
  *
  * Stored form, in which v is an unsigned number, 7 bits a byte, the lowest first, the
  * highest bit set in all bytes but the last:
@@ -50,6 +51,7 @@
 #include "cdp.h"
 #include "compat.h"
 #include "profile/metric.h"
+#include "profile/metric_affinity.h"
 
 /* Parts of a settled sum: the range of a double, 2098 bits, by 53. */
 #define MAX_PARTS 41
@@ -300,6 +302,9 @@ cdp_metric_acc_add(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricInput *
 			if (!acc->overflow)
 				add_item(acc, in->text, in->len, 1);
 			break;
+		case CDP_METRIC_AFFINITY:
+			cdp_metric_affinity_add(acc, in);
+			break;
 	}
 }
 
@@ -345,6 +350,9 @@ cdp_metric_acc_merge(CdpMetricKind kind, CdpMetricAcc *acc, const CdpMetricAcc *
 			acc->overflow |= other->overflow;
 			for (int i = 0; i < other->nitems && !acc->overflow; i++)
 				add_item(acc, other->items[i].text, other->items[i].len, other->items[i].n);
+			break;
+		case CDP_METRIC_AFFINITY:
+			cdp_metric_affinity_merge(acc, other);
 			break;
 	}
 }
@@ -578,6 +586,11 @@ read_acc(CdpMetricKind kind, StringInfo in, CdpMetricAcc *acc)
 					damaged();
 			}
 			break;
+		case CDP_METRIC_AFFINITY:
+			acc->n = get_count(in);
+			if (!cdp_metric_affinity_read(acc, in))
+				damaged();
+			break;
 	}
 }
 
@@ -643,6 +656,10 @@ write_acc(CdpMetricKind kind, CdpMetricAcc *acc, bool whole, StringInfo out)
 				cdp_metric_put(out, (uint64) acc->items[i].n);
 				put_text(out, acc->items[i].text, acc->items[i].len);
 			}
+			break;
+		case CDP_METRIC_AFFINITY:
+			cdp_metric_put(out, (uint64) acc->n);
+			cdp_metric_affinity_write(acc, out);
 			break;
 	}
 }

@@ -45,9 +45,9 @@ PG_FUNCTION_INFO_V1(cdp_metric_typed);
 PG_FUNCTION_INFO_V1(cdp_metric_value);
 
 static CdpPlan events_plan = {
-	"SELECT e.node_id, e.ts, e.message_key, e.type, e.name, e.properties "
+	"SELECT e.node_id, e.ts, e.message_key, e.type, e.name, e.properties, e.received_at "
 	"FROM unnest($1) n (node_id) CROSS JOIN LATERAL (SELECT e.node_id, e.ts, e.message_key, "
-	"    e.type, e.name, e.properties FROM cdp_data.event e "
+	"    e.type, e.name, e.properties, e.received_at FROM cdp_data.event e "
 	"  WHERE e.node_id = n.node_id AND e.ts > $2 AND e.ts < $3 OFFSET 0) e",
 	3,
 	{INT8ARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
@@ -95,6 +95,7 @@ visit_rows(MemoryContext step, MemoryContext context, CdpMetricVisit visit, void
 		event.name = cdp_store_text(r, 5);
 		d = cdp_store_value(r, 6, &isnull);
 		event.properties = isnull ? NULL : DatumGetJsonbP(d);
+		event.received_at = cdp_store_int64(r, 7);
 		MemoryContextSwitchTo(context);
 		visit(&event, arg);
 		MemoryContextSwitchTo(old);
@@ -225,6 +226,23 @@ cdp_metric_person(int64 profile_id, TimestampTz now, const int64 **nodes, int *n
 	*nodes = person.nodes;
 	*n = person.n;
 	return true;
+}
+
+/* What a metric's state of the person's node with this number is; false: it has none. */
+bool
+cdp_metric_person_state(int node, const CdpMetric *metric, CdpMetricState *state)
+{
+	int n;
+	CdpMetricEntry *entries = cdp_metric_entries(person.states[node], &n);
+
+	for (int e = 0; e < n; e++)
+	{
+		if (entries[e].id != metric->id)
+			continue;
+		cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len, state);
+		return true;
+	}
+	return false;
 }
 
 typedef struct Total
@@ -361,6 +379,9 @@ result_of(Total *total, bool *isnull)
 		}
 		case CDP_METRIC_LISTED:
 			return *isnull ? (Datum) 0 : list_of(acc);
+		case CDP_METRIC_AFFINITY:
+			*isnull = true;
+			break;
 	}
 	return (Datum) 0;
 }
@@ -392,18 +413,10 @@ value_at(const CdpMetric *metric, int64 profile_id, TimestampTz now, Datum *resu
 	}
 	for (int i = 0; i < person.n; i++)
 	{
-		int n;
-		CdpMetricEntry *entries = cdp_metric_entries(person.states[i], &n);
+		CdpMetricState state;
 
-		for (int e = 0; e < n; e++)
-		{
-			CdpMetricState state;
-
-			if (entries[e].id != metric->id)
-				continue;
-			cdp_metric_state_read(metric->kind, entries[e].bytes, entries[e].len, &state);
+		if (cdp_metric_person_state(i, metric, &state))
 			add_state(&total, person.nodes[i], &state, cutoff);
-		}
 	}
 	if (due && metric->period && total.oldest != DT_NOEND)
 		*due = cdp_metric_leaves(metric, total.oldest);
