@@ -102,6 +102,7 @@ OBJS = \
 	src/profile/metric.o \
 	src/profile/metric_backfill.o \
 	src/profile/dimension.o \
+	src/profile/dimension_base.o \
 	src/profile/item.o \
 	src/profile/affinity_read.o \
 	src/profile/metric_affinity.o \

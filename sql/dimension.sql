@@ -214,6 +214,12 @@ END $$;
 CALL cdp.maintain();
 SELECT * FROM compare();
 SELECT * FROM cdp.verify();
+-- held against what everybody likes, looked at once a day
+SET cdp.clock = '2026-05-01';
+CALL cdp.maintain();
+SELECT bool_and(abs(b.score / t.score - n.share) < 1e-9) AS same, count(*) > 20 AS enough FROM cdp_data.dimension_base b JOIN cdp_data.dimension_total t USING (dimension_id, next) JOIN cdp_data.dimension d USING (dimension_id)
+LEFT JOIN LATERAL (SELECT (SELECT sum(a.score) FROM cdp.affinities a WHERE a.dimension = d.name AND a.horizon = 'long' AND a.value = b.value) / (SELECT sum(x.total) FROM (SELECT DISTINCT a.profile_id FROM cdp.affinities a) p, LATERAL (SELECT max(f.total) AS total FROM cdp.affinity_scores(p.profile_id, d.dimension_id) f WHERE f.horizon = 'long') x) AS share) n ON true;
+SELECT bool_and(lift > 0 AND (lift > 1) = (log_odds > 0)) AS lift, count(lift) > 50 AS enough, corr(lift, share) > 0 AS grows FROM cdp.affinities WHERE horizon = 'long' AND share > 0 AND dimension = 'thing';
 -- defined on what is there; made anew, the same; written by statements, the same
 SELECT cdp.define_dimension('label', 'brand', '10 days', short_half_life => '1 day', slots => 96) > 0 AS label, cdp.define_action('Other', 1);
 SELECT * FROM cdp.verify();

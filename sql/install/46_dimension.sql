@@ -58,6 +58,21 @@ BEGIN
 		attributes	jsonb NOT NULL,
 		PRIMARY KEY (item_id, until)
 	);
+	-- What everybody likes, as of a time; next is being gathered.
+	CREATE TABLE cdp_data.dimension_base (
+		dimension_id	int NOT NULL,
+		next			boolean NOT NULL,
+		value			text COLLATE "C" NOT NULL,
+		score			double precision NOT NULL,
+		PRIMARY KEY (dimension_id, next, value)
+	);
+	CREATE TABLE cdp_data.dimension_total (
+		dimension_id	int NOT NULL,
+		next			boolean NOT NULL,
+		at				timestamptz NOT NULL,
+		score			double precision NOT NULL,	-- all positive weights
+		PRIMARY KEY (dimension_id, next)
+	);
 	-- Items that events named before the catalogue had them. Not unique: nobody waits for anybody.
 	CREATE TABLE cdp_data.item_wanted (item_id text COLLATE "C" NOT NULL);
 	CREATE INDEX item_wanted_id ON cdp_data.item_wanted (item_id);
@@ -65,7 +80,7 @@ END $$;
 COMMENT ON FUNCTION cdp.install_dimension() IS 'Step of cdp.init(): tables of dimensions, actions and items.';
 
 CREATE FUNCTION cdp.affinity_scores(profile_id bigint, dimension_id int)
-RETURNS TABLE (horizon text, value text, score double precision, lower double precision, upper double precision, share double precision, rank int, trend double precision)
+RETURNS TABLE (horizon text, value text, score double precision, lower double precision, upper double precision, share double precision, total double precision, rank int, trend double precision)
 LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 ROWS 20 AS 'MODULE_PATHNAME', 'cdp_affinity_scores';
 COMMENT ON FUNCTION cdp.affinity_scores(bigint, int) IS
 'What a person likes in a dimension as of now, by horizon; cdp.affinities has everybody''s. Nothing for whom the caller may not see.';
@@ -101,6 +116,8 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM cdp_data.node) THEN
 		RETURN;
 	END IF;
+	-- then what everybody likes
+	UPDATE cdp_data.task k SET state = 'waiting', position = NULL, updated_at = NULL WHERE k.kind = 'dimension_base';
 	DELETE FROM cdp_data.task k WHERE k.kind = 'dimension' AND k.state IN ('waiting', 'running')
 		AND k.target IN (SELECT d.dimension_id FROM cdp_data.dimension d WHERE d.name = coalesce(remake_dimensions.dimension, d.name));
 	UPDATE cdp_data.dimension d SET anew = d.state = 'ready' WHERE d.name = coalesce(remake_dimensions.dimension, d.name);
@@ -160,6 +177,9 @@ BEGIN
 		define_dimension.hierarchy_factor, define_dimension.slots, CASE WHEN EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
 	RETURNING dimension_id INTO id;
 	PERFORM cdp.remake_dimensions(name);
+	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'dimension_base') THEN
+		INSERT INTO cdp_data.task (kind) VALUES ('dimension_base');
+	END IF;
 	RETURN id;
 END $$;
 COMMENT ON FUNCTION cdp.define_dimension(text, text, interval, double precision, interval, interval, int) IS
@@ -174,6 +194,8 @@ BEGIN
 	PERFORM cdp.lock_storage();
 	id := cdp.dimension_id(name);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'dimension' AND k.target = id AND k.state IN ('waiting', 'running');
+	DELETE FROM cdp_data.dimension_base b WHERE b.dimension_id = id;
+	DELETE FROM cdp_data.dimension_total t WHERE t.dimension_id = id;
 	DELETE FROM cdp_data.dimension d WHERE d.dimension_id = id;
 END $$;
 COMMENT ON FUNCTION cdp.drop_dimension(text) IS 'Drops a dimension and forgets what people like in it; events stay.';
@@ -297,7 +319,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.check_item(text, jsonb) IS 'Raises if this is no item.';
 
-CREATE FUNCTION cdp.import_items(query text, path text) RETURNS bigint
+CREATE FUNCTION cdp.import_items(query text, path text DEFAULT pg_catalog.current_setting('search_path')) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	columns text[];
@@ -330,14 +352,8 @@ BEGIN
 	DROP TABLE pg_temp.cdp_items, pg_temp.cdp_given;
 	RETURN n;
 END $$;
-COMMENT ON FUNCTION cdp.import_items(text, text) IS 'Runs the query with this search_path; part of cdp.import_items(query).';
-
-CREATE FUNCTION cdp.import_items(query text) RETURNS bigint
-LANGUAGE sql VOLATILE AS $$
-	SELECT cdp.import_items(query, pg_catalog.current_setting('search_path'))
-$$;
-COMMENT ON FUNCTION cdp.import_items(text) IS
-'Describes the items that a query gives: item_id, type, name, active, price, url, image, attributes; other columns become attributes. Returns how many are new or changed; others stay as they are.';
+COMMENT ON FUNCTION cdp.import_items(text, text) IS
+'Describes the items that a query gives, run with this search_path, the caller''s: item_id, type, name, active, price, url, image, attributes; other columns become attributes. Returns how many are new or changed; others stay as they are.';
 
 CREATE FUNCTION cdp.state_preference(who text, dimension text, value text, weight double precision DEFAULT 1, at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -351,11 +367,16 @@ CREATE FUNCTION cdp.install_dimension_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	CREATE VIEW cdp.affinities WITH (security_invoker = true) AS
-	SELECT p.profile_id, d.name::text AS dimension, s.horizon, s.value, s.score, s.lower, s.upper, s.share, s.rank, s.trend
-	FROM cdp_data.profile p CROSS JOIN cdp_data.dimension d CROSS JOIN LATERAL cdp.affinity_scores(p.profile_id, d.dimension_id) s;
+	SELECT p.profile_id, d.name::text AS dimension, s.horizon, s.value, s.score, s.lower, s.upper, s.share, l.lift, ln(l.lift) AS log_odds, s.rank, s.trend
+	FROM cdp_data.profile p CROSS JOIN cdp_data.dimension d CROSS JOIN LATERAL cdp.affinity_scores(p.profile_id, d.dimension_id) s
+	LEFT JOIN cdp_data.dimension_base b ON b.dimension_id = d.dimension_id AND NOT b.next AND b.value = s.value COLLATE "C" AND b.score > 0 AND s.horizon = 'long'
+	LEFT JOIN cdp_data.dimension_total t ON t.dimension_id = b.dimension_id AND NOT t.next AND t.score > 0
+	LEFT JOIN LATERAL (SELECT (greatest(s.score, 0) + 10 * b.score / t.score) / ((s.total + 10) * b.score / t.score) AS lift) l ON true;
 	COMMENT ON VIEW cdp.affinities IS 'What people like as of now, by dimension and horizon (long; short, what is wanted just now; declared, what they say). Ask by profile_id, or for all.';
 	COMMENT ON COLUMN cdp.affinities.score IS 'Weights of its events, each faded to now.';
 	COMMENT ON COLUMN cdp.affinities.share IS 'Part of all positive weights.';
+	COMMENT ON COLUMN cdp.affinities.lift IS 'Her share against everybody''s, in the long horizon: (score + 10 p) / (total + 10) / p, where p is everybody''s share and 10 the weight given to that beforehand. Null for what nobody liked when cdp.maintain() looked last.';
+	COMMENT ON COLUMN cdp.affinities.log_odds IS 'Logarithm of lift: above 0 is more than others.';
 	COMMENT ON COLUMN cdp.affinities.trend IS 'Share in the short horizon less that in the long one.';
 
 	CREATE VIEW cdp.dimensions WITH (security_invoker = true) AS

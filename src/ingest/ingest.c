@@ -183,9 +183,15 @@ fold_nodes(CdpBatch *batch)
 		if (m->status != CDP_ACCEPTED || !cdp_message_is_event(m))
 			continue;
 		link = &batch->graph.links[m->link];
-		events[n++] = (CdpMetricEvent){batch->graph.idents[link->idents[0]].node_id,
-									   m->ts, m->received_at, m->key, m->type, m->name, m->properties,
-									   m->context, m->source};
+		events[n++] = (CdpMetricEvent){.node_id = batch->graph.idents[link->idents[0]].node_id,
+									   .ts = m->ts,
+									   .received_at = m->received_at,
+									   .key = m->key,
+									   .type = m->type,
+									   .name = m->name,
+									   .properties = m->properties,
+									   .context = m->context,
+									   .source = m->source};
 	}
 	cdp_metric_fold(events, n);
 	cdp_session_fold(events, n);

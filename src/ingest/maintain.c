@@ -382,7 +382,7 @@ do_step(void)
 		   cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() || step_ready() ||
-		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() ||
+		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_dimension_base_step() ||
 		   cdp_retention_step() || step_fold() || step_discover();
 }
 

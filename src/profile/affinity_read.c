@@ -105,8 +105,8 @@ put_scores(ReturnSetInfo *result, int horizon, const CdpAffinityView *view,
 	{
 		const CdpAffinityItem *item = &view->item[order[i]];
 		int there = now ? cdp_core_affinity_find(now, item->value, item->len) : -1;
-		Datum values[8];
-		bool nulls[8] = {false};
+		Datum values[9];
+		bool nulls[9] = {false};
 
 		values[0] = CStringGetTextDatum(horizon_names[horizon]);
 		values[1] = PointerGetDatum(cstring_to_text_with_len(item->value, (int) item->len));
@@ -114,10 +114,11 @@ put_scores(ReturnSetInfo *result, int horizon, const CdpAffinityView *view,
 		values[3] = Float8GetDatum(cdp_core_affinity_at(view, item->net - item->below, at));
 		values[4] = Float8GetDatum(cdp_core_affinity_at(view, item->net + item->above, at));
 		values[5] = Float8GetDatum(share_of(view, order[i]));
-		values[6] = Int32GetDatum(i + 1);
-		values[7] = Float8GetDatum((there >= 0 ? share_of(now, there) : 0) -
+		values[6] = Float8GetDatum(cdp_core_affinity_at(view, view->plus, at));
+		values[7] = Int32GetDatum(i + 1);
+		values[8] = Float8GetDatum((there >= 0 ? share_of(now, there) : 0) -
 								   share_of(view, order[i]));
-		nulls[7] = now == NULL;
+		nulls[8] = now == NULL;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }

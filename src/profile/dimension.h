@@ -76,6 +76,9 @@ extern void cdp_dimension_start(bool live, bool read_only);
 extern int cdp_dimension_credits(const CdpDimensions *dimensions, const CdpDimension *dimension,
 								 const struct CdpMetricEvent *event, CdpCredit **credits);
 
+/* dimension_base.c: some nodes of a round of maintenance; false: it is not time */
+extern bool cdp_dimension_base_step(void);
+
 /* item.c: attributes of an item when it was this time, in the current context, or NULL */
 typedef struct CdpItem
 {
