@@ -80,7 +80,7 @@ END $$;
 COMMENT ON FUNCTION cdp.install_dimension() IS 'Step of cdp.init(): tables of dimensions, actions and items.';
 
 CREATE FUNCTION cdp.affinity_scores(profile_id bigint, dimension_id int)
-RETURNS TABLE (horizon text, value text, score double precision, lower double precision, upper double precision, share double precision, total double precision, rank int, trend double precision)
+RETURNS TABLE (horizon text, value text, score double precision, lower double precision, upper double precision, share double precision, lift double precision, rank int, trend double precision)
 LANGUAGE c STABLE PARALLEL RESTRICTED STRICT COST 1000 ROWS 20 AS 'MODULE_PATHNAME', 'cdp_affinity_scores';
 COMMENT ON FUNCTION cdp.affinity_scores(bigint, int) IS
 'What a person likes in a dimension as of now, by horizon; cdp.affinities has everybody''s. Nothing for whom the caller may not see.';
@@ -367,11 +367,8 @@ CREATE FUNCTION cdp.install_dimension_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	CREATE VIEW cdp.affinities WITH (security_invoker = true) AS
-	SELECT p.profile_id, d.name::text AS dimension, s.horizon, s.value, s.score, s.lower, s.upper, s.share, l.lift, ln(l.lift) AS log_odds, s.rank, s.trend
-	FROM cdp_data.profile p CROSS JOIN cdp_data.dimension d CROSS JOIN LATERAL cdp.affinity_scores(p.profile_id, d.dimension_id) s
-	LEFT JOIN cdp_data.dimension_base b ON b.dimension_id = d.dimension_id AND NOT b.next AND b.value = s.value COLLATE "C" AND b.score > 0 AND s.horizon = 'long'
-	LEFT JOIN cdp_data.dimension_total t ON t.dimension_id = b.dimension_id AND NOT t.next AND t.score > 0
-	LEFT JOIN LATERAL (SELECT (greatest(s.score, 0) + 10 * b.score / t.score) / ((s.total + 10) * b.score / t.score) AS lift) l ON true;
+	SELECT p.profile_id, d.name::text AS dimension, s.horizon, s.value, s.score, s.lower, s.upper, s.share, s.lift, ln(s.lift) AS log_odds, s.rank, s.trend
+	FROM cdp_data.profile p CROSS JOIN cdp_data.dimension d CROSS JOIN LATERAL cdp.affinity_scores(p.profile_id, d.dimension_id) s;
 	COMMENT ON VIEW cdp.affinities IS 'What people like as of now, by dimension and horizon (long; short, what is wanted just now; declared, what they say). Ask by profile_id, or for all.';
 	COMMENT ON COLUMN cdp.affinities.score IS 'Weights of its events, each faded to now.';
 	COMMENT ON COLUMN cdp.affinities.share IS 'Part of all positive weights.';

@@ -72,6 +72,8 @@ BEGIN
 	PERFORM cdp.guard('node_base_session', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('node_base_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
+	-- a value may be one person's; cdp.affinity_scores() says how common those are that the caller sees
+	PERFORM cdp.guard('dimension_base', 'false');
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');

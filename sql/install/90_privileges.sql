@@ -90,8 +90,6 @@ BEGIN
 				('event_definition', '{name,mode,schema,changed_at}'),
 				('dimension', '{dimension_id,name,path,half_life,short_half_life,declared_half_life,hierarchy_factor,slots,state,anew,created_at}'),
 				('action', '{event,weight,property,middle,most}'),
-				('dimension_base', '{dimension_id,next,value,score}'),
-				('dimension_total', '{dimension_id,next,at,score}'),
 				('item', '{item_id,since,type,name,active,price,url,image,attributes}'),
 				('session_rule', '{silence,events,state,changed_at}'),
 				('sequence', '{sequence_id,name,did,then_not,same,period,did_filter,then_filter,holds,result,type,state,created_at}'),

@@ -27,6 +27,9 @@ PG_FUNCTION_INFO_V1(cdp_affinity_scores);
 PG_FUNCTION_INFO_V1(cdp_affinity_of);
 PG_FUNCTION_INFO_V1(cdp_explain_affinity);
 
+/* What everybody's likes weigh beforehand, in weights of events. */
+#define PRIOR 10
+
 /* Events in one fetch. */
 #define FETCH 1000
 
@@ -87,6 +90,56 @@ add_up(int64 profile_id, const CdpMetric *metric, CdpMetricAcc *acc)
 	return acc->n > 0;
 }
 
+/* Everybody's shares of these values, see dimension_base.c. */
+static CdpPlan base_plan = {
+	"SELECT u.i, b.score / t.score FROM unnest($2) WITH ORDINALITY u (value, i) "
+	"CROSS JOIN LATERAL (SELECT b.score FROM cdp_data.dimension_base b "
+	"  WHERE b.dimension_id = $1 AND NOT b.next AND b.value = u.value AND b.score > 0 OFFSET 0) b "
+	"JOIN cdp_data.dimension_total t ON t.dimension_id = $1 AND NOT t.next AND t.score > 0",
+	2,
+	{INT4OID, TEXTARRAYOID},
+	NULL};
+
+/* How common each value of the view is; 0: nobody liked it when that was looked at. */
+static double *
+everybodys_shares(int32 dimension, const CdpAffinityView *view)
+{
+	MemoryContext context = CurrentMemoryContext;
+	double *shares = palloc0(sizeof(double) * Max(view->count, 1));
+	Datum *values = palloc(sizeof(Datum) * Max(view->count, 1));
+	CdpStore store;
+	Datum args[2];
+	int rows;
+
+	for (int i = 0; i < view->count; i++)
+		values[i] = PointerGetDatum(
+			cstring_to_text_with_len(view->item[i].value, (int) view->item[i].len));
+	args[0] = Int32GetDatum(dimension);
+	args[1] = cdp_array_datums(values, NULL, view->count, TEXTOID);
+	cdp_store_enter(&store);
+	rows = cdp_store_run(&base_plan, args, NULL, true, -1);
+	for (int r = 0; r < rows; r++)
+	{
+		bool isnull;
+
+		shares[cdp_store_int64(r, 1) - 1] = DatumGetFloat8(cdp_store_value(r, 2, &isnull));
+	}
+	cdp_store_leave(&store);
+	MemoryContextSwitchTo(context);
+	return shares;
+}
+
+/*
+ * How much more a value is liked than by everybody, whose share is p: log-odds
+ * with a Dirichlet prior (Monroe, Colaresi, Quinn: Fightin' Words, 2008), as a
+ * ratio.  With few events it stays near 1.
+ */
+static double
+lift_of(double score, double total, double p)
+{
+	return (Max(score, 0) + PRIOR * p) / ((total + PRIOR) * p);
+}
+
 /* A person's share of a value among all she likes in a horizon. */
 static double
 share_of(const CdpAffinityView *view, int i)
@@ -95,9 +148,10 @@ share_of(const CdpAffinityView *view, int i)
 }
 
 static void
-put_scores(ReturnSetInfo *result, int horizon, const CdpAffinityView *view,
+put_scores(ReturnSetInfo *result, int horizon, const CdpAffinityView *view, const double *base,
 		   const CdpAffinityView *now, TimestampTz at)
 {
+	double total = cdp_core_affinity_at(view, view->plus, at);
 	uint8 order[CDP_AFFINITY_MAX_SLOTS];
 	int n = cdp_core_affinity_rank(view, view->count, order);
 
@@ -114,7 +168,9 @@ put_scores(ReturnSetInfo *result, int horizon, const CdpAffinityView *view,
 		values[3] = Float8GetDatum(cdp_core_affinity_at(view, item->net - item->below, at));
 		values[4] = Float8GetDatum(cdp_core_affinity_at(view, item->net + item->above, at));
 		values[5] = Float8GetDatum(share_of(view, order[i]));
-		values[6] = Float8GetDatum(cdp_core_affinity_at(view, view->plus, at));
+		nulls[6] = base == NULL || base[order[i]] == 0;
+		if (!nulls[6])
+			values[6] = Float8GetDatum(lift_of(DatumGetFloat8(values[2]), total, base[order[i]]));
 		values[7] = Int32GetDatum(i + 1);
 		values[8] = Float8GetDatum((there >= 0 ? share_of(now, there) : 0) -
 								   share_of(view, order[i]));
@@ -146,9 +202,13 @@ cdp_affinity_scores(PG_FUNCTION_ARGS)
 	{
 		CdpAffinityView view;
 
-		if (cdp_metric_affinity_view(&acc, h, &view))
-			put_scores(result, h, &view, h == CDP_HORIZON_LONG && has_now ? &now : NULL,
-					   cdp_now());
+		if (!cdp_metric_affinity_view(&acc, h, &view))
+			continue;
+		if (h == CDP_HORIZON_LONG)
+			put_scores(result, h, &view, everybodys_shares(metric->id, &view),
+					   has_now ? &now : NULL, cdp_now());
+		else
+			put_scores(result, h, &view, NULL, NULL, cdp_now());
 	}
 	return (Datum) 0;
 }
