@@ -327,7 +327,11 @@ DECLARE
 	n bigint;
 BEGIN
 	PERFORM cdp.require_admin();
-	DROP TABLE IF EXISTS pg_temp.cdp_items, pg_temp.cdp_given;
+	IF to_regclass('pg_temp.cdp_given') IS NOT NULL OR to_regclass('pg_temp.cdp_items') IS NOT NULL THEN
+		RAISE duplicate_table USING
+			MESSAGE = 'temporary tables cdp_given and cdp_items must not exist',
+			HINT = 'cdp.import_items() makes them and drops them.';
+	END IF;
 	PERFORM set_config('search_path', path, true);
 	EXECUTE format('CREATE TEMP TABLE cdp_given ON COMMIT DROP AS SELECT * FROM (%s) q', query);
 	PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
