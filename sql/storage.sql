@@ -48,6 +48,19 @@ SELECT act('trigger');
 SELECT * FROM detours();
 SELECT what, count(*) FROM audit GROUP BY 1 ORDER BY 1;
 DROP TRIGGER audit ON cdp_data.identifier;
+-- one that folds somebody else, of other traits
+BEGIN;
+SELECT cdp.define_trait('declared_one', 'text'), cdp.define_trait('declared_two', 'int');
+CREATE FUNCTION shadow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	PERFORM cdp.identify('shadow:' || NEW.declared_one, '{"declared_two": 5}', '2025-05-02');
+	RETURN NULL;
+END $$;
+CREATE TRIGGER shadow AFTER UPDATE ON cdp_data.profile FOR EACH ROW WHEN (NEW.declared_one IS DISTINCT FROM OLD.declared_one) EXECUTE FUNCTION shadow();
+SELECT status FROM cdp.ingest('[{"type": "identify", "userId": "sun", "traits": {"declared_one": "x"}, "timestamp": "2025-05-02T00:00:00Z"},
+	{"type": "identify", "userId": "moon", "traits": {"declared_one": "y"}, "timestamp": "2025-05-02T00:00:00Z"}]');
+SELECT declared_one, declared_two FROM cdp_data.profile WHERE coalesce(declared_one, declared_two::text) IS NOT NULL ORDER BY 1, 2;
+SELECT * FROM detours();
+ROLLBACK;
 -- one for each statement on all events, and one on a partition
 CREATE TRIGGER audit AFTER INSERT ON cdp_data.event FOR EACH STATEMENT EXECUTE FUNCTION audit();
 TRUNCATE audit;
