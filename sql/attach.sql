@@ -513,6 +513,24 @@ DROP ROLE regress_cdp_attach_gone;
 CALL cdp.maintain();
 SELECT ts, received_at, name FROM cdp.events WHERE source = 'shop.late';
 SELECT reason, rejected_at FROM cdp.rejected WHERE source = 'shop.late';
+-- so is what is refused, and taken after all
+INSERT INTO cdp_data.identifier_path (path, namespace) VALUES ('messageId', 'row');
+SELECT * FROM cdp.retry_rejected(source => 'shop.late') WHERE messages > 0;
+SELECT ts, received_at, name FROM cdp.events WHERE source = 'shop.late' AND message_id = 'shop.late[2]';
+DELETE FROM cdp_data.identifier_path WHERE path = 'messageId';
+-- one that cannot be taken stops nothing: no other message, no maintenance
+CREATE TABLE shop.hard (id int PRIMARY KEY, who text, size int);
+SELECT cdp.attach('shop.hard', '{"event": "Hard", "identifiers": {"user_id": "who"}, "properties": ["size"]}', deferred => true) > 0 AS attached;
+ALTER TABLE cdp_data.event ADD CONSTRAINT hard CHECK (name <> 'Hard' OR (properties->>'size')::int < 10);
+INSERT INTO shop.hard VALUES (1, 'late1', 1), (2, 'late1', 10), (3, 'late1', 3);
+SET cdp.clock = '2026-03-06 12:00+00';
+CALL cdp.maintain();
+SELECT message_id FROM cdp.events WHERE source = 'shop.hard' ORDER BY 1;
+SELECT reason, detail, rejected_at, payload->'messageId' AS id FROM cdp.rejected WHERE source = 'shop.hard';
+SELECT count(*) AS waiting FROM cdp_data.captured;
+ALTER TABLE cdp_data.event DROP CONSTRAINT hard;
+SELECT * FROM cdp.retry_rejected(source => 'shop.hard') WHERE messages > 0;
+SELECT ts, message_id FROM cdp.events WHERE source = 'shop.hard' ORDER BY message_id;
 RESET cdp.clock;
 -- a mapping that fails is known at once; a column that is changed under a kept plan
 INSERT INTO shop.tour VALUES (5000, 'd1', NULL, '/before', '2026-02-03');

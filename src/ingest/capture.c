@@ -87,15 +87,14 @@ PG_FUNCTION_INFO_V1(cdp_capture);
 PG_FUNCTION_INFO_V1(cdp_check_mapping);
 
 /*
- * Takes documents as messages of a source that came at these times (NULL: now);
- * strict raises on the first one that is refused.  flags as cdp_ingest_batch() takes them;
+ * Takes documents as messages of a source that came now; strict raises on the first one that is refused.  flags as cdp_ingest_batch() takes them;
  * writer is the role whose statement it was.  space: ids that the
  * mapping names are those of messages, so that a row and a message may be one;
  * ids made of the primary key are the attachment's own.
  */
 void
-cdp_capture_documents(Datum *documents, const TimestampTz *at, int n, const char *source,
-					  bool strict, int flags, char space, Oid writer)
+cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, int flags,
+					  char space, Oid writer)
 {
 	CdpStore store;
 	CdpMessage *messages;
@@ -112,7 +111,7 @@ cdp_capture_documents(Datum *documents, const TimestampTz *at, int n, const char
 		value->type = jbvBinary;
 		value->val.binary.data = &document->root;
 		value->val.binary.len = VARSIZE(document) - VARHDRSZ;
-		cdp_message_parse(&messages[i], value, NULL, source, space, at ? at[i] : cdp_now());
+		cdp_message_parse(&messages[i], value, NULL, source, space, cdp_now());
 	}
 	cdp_ingest_batch(messages, n, writer, flags);
 	for (int i = 0; strict && i < n; i++)
@@ -229,7 +228,7 @@ capture_rows(void *arg)
 		if (c->attachment->deferred)
 			cdp_captured_keep(c->attachment, documents, n, become.user);
 		else
-			cdp_capture_documents(documents, NULL, n, c->attachment->source,
+			cdp_capture_documents(documents, n, c->attachment->source,
 								  c->attachment->strict, 0, c->attachment->space, become.user);
 		MemoryContextReset(context);
 	}

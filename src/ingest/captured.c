@@ -20,9 +20,8 @@
 
 #include "cdp.h"
 #include "compat.h"
-#include "ingest/capture.h"
 #include "ingest/captured.h"
-#include "ingest/message.h"
+#include "ingest/document.h"
 #include "row.h"
 #include "store.h"
 
@@ -97,35 +96,55 @@ cdp_captured_keep(const CdpAttachment *attachment, Datum *documents, int n, Oid 
 	cdp_store_leave(&store);
 }
 
-/* Takes the next messages; false: none waits, or others are at it. */
-bool
-cdp_captured_step(void)
+/* The next messages, in memory of the caller's context; they wait no more. */
+static int
+next_documents(CdpDocument **documents, Oid *writer)
 {
-	CdpStore store;
+	MemoryContext context = CurrentMemoryContext;
 	Datum args[1] = {Int32GetDatum(CAPTURED_BATCH)};
+	CdpStore store;
 	int n;
 
 	cdp_store_enter(&store);
 	n = cdp_store_run(&take_plan, args, NULL, false, -1);
 	if (n > 0)
 	{
-		Datum *documents = palloc(sizeof(Datum) * n);
-		TimestampTz *at = palloc(sizeof(TimestampTz) * n);
-		char *source = cdp_store_text(0, 1);
+		MemoryContext old = MemoryContextSwitchTo(context);
+		char *source = pstrdup(cdp_store_text(0, 1));
 		char space = cdp_store_text(0, 2)[0];
 		bool isnull;
-		char *writer = pstrdup(NameStr(*DatumGetName(cdp_store_value(0, 3, &isnull))));
-		Oid role = get_role_oid(writer, true);
 
+		*writer = get_role_oid(NameStr(*DatumGetName(cdp_store_value(0, 3, &isnull))), true);
+		*documents = palloc0(sizeof(CdpDocument) * n);
 		for (int i = 0; i < n; i++)
 		{
-			at[i] = DatumGetTimestampTz(cdp_store_value(i, 4, &isnull));
-			documents[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(cdp_store_value(i, 5, &isnull)));
+			CdpDocument *d = &(*documents)[i];
+
+			d->source = source;
+			d->space = space;
+			d->single = true;
+			d->received_at = DatumGetTimestampTz(cdp_store_value(i, 4, &isnull));
+			d->json = (Jsonb *) PG_DETOAST_DATUM_COPY(cdp_store_value(i, 5, &isnull));
 		}
-		/* whoever was dropped meanwhile is nobody; what he wrote stays */
-		cdp_capture_documents(documents, at, n, source, false, 0, space,
-							  OidIsValid(role) ? role : store.caller);
+		MemoryContextSwitchTo(old);
 	}
 	cdp_store_leave(&store);
+	return n;
+}
+
+/*
+ * Takes the next messages; false: none waits, or others are at it.  One that
+ * cannot be taken is refused: raised, it would stop all maintenance from then on.
+ */
+bool
+cdp_captured_step(void)
+{
+	CdpDocument *documents;
+	Oid writer;
+	int n = next_documents(&documents, &writer);
+
+	/* whoever was dropped meanwhile is nobody; what he wrote stays */
+	if (n > 0)
+		cdp_document_take(documents, n, OidIsValid(writer) ? writer : GetUserId(), 0);
 	return n > 0;
 }

@@ -216,7 +216,7 @@ record_refused(const CdpDocument *documents, int n, Oid caller)
 	for (int i = 0; i < n; i++)
 	{
 		const CdpDocument *d = &documents[i];
-		CdpMessage m = {.source = d->source, .space = d->space, .payload = d->json};
+		CdpMessage m = {.source = d->source, .space = d->space, .payload = d->json, .arrived_at = d->received_at};
 		JsonbValue text;
 
 		if (d->json == NULL)

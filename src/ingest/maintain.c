@@ -289,7 +289,7 @@ fill(void *arg)
 	Datum *documents;
 
 	f->rows = read_backfill(f->backfill, &documents, &f->position);
-	cdp_capture_documents(documents, NULL, f->rows, f->backfill->source, false,
+	cdp_capture_documents(documents, f->rows, f->backfill->source, false,
 						  CDP_INGEST_QUIET_DUPLICATES, f->backfill->space, GetUserId());
 }
 

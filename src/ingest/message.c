@@ -589,7 +589,7 @@ read_times(CdpMessage *m, JsonbContainer *message, JsonbValue *batch_sent_at, Ti
 	JsonbValue *timestamp = field(message, "timestamp");
 
 	*clamped = NULL;
-	m->received_at = m->ts = now;
+	m->arrived_at = m->received_at = m->ts = now;
 	if (!read_time(m, timestamp, "timestamp", &claimed, &has_claimed) ||
 		!read_time(m, field(message, "originalTimestamp"), "originalTimestamp", &original,
 				   &has_original) ||
@@ -638,7 +638,7 @@ cdp_message_parse(CdpMessage *m, JsonbValue *value, JsonbValue *batch_sent_at,
 	m->source = source;
 	m->space = space;
 	m->type = "unknown";
-	m->received_at = m->ts = now;
+	m->arrived_at = m->received_at = m->ts = now;
 	m->link = -1;
 	m->valid_until = DT_NOEND;
 	m->payload = document(value);

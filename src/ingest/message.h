@@ -36,7 +36,8 @@ typedef struct CdpMessage
 	bool id_is_given;
 	bool unique; /* no other message has its id: it was made here, and is not remembered */
 	TimestampTz ts;
-	TimestampTz received_at;
+	TimestampTz received_at; /* as it says, or when it arrived */
+	TimestampTz arrived_at; /* 0: now */
 	Jsonb *properties; /* each may be NULL */
 	Jsonb *traits;
 	Jsonb *context;

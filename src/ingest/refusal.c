@@ -20,16 +20,17 @@
 static CdpPlan reject_plan = {
 	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
 	"  reason, detail, payload, recorded_by, space) "
-	"SELECT $7, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8, u.space "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $9) "
-	"  u (source, message_id, reason, detail, payload, times, space) "
+	"SELECT u.at, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8, u.space "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $9, $10) "
+	"  u (source, message_id, reason, detail, payload, times, space, at) "
 	"ORDER BY u.source, u.message_id, u.reason "
 	"ON CONFLICT (source, message_id, reason) DO UPDATE "
-	"  SET times = r.times + excluded.times, last_at = excluded.last_at "
+	"  SET times = r.times + excluded.times, last_at = excluded.last_at, "
+	"  rejected_at = LEAST(r.rejected_at, excluded.rejected_at) "
 	"RETURNING r.message_id, r.reason, r.xmax = 0",
-	9,
+	10,
 	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
-	 TIMESTAMPTZOID, NAMEOID, TEXTARRAYOID},
+	 TIMESTAMPTZOID, NAMEOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
 
 /* A refusal to be written at the end of a batch. */
@@ -41,6 +42,7 @@ typedef struct Refusal
 	const char *detail;
 	Jsonb *payload;
 	const char *space; /* of its id, if cdp.retry_rejected() can take it; or NULL */
+	TimestampTz at; /* when it arrived */
 } Refusal;
 
 /* Pushes a pair of an object, unless there is no value. */
@@ -125,6 +127,7 @@ cdp_refusal_note(List *list, const CdpMessage *m, const char *message_id, const 
 	r->detail = detail;
 	r->payload = payload_of(m);
 	r->space = m->payload && !m->rule && !m->state ? psprintf("%c", m->space) : NULL;
+	r->at = m->arrived_at != 0 ? m->arrived_at : cdp_now();
 	return lappend(list, r);
 }
 
@@ -162,8 +165,9 @@ cdp_refusal_write(List *refusals, Oid writer)
 	bool *nulls = palloc(sizeof(bool) * Max(n, 1));
 	ListCell *lc;
 	int32 *times = palloc(sizeof(int32) * Max(n, 1));
+	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(n, 1));
 	NameData name;
-	Datum args[9];
+	Datum args[10];
 	int kept = 0;
 
 	if (n == 0)
@@ -180,9 +184,11 @@ cdp_refusal_write(List *refusals, Oid writer)
 			strcmp(reason[kept - 1], r->reason) == 0)
 		{
 			times[kept - 1]++;
+			at[kept - 1] = Min(at[kept - 1], r->at);
 			continue;
 		}
 		times[kept] = 1;
+		at[kept] = r->at;
 		source[kept] = r->source;
 		id[kept] = r->message_id;
 		reason[kept] = r->reason;
@@ -201,6 +207,7 @@ cdp_refusal_write(List *refusals, Oid writer)
 	namestrcpy(&name, GetUserNameFromId(writer, false));
 	args[7] = NameGetDatum(&name);
 	args[8] = cdp_array_text(space, kept);
+	args[9] = cdp_array_timestamptz(at, kept);
 	cdp_store_run(&reject_plan, args, NULL, false, -1);
 }
 
@@ -231,7 +238,7 @@ void
 cdp_refusal_record(const char *source, const char *message_id,
 				   const char *reason, const char *detail, Jsonb *payload, Oid writer)
 {
-	Refusal r = {source, message_id, reason, detail, payload, NULL};
+	Refusal r = {source, message_id, reason, detail, payload, NULL, cdp_now()};
 
 	cdp_refusal_write(list_make1(&r), writer);
 }
