@@ -40,19 +40,32 @@ static CdpPlan keep_plan = {
 	{INT8ARRAYOID, TEXTOID, TEXTOID, NAMEOID, TIMESTAMPTZOID, JSONBARRAYOID},
 	NULL};
 
-/* The oldest ones, as many as have their source, space and writer in common. */
+/*
+ * Of the oldest ones from a position on, as many as have their source, space
+ * and writer in common: they are one batch, whose locks are in one order.
+ */
 static CdpPlan take_plan = {
-	"WITH first AS MATERIALIZED (SELECT c.source, c.space, c.writer FROM cdp_data.captured c "
-	"  ORDER BY c.position LIMIT 1 FOR UPDATE SKIP LOCKED), "
-	"rest AS MATERIALIZED (SELECT c.position FROM first f CROSS JOIN LATERAL ("
-	"  SELECT c.position FROM cdp_data.captured c WHERE c.source = f.source "
-	"    AND c.space = f.space AND c.writer = f.writer ORDER BY c.position LIMIT $1 "
-	"  FOR UPDATE SKIP LOCKED) c) "
+	"WITH near AS MATERIALIZED (SELECT c.position, c.source, c.space, c.writer "
+	"  FROM cdp_data.captured c WHERE c.position >= $2 ORDER BY c.position LIMIT $1 * 8), "
+	"first AS MATERIALIZED (SELECT n.source, n.space, n.writer FROM near n "
+	"  CROSS JOIN LATERAL (SELECT FROM cdp_data.captured c "
+	"    WHERE c.position = ANY (ARRAY[n.position]) FOR UPDATE SKIP LOCKED) c LIMIT 1), "
+	"same AS MATERIALIZED (SELECT n.position FROM first f JOIN near n "
+	"  ON n.source = f.source AND n.space = f.space AND n.writer = f.writer), "
+	"rest AS MATERIALIZED (SELECT c.position FROM same s CROSS JOIN LATERAL ("
+	"  SELECT c.position FROM cdp_data.captured c WHERE c.position = ANY (ARRAY[s.position]) "
+	"  FOR UPDATE SKIP LOCKED) c LIMIT $1) "
 	"DELETE FROM cdp_data.captured c USING rest s WHERE c.position = ANY (ARRAY[s.position]) "
-	"RETURNING c.source, c.space, c.writer, c.captured_at, c.message",
-	1,
-	{INT4OID},
+	"RETURNING c.source, c.space, c.writer, c.captured_at, c.message, c.position",
+	2,
+	{INT4OID, INT8OID},
 	NULL};
+
+/*
+ * Where to look next: what was taken stays in the index while somebody's
+ * snapshot is older, and would be passed over at each step.
+ */
+static int64 next_position;
 
 /*
  * Keeps messages of an attachment whose rows this role wrote.  The caller's
@@ -101,12 +114,21 @@ static int
 next_documents(CdpDocument **documents, Oid *writer)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum args[1] = {Int32GetDatum(CAPTURED_BATCH)};
+	Datum args[2] = {Int32GetDatum(CAPTURED_BATCH), Int64GetDatum(next_position)};
 	CdpStore store;
 	int n;
 
 	cdp_store_enter(&store);
 	n = cdp_store_run(&take_plan, args, NULL, false, -1);
+	if (n == 0 && next_position > 0)
+	{
+		/* below it are those that others held, and those committed since */
+		args[1] = Int64GetDatum(0);
+		n = cdp_store_run(&take_plan, args, NULL, false, -1);
+	}
+	next_position = n > 0 ? PG_INT64_MAX : 0;
+	for (int i = 0; i < n; i++)
+		next_position = Min(next_position, cdp_store_int64(i, 6));
 	if (n > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
