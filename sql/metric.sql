@@ -95,7 +95,14 @@ SELECT cdp.define_metric('m', '', 'count');
 SELECT cdp.define_metric('m', 'Order', period => '0 days');
 SELECT cdp.define_metric('m', 'Order', period => '-1 day');
 SELECT cdp.define_metric('m', 'Order', filter => '[1]');
+\set VERBOSITY default
+\set SHOW_CONTEXT never
 SELECT cdp.define_metric('m', 'Order', filter => '{"total": {"$foo": 1}}');
+SELECT cdp.define_metric('m', 'Order', filter => '{"$or": [{}, {"sku": {"$not": {"$regex": "tea("}}}]}');
+SELECT cdp.define_metric('m', 'Order', filter => '{"sku": {"$regexi": 7}}');
+SELECT cdp.define_metric('m', 'Order', filter => '{"sku": {"$inGroup": "teas"}}');
+\set VERBOSITY terse
+SELECT count(*) AS defined FROM cdp_data.metric WHERE name = 'm';
 SELECT cdp.define_metric('orders', 'Order');
 SELECT cdp.define_metric('events', 'Order');
 SELECT cdp.define_metric('', 'Order');

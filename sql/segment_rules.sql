@@ -34,7 +34,7 @@ EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, state = RETURNED_SQLSTATE, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 END $$;
 SELECT rule, t.* FROM unnest(ARRAY['3', '[]', '{"$or": {}}', '{"age": {"$gtt": 3}}', '{"$and": [{}, {"age": {"$not": {"$foo": 1}}}]}', '{"age": {"$inGroup": "x"}}', '{"profile_id": {"$inGroup": 3}}', '{"profile_id": {"$inGroup": "nobody"}}',
-	'{"segments": "vip"}', '{"identifiers.email": {"$exists": true}}', '{"joined": {"$within": "soon"}}', '{"joined": {"$within": 7}}', '{"joined": {"$within": "0 days"}}', '{"joined": {"$within": "2000 years"}}', '{"city": {"$regex": "(?=(?=a))"}}']::jsonb[]) rule, try(rule) t;
+	'{"segments": "vip"}', '{"identifiers.email": {"$exists": true}}', '{"joined": {"$within": "soon"}}', '{"joined": {"$within": 7}}', '{"joined": {"$within": "0 days"}}', '{"joined": {"$within": "2000 years"}}', '{"city": {"$regex": "(?=(?=a))"}}', '{"$nor": [{"city": {"$regexi": "+"}}]}', '{"city": {"$regex": ["a"]}}']::jsonb[]) rule, try(rule) t;
 SELECT cdp.define_segment('x', 'cdp.in_segment(''nobody'')');
 SELECT cdp.define_segment('x', 'cdp.in_segment(city)');
 SELECT cdp.define_segment('x', 'cdp.in_segment(NULL)');

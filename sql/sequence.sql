@@ -90,6 +90,7 @@ SELECT cdp.define_sequence('s', 'Asked', 'Bought', period => NULL);
 SELECT cdp.define_sequence('s', 'Asked', 'Bought', period => '0');
 SELECT cdp.define_sequence('s', 'Asked', 'Bought', holds => '-1 day');
 SELECT cdp.define_sequence('s', 'Asked', 'Bought', did_filter => '{"a": {"$foo": 1}}');
+SELECT cdp.define_sequence('s', 'Asked', 'Bought', did_filter => '{"a": 1}', then_filter => '{"a": {"$elemMatch": {"b": {"$regex": "[b"}}}}');
 SELECT cdp.define_sequence('asked', 'Asked', 'Bought');
 SELECT cdp.define_sequence('events', 'Asked', 'Bought');
 SELECT cdp.define_metric('asked', 'Asked');

@@ -188,18 +188,27 @@ fold_elements(CdpOp *op, const JsonbValue *list)
 	}
 }
 
+/* Remembers the first place of its kind. */
 static void
-compile_pattern(CdpOp *op, const JsonbValue *expected, const Place *place)
+note(const char **first, const Place *place)
 {
-	const char *problem;
-	const char *hint;
+	if (*first == NULL)
+		*first = place_text(place);
+}
 
-	if (expected->type != jbvString)
-		return;
-	op->pattern = cdp_pattern_compile(expected->val.string.val, expected->val.string.len,
-									  op->code == CDP_OP_REGEXI, &problem, &hint);
+static void
+compile_pattern(Compiling *state, CdpOp *op, const JsonbValue *expected, const Place *place)
+{
+	const char *problem = NULL;
+	const char *hint = NULL;
+
+	if (expected->type == jbvString)
+		op->pattern = cdp_pattern_compile(expected->val.string.val, expected->val.string.len,
+										  op->code == CDP_OP_REGEXI, &problem, &hint);
 	if (problem)
 		refuse(place, problem, hint);
+	if (op->pattern == NULL)
+		note(&state->root->no_pattern, place);
 }
 
 static void
@@ -218,8 +227,7 @@ compile_op(Compiling *state, CdpOp *op, const JsonbValue *name, const JsonbValue
 	switch (op->code)
 	{
 		case CDP_OP_UNKNOWN:
-			if (state->root->unknown == NULL)
-				state->root->unknown = place_text(place);
+			note(&state->root->unknown, place);
 			break;
 		case CDP_OP_VEQ:
 		case CDP_OP_VNE:
@@ -242,6 +250,7 @@ compile_op(Compiling *state, CdpOp *op, const JsonbValue *name, const JsonbValue
 		case CDP_OP_NOT_IN_GROUP:
 			op->text = new_text();
 			cdp_value_text(expected, op->text);
+			note(&state->root->group, place);
 			break;
 		case CDP_OP_TYPE:
 			if (expected->type == jbvString)
@@ -275,7 +284,7 @@ compile_op(Compiling *state, CdpOp *op, const JsonbValue *name, const JsonbValue
 			break;
 		case CDP_OP_REGEX:
 		case CDP_OP_REGEXI:
-			compile_pattern(op, expected, place);
+			compile_pattern(state, op, expected, place);
 			break;
 		case CDP_OP_WITHIN:
 			if (expected->type != jbvString ||
@@ -495,8 +504,23 @@ cdp_condition_compile_timed(const Jsonb *rule)
 	return compile(rule, true);
 }
 
-const char *
-cdp_condition_unknown(const CdpCondition *c)
+static void
+refuse_kept(const char *place, const char *problem, const char *hint)
 {
-	return c->unknown;
+	if (place)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid condition: %s", problem), errdetail("At %s.", place),
+				 errhint("%s", hint)));
+}
+
+void
+cdp_condition_check(const CdpCondition *c, bool groups, const char *operators_hint)
+{
+	refuse_kept(c->unknown, "there is no such operator", operators_hint);
+	refuse_kept(c->no_pattern, "this is no regular expression",
+				"It is a text in the syntax of ECMAScript, without flags.");
+	if (!groups)
+		refuse_kept(c->group, "there are no groups here",
+					"Whether somebody is in a segment, rules of segments ask.");
 }

@@ -53,9 +53,12 @@ extern bool cdp_condition_holds(const CdpCondition *c, Jsonb *document,
 extern bool cdp_condition_matches(const CdpCondition *c, Jsonb *document, Jsonb *groups);
 
 /*
- * The path of an operator that the language does not know, which nothing
- * meets; NULL if there is none.  Whoever keeps a rule may want to refuse it.
+ * For whoever keeps a rule: raises invalid_parameter_value, with the path of the
+ * place, where it can only be a mistake, though it has a meaning: an operator
+ * that the language does not know and a regular expression that is none, which
+ * nothing meets, and without groups $inGroup.  operators_hint says where the
+ * operators are listed.
  */
-extern const char *cdp_condition_unknown(const CdpCondition *c);
+extern void cdp_condition_check(const CdpCondition *c, bool groups, const char *operators_hint);
 
 #endif /* CDP_CONDITION_CONDITION_H */

@@ -111,7 +111,10 @@ struct CdpCondition
 {
 	CdpClause *clauses;
 	int n;
-	const char *unknown;
+	/* of the root, for cdp_condition_check(): the first of each, NULL if there is none */
+	const char *unknown; /* path of an operator that is none */
+	const char *no_pattern; /* path of a regular expression that is none */
+	const char *group; /* path of a question for a group */
 };
 
 #endif /* CDP_CONDITION_NODE_H */

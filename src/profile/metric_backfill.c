@@ -33,7 +33,6 @@
 /* Time between two rounds of tidying. */
 #define TIDY_EVERY USECS_PER_DAY
 
-PG_FUNCTION_INFO_V1(cdp_check_metric_filter);
 
 static CdpPlan take_plan = {
 	"SELECT t.task_id, coalesce((t.position #>> '{}')::bigint, 0), t.target "
@@ -255,12 +254,4 @@ cdp_metric_tidy_step(void)
 	cdp_store_run(&progress_plan, args, NULL, false, 1);
 	cdp_store_leave(&store);
 	return true;
-}
-
-/* cdp.check_metric_filter(filter): raises if it cannot be one. */
-Datum
-cdp_check_metric_filter(PG_FUNCTION_ARGS)
-{
-	(void) cdp_metric_filter_compile(PG_GETARG_JSONB_P(0), CurrentMemoryContext);
-	PG_RETURN_VOID();
 }

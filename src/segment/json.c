@@ -210,15 +210,9 @@ cdp_rule_needs(const char *predicate, const Jsonb *json, CdpRuleNeeds *needs)
 	if (json)
 	{
 		CdpCondition *condition = cdp_condition_compile_timed(json);
-		const char *unknown = cdp_condition_unknown(condition);
 		JsonbValue root = {.type = jbvBinary};
 
-		if (unknown)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid condition: there is no such operator"),
-					 errdetail("At %s.", unknown),
-					 errhint("cdp.rule_schema() lists the operators.")));
+		cdp_condition_check(condition, true, "cdp.rule_schema() lists the operators.");
 		root.val.binary.data = (JsonbContainer *) &json->root;
 		root.val.binary.len = VARSIZE(json) - VARHDRSZ;
 		walk_condition(&root, NULL, needs);
