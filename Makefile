@@ -132,6 +132,7 @@ OBJS = \
 	src/profile/profile.o \
 	src/profile/profile_row.o \
 	src/profile/rebuild.o \
+	src/profile/restore.o \
 	src/profile/resolve.o \
 	src/profile/state.o \
 	src/profile/survive.o \

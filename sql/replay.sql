@@ -274,6 +274,31 @@ SELECT count(*) AS differences FROM cdp.verify();
 COMMIT;
 
 --
+-- Rows of people that somebody deleted are put back, whoever is linked to whom
+--
+BEGIN;
+CREATE TABLE law.people AS SELECT p.*, x.ord, x.trait_meta, s.segments AS ids FROM cdp.profiles p JOIN cdp_data.profile x USING (profile_id) JOIN cdp_data.profile_state s USING (profile_id);
+CREATE TABLE law.consented AS SELECT * FROM cdp_data.consent_ord;
+DELETE FROM cdp_data.profile WHERE profile_id % 3 = 0;
+DELETE FROM cdp_data.profile_state WHERE profile_id % 2 = 0;
+SELECT what, count(*) = (SELECT count(*) FROM law.people WHERE CASE what WHEN 'row of profile' THEN profile_id % 3 ELSE profile_id % 2 END = 0) AS all, count(*) > 5 AS many
+FROM cdp.verify() WHERE what LIKE 'row of%' GROUP BY 1 ORDER BY 1;
+SELECT count(*) > 0 AS found FROM cdp.verify(who => (SELECT min(profile_id) FROM law.people WHERE profile_id % 6 = 0)) WHERE what LIKE 'row of%';
+SELECT cdp.rebuild(min(profile_id)) AS changed FROM law.people WHERE profile_id % 6 = 0;
+SELECT count(*) AS differences FROM cdp.verify(who => (SELECT min(profile_id) FROM law.people WHERE profile_id % 6 = 0));
+SET client_min_messages = warning;
+CALL cdp.rebuild_all();
+RESET client_min_messages;
+-- what nothing names any more stays in the index: positions of people who were in no segment and whom nobody was merged into
+SELECT what, live FROM cdp.verify() WHERE NOT (profile_id IS NULL AND what = 'index of segments' AND live = 'in the index only: 0') AND NOT (profile_id IS NULL AND what = 'consent of nobody');
+SELECT count(*) AS lost FROM law.people b LEFT JOIN cdp.profiles p USING (profile_id) LEFT JOIN cdp_data.profile_state s USING (profile_id) LEFT JOIN cdp_data.profile x USING (profile_id)
+WHERE (to_jsonb(b) - '{ord,trait_meta,ids}'::text[], b.trait_meta, b.ids) IS DISTINCT FROM (to_jsonb(p), x.trait_meta, s.segments);
+SELECT count(*) AS moved FROM law.people b JOIN cdp_data.profile_state s USING (profile_id) WHERE b.ord <> s.ord AND (b.profile_id % 6 <> 0 OR b.ids <> '{}');
+SELECT count(*) AS consents FROM (SELECT p.profile_id, c.purpose_id, c.valid_to FROM law.consented c JOIN law.people p USING (ord) EXCEPT
+	SELECT p.profile_id, c.purpose_id, c.valid_to FROM cdp_data.consent_ord c JOIN cdp_data.profile p USING (ord)) d;
+ROLLBACK;
+
+--
 -- What is nobody's
 --
 BEGIN;

@@ -550,7 +550,10 @@ cdp_row_change_many(CdpRowOp *op, int n, const Datum *keys, ItemPointer *hints,
 			if (result != TM_Ok)
 				found = change_by_statement(op, key, change, args[i]);
 			if (!found)
-				elog(ERROR, "cdp: a row of \"%s\" is gone", op->table);
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("a row of \"%s\" is gone", op->table),
+						 errhint("See cdp.verify() and cdp.rebuild().")));
 		}
 		close_cursor(&c);
 		cdp_row_end_step(true);

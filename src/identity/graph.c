@@ -503,7 +503,11 @@ cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n)
 		reset(graph);
 		plan_again(&round, profiles, n);
 		if (!cdp_store_attempt(reresolve_round, &attempt))
+		{
+			if (graph->absent && graph->nwanted > 0)
+				graph->absent(graph->wanted, graph->nwanted, graph->witness_arg);
 			continue;
+		}
 		cdp_graph_write(graph);
 		return;
 	}

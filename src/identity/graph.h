@@ -189,6 +189,10 @@ typedef struct CdpGraph
 	 */
 	bool (*witness)(struct CdpGraph *graph, void *arg);
 	void *witness_arg;
+	/* Called between rounds with whom the last one wanted locked, if some were not there. */
+	void (*absent)(const int64 *ids, int n, void *arg);
+	const int64 *wanted;
+	int nwanted;
 	/* written by cdp_graph_write() */
 	CdpMove *moves;
 	int nmoves;

@@ -183,7 +183,7 @@ cdp_graph_lock_round(CdpGraph *graph, CdpRound *round)
 	int64 *wanted = wanted_profiles(graph, round, &nwanted);
 	Datum args[1];
 
-	graph->nlocked = 0;
+	graph->nlocked = graph->nwanted = 0;
 	if (nwanted == 0)
 		return true;
 	while (graph->room < nwanted)
@@ -205,6 +205,8 @@ cdp_graph_lock_round(CdpGraph *graph, CdpRound *round)
 	if (n != nwanted)
 	{
 		/* some are nobody any more: look again who is concerned */
+		graph->wanted = wanted;
+		graph->nwanted = nwanted;
 		cdp_graph_reset_extra(graph);
 		return false;
 	}
@@ -337,5 +339,6 @@ cdp_graph_be_patient(int rounds)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not resolve identifiers: other sessions kept merging the "
 						"same people"),
-				 errhint("Retry the transaction.")));
+				 errhint("Retry the transaction. If that does not help, rows of people are "
+						 "missing: see cdp.verify() and cdp.rebuild().")));
 }

@@ -39,8 +39,12 @@ PG_FUNCTION_INFO_V1(cdp_rebuild);
 PG_FUNCTION_INFO_V1(cdp_rebuild_all);
 
 static CdpPlan next_plan = {
-	"SELECT s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id > $1 "
-	"ORDER BY s.profile_id LIMIT $2",
+	"(SELECT s.profile_id FROM cdp_data.profile_state s WHERE s.profile_id > $1 "
+	"  ORDER BY s.profile_id LIMIT $2) "
+	/* somebody may have deleted it */
+	"UNION (SELECT DISTINCT n.profile_id FROM cdp_data.node n WHERE n.profile_id > $1 "
+	"  ORDER BY n.profile_id LIMIT $2) "
+	"ORDER BY 1 LIMIT $2",
 	2,
 	{INT8OID, INT8OID},
 	NULL};
@@ -173,6 +177,16 @@ put_row(void *arg, int64 profile_id, const char *what, const char *live, const c
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* Who is meant by an id: a person, maybe one whose row is missing; 0: nobody. */
+static int64
+whom(int64 profile_id)
+{
+	int64 id = cdp_graph_canonical(profile_id, false);
+
+	return id != 0 ? id : cdp_profile_has_nodes(profile_id) ? profile_id :
+															  0;
+}
+
 /* cdp.verify(sample, who) */
 Datum
 cdp_verify(PG_FUNCTION_ARGS)
@@ -196,7 +210,7 @@ cdp_verify(PG_FUNCTION_ARGS)
 	l.seen = make_seen();
 	if (!PG_ARGISNULL(1))
 	{
-		l.only = cdp_graph_canonical(PG_GETARG_INT64(1), false);
+		l.only = whom(PG_GETARG_INT64(1));
 		if (l.only == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_NO_DATA_FOUND),
@@ -261,16 +275,35 @@ compare_int64(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+typedef struct Repair
+{
+	int64 profile_id;
+	Oid caller;
+	int64 *restored; /* people whose rows were put back */
+	int nrestored;
+} Repair;
+
+/* Who cannot be locked has no state: puts it back. */
+static void
+restore_states(const int64 *ids, int n, void *arg)
+{
+	Repair *r = arg;
+
+	r->restored = cdp_profile_restore_states(ids, n, r->restored, &r->nrestored);
+}
+
 /* Before people are resolved again, with their locks: what that relies on. */
 static bool
 repair_sources(CdpGraph *graph, void *arg)
 {
+	Repair *r = arg;
 	int64 *ids = palloc(sizeof(int64) * Max(graph->nlocked, 1));
 	Datum args[1];
 	int rows;
 
 	for (int i = 0; i < graph->nlocked; i++)
 		ids[i] = graph->locked[i].profile_id;
+	r->restored = cdp_profile_restore_rows(ids, graph->nlocked, r->restored, &r->nrestored);
 	cdp_profile_repair_sources(ids, graph->nlocked);
 	args[0] = cdp_array_int64(ids, graph->nlocked);
 	rows = cdp_store_run(&ords_plan, args, NULL, false, -1);
@@ -279,24 +312,19 @@ repair_sources(CdpGraph *graph, void *arg)
 	return true;
 }
 
-typedef struct Repair
-{
-	int64 profile_id;
-	Oid caller;
-} Repair;
-
 /* Makes a person, and whoever is linked to her, what she should be. */
 static void
 repair(void *arg)
 {
 	Repair *r = arg;
-	CdpGraph graph = {.witness = repair_sources};
+	CdpGraph graph = {.witness = repair_sources, .witness_arg = r, .absent = restore_states};
 	int64 *ids;
 	int nbefore;
 	int64 *before = cdp_metric_nodes(r->profile_id, &nbefore);
 	int nnow;
 	int64 *now;
 
+	restore_states(&r->profile_id, 1, r);
 	cdp_graph_reresolve(&graph, &r->profile_id, 1);
 	ids = palloc(sizeof(int64) * Max(graph.nlocked, 1));
 	for (int i = 0; i < graph.nlocked; i++)
@@ -306,6 +334,9 @@ repair(void *arg)
 		ids[i] = locked->profile_id;
 		if (locked->profile_id == r->profile_id)
 			locked->rebuild = locked->reshaped = true;
+		for (int k = 0; k < r->nrestored; k++)
+			if (locked->profile_id == r->restored[k])
+				locked->rebuild = locked->reshaped = true;
 	}
 	now = cdp_metric_nodes(r->profile_id, &nnow);
 	cdp_metric_repair(before, nbefore, ids, graph.nlocked);
@@ -321,12 +352,12 @@ cdp_rebuild(PG_FUNCTION_ARGS)
 	CdpStore store;
 	Different d = {0};
 	Look l = {0};
-	Repair r;
+	Repair r = {0};
 
 	cdp_store_enter(&store);
 	cdp_require_steward(store.caller, "rebuild people");
 	keep_definitions();
-	l.only = cdp_graph_canonical(PG_GETARG_INT64(0), false);
+	l.only = whom(PG_GETARG_INT64(0));
 	if (l.only == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
@@ -387,7 +418,7 @@ step(Run *run)
 	run->done = cdp_store_int64(0, 4);
 	if (run->next < run->different.n)
 	{
-		Repair r = {cdp_graph_canonical(run->different.ids[run->next++], false), store.caller};
+		Repair r = {.profile_id = whom(run->different.ids[run->next++]), .caller = store.caller};
 		ErrorData *error = r.profile_id == 0 ? NULL : cdp_store_try(repair, &r, is_too_large);
 
 		if (error)

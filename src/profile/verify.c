@@ -11,6 +11,7 @@
  *	consent		consent_current: the log; consent_ord, consent_node: the latest
  *				records of her identifiers
  *	positions	profile and profile_state name one
+ *	rows		of both, for whoever has identifiers: see restore.c
  *
  * Whose she is, identity/check.c looks at.  Everything is read with one
  * snapshot (cdp_store_freeze()), so that writers beside are no difference.
@@ -43,7 +44,8 @@ static CdpPlan state_plan = {
 	"CROSS JOIN LATERAL (VALUES ('events', s.events::text, u.events::text), "
 	"  ('first_seen', s.first_seen::text, u.f::text), ('last_seen', s.last_seen::text, u.l::text), "
 	"  ('position', s.ord::text, p.ord::text)) v (what, live, recomputed) "
-	"WHERE v.live IS DISTINCT FROM v.recomputed",
+	"WHERE v.live IS DISTINCT FROM v.recomputed "
+	"AND (v.what <> 'position' OR v.live <> v.recomputed)",
 	4,
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
@@ -162,9 +164,11 @@ static CdpPlan strays_plan = {
 	"SELECT n.profile_id, 'node ' || n.node_id || ' of nobody', n.node_id::text, NULL "
 	"FROM cdp_data.node n LEFT JOIN cdp_data.profile_state s ON s.profile_id = n.profile_id "
 	"WHERE s.profile_id IS NULL "
+	"  AND EXISTS (SELECT FROM cdp_data.profile_merged m WHERE m.old_id = n.profile_id) "
 	"UNION ALL SELECT p.profile_id, 'profile without a state', p.ord::text, NULL "
 	"FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id "
 	"WHERE s.profile_id IS NULL "
+	"  AND NOT EXISTS (SELECT FROM cdp_data.node n WHERE n.profile_id = p.profile_id) "
 	"UNION ALL SELECT m.profile_id, 'member of segment ' || m.segment_id || ' that is nobody', "
 	"  m.ord::text, NULL FROM cdp_data.segment_member m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id WHERE s.profile_id IS NULL "
@@ -381,6 +385,7 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 
 	for (int d = 0; d < 3; d++)
 		docs[d] = palloc(sizeof(Datum) * Max(n, 1));
+	cdp_profile_check_rows(profiles, n, to);
 	args[0] = cdp_array_int64(profiles, n);
 	args[1] = cdp_array_int64(past->events, n);
 	args[2] = cdp_array_datums(past->first, past->none, n, TIMESTAMPTZOID);

@@ -19,4 +19,10 @@ extern void cdp_profile_check_strays(CdpFound *to);
 extern void cdp_profile_repair_sources(const int64 *profiles, int n);
 extern void cdp_profile_repair_mirrors(const int64 *profiles, int n);
 
+/* restore.c */
+extern bool cdp_profile_has_nodes(int64 profile_id);
+extern void cdp_profile_check_rows(const int64 *profiles, int n, CdpFound *to);
+extern int64 *cdp_profile_restore_states(const int64 *profiles, int n, int64 *ids, int *nids);
+extern int64 *cdp_profile_restore_rows(const int64 *profiles, int n, int64 *ids, int *nids);
+
 #endif /* CDP_PROFILE_VERIFY_H */
