@@ -78,6 +78,14 @@ SELECT cdp.set_retention('1 year', '');
 SELECT cdp.set_retention('1 year', 'Order');
 SELECT cdp.define_metric('quarter', 'Order', period => '90 days') > 0 AS defined;
 SELECT name, complete_since FROM cdp.metrics WHERE complete_since IS NOT NULL ORDER BY 1;
+-- so does a sequence: whichever of its events went, unless what went is over
+SELECT cdp.define_sequence('waits', 'Order', 'Order', period => '7 days', holds => '10 days') > 0 AS complete,
+	cdp.define_sequence('waits_long', 'Order', 'Order', period => '7 days', holds => '1 month') > 0 AS known_of_part,
+	cdp.define_sequence('waits_ever', 'Order', 'Nothing kept for itself', period => '7 days') > 0 AS known_of_part,
+	cdp.define_sequence('waits_other', 'Nothing kept for itself', 'Order', period => '7 days') > 0 AS known_of_part;
+SELECT name, complete_since FROM cdp.sequences ORDER BY 1;
+SELECT q.name, q.complete_since = (SELECT max(r.horizon) FROM cdp.retention r WHERE r.event = 'Order' OR r.event IS NULL) AS latest FROM cdp.sequences q WHERE q.name IN ('waits_ever', 'waits_other') ORDER BY 1;
+SELECT cdp.drop_sequence(name) FROM cdp.sequences WHERE name LIKE 'waits%';
 -- what was over is not, once it is kept longer
 SELECT cdp.track('user_id:u2', 'Order', '{"total": 0}', '2025-12-24', 'christmas') > 0 AS taken;
 CALL cdp.maintain();

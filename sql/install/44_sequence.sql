@@ -16,7 +16,9 @@ BEGIN
 		result		text COLLATE "C" NOT NULL CHECK (result IN ('boolean', 'count', 'list')),
 		type		text COLLATE "C" NOT NULL,
 		state		text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
-		created_at	timestamptz NOT NULL DEFAULT statement_timestamp()
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
+		-- earlier events were gone when it was defined; null: none that matter were
+		complete_since timestamptz
 	);
 
 	-- What an event is to a sequence: 1 what was done, 2 what was not to be
@@ -38,9 +40,10 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	CREATE VIEW cdp.sequences WITH (security_invoker = true) AS
 	SELECT s.name::text AS name, s.did, s.then_not, s.same, s.period, s.did_filter, s.then_filter, s.holds, s.result::text AS result,
-		s.type::text AS type, s.state::text AS state, s.created_at
+		s.type::text AS type, s.state::text AS state, s.created_at, s.complete_since
 	FROM cdp_data.sequence s;
 	COMMENT ON VIEW cdp.sequences IS 'Sequences: columns of cdp.profiles that say who did one thing and then not another. One that is building shows NULL until cdp.maintain() is through; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.sequences.complete_since IS 'Events before this, of which it may depend, were gone when the sequence was defined; null if none were.';
 END $$;
 COMMENT ON FUNCTION cdp.install_sequence_views() IS 'Part of a step of cdp.init(): the view of sequences.';
 
@@ -123,6 +126,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'sequence_tidy') THEN
 		INSERT INTO cdp_data.task (kind) VALUES ('sequence_tidy');
 	END IF;
+	PERFORM cdp.sequence_retention(id);
 	PERFORM cdp.refresh_views();
 	RETURN id;
 END $$;

@@ -181,6 +181,27 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.metric_retention(text) IS 'Refuses a new metric that looks further back than events are kept, and says from when on it is complete; part of cdp.define_metric().';
 
+-- A second event that is gone would have answered a first one, whichever is kept longer.
+CREATE FUNCTION cdp.sequence_retention(id int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	s record;
+	since timestamptz;
+BEGIN
+	SELECT * INTO STRICT s FROM cdp_data.sequence x WHERE x.sequence_id = id;
+	since := greatest(cdp.retention_horizon(s.did), cdp.retention_horizon(s.then_not));
+	-- what is over says nothing any more
+	IF since > '-infinity' AND (s.holds IS NULL
+		OR since > coalesce(nullif(current_setting('cdp.clock', true), '')::timestamptz, statement_timestamp()) - s.period - s.holds) THEN
+		UPDATE cdp_data.sequence x SET complete_since = since WHERE x.sequence_id = id;
+		RAISE WARNING USING
+			MESSAGE = format('sequence %s knows no events before %s', quote_ident(s.name), since),
+			DETAIL = 'They are gone; what they were to sequences that were defined before is known.',
+			HINT = 'cdp.sequences.complete_since says so, too.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.sequence_retention(int) IS 'Says from when on a new sequence is complete; part of cdp.define_sequence().';
+
 CREATE FUNCTION cdp.trait_retention(trait text, survivorship text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -92,7 +92,7 @@ BEGIN
 				('action', '{event,weight,property,middle,most}'),
 				('item', '{item_id,since,type,name,active,price,url,image,attributes}'),
 				('session_rule', '{silence,events,state,changed_at}'),
-				('sequence', '{sequence_id,name,did,then_not,same,period,did_filter,then_filter,holds,result,type,state,created_at}'),
+				('sequence', '{sequence_id,name,did,then_not,same,period,did_filter,then_filter,holds,result,type,state,created_at,complete_since}'),
 				('metric', '{metric_id,name,event,aggregate,property,filter,period,type,state,created_at,complete_since}'),
 				('trait', '{trait_id,name,type,survivorship,sources,ignore_empty,indexed,description}')) v (tbl, cols) LOOP
 			EXECUTE format('GRANT SELECT (%s) ON cdp_data.%I TO %I',
