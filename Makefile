@@ -156,6 +156,7 @@ OBJS = \
 	src/ingest/ingest_edges.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
+	src/ingest/mapping_error.o \
 	src/ingest/message.o \
 	src/ingest/partition.o \
 	src/ingest/plan.o \

@@ -150,10 +150,12 @@ $node->safe_psql('postgres', q{CREATE TABLE shop (id int PRIMARY KEY, customer t
 	INSERT INTO shop VALUES (2, 'u2', 6), (3, 'u3', 7)});
 is($node->safe_psql('postgres', "SELECT (SELECT count(*) FROM shop), (SELECT count(*) FROM cdp.events WHERE source = 'shop'), reason, count(*) FROM cdp.rejected WHERE source = 'shop' GROUP BY reason"),
 	'3|1|mapping_error|2', 'the write stands, and its rows are refused as the mapping\'s error');
-is($node->safe_psql('postgres', "SELECT coalesce(sum(messages), 0) FROM cdp.retry_rejected(reason => 'mapping_error')"), '0', 'they are rows, not messages: nothing to retry');
-$node->safe_psql('postgres', q{SELECT cdp.attach('shop', '{"event": "Order", "identifiers": {"user_id": "customer"}, "properties": {"total": "amount"}}', source => 'shop', backfill => true);
-	CALL cdp.maintain()});
+is($node->safe_psql('postgres', "SELECT string_agg(status || messages, ' ') FROM cdp.retry_rejected(reason => 'mapping_error')"), 'accepted0 duplicate0 rejected2', 'while the mapping fails they stay');
+$node->safe_psql('postgres', q{SELECT cdp.attach('shop', '{"event": "Order", "identifiers": {"user_id": "customer"}, "properties": {"total": "amount"}}', source => 'shop', backfill => true)});
+is($node->safe_psql('postgres', "SELECT string_agg(status || messages, ' ') FROM cdp.retry_rejected(source => 'shop', max => 1)"), 'accepted1 duplicate0 rejected0', 'once it is mended they are taken');
+$node->safe_psql('postgres', 'CALL cdp.maintain()');
 is($node->safe_psql('postgres', "SELECT string_agg(properties->>'total', ' ' ORDER BY properties->>'total') FROM cdp.events WHERE source = 'shop'"), '5 6 7', 'attached anew they are read again, each once');
+is($node->safe_psql('postgres', "SELECT string_agg(status || messages, ' ') FROM cdp.retry_rejected(source => 'shop')"), 'accepted0 duplicate1 rejected0', 'what was read again is not taken twice');
 is(broken_invariants($node), '', 'what holds always holds');
 is($node->safe_psql('postgres', 'SELECT * FROM cdp.verify()'), '', 'everybody is as recomputed');
 $_->close for $holder, $writer, $watcher;

@@ -53,6 +53,10 @@ BEGIN
 		recorded_by	name NOT NULL,
 		-- of the message's id; null if cdp.retry_rejected() cannot take it again
 		space		text COLLATE "C",
+		-- of a row whose mapping failed, and can be mapped again: whose it is,
+		-- and what it was before an update, JSON null if that is not known
+		tbl			regclass,
+		before		jsonb,
 		UNIQUE (source, message_id, reason)
 	);
 

@@ -36,7 +36,6 @@
 #include "ingest/capture.h"
 #include "ingest/captured.h"
 #include "ingest/ingest.h"
-#include "ingest/refusal.h"
 #include "store.h"
 
 /*
@@ -71,9 +70,9 @@
 	"(SELECT %s AS m FROM cdp_new n EXCEPT ALL SELECT %s FROM cdp_old n) x OFFSET 0) y"
 
 #define UPDATED_KEYS \
-	"SELECT %s FROM (SELECT " WITH_TRAITS " AS m FROM " \
-	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_new n OFFSET 0) x LEFT JOIN " \
-	"(SELECT %s AS m, jsonb_build_array(%s) AS k FROM cdp_old n OFFSET 0) o ON o.k = x.k " \
+	"SELECT %s, y.k FROM (SELECT " WITH_TRAITS " AS m, x.k FROM " \
+	"(SELECT %s AS m, %s AS k FROM %s OFFSET 0) x LEFT JOIN " \
+	"(SELECT %s AS m, %s AS k FROM %s OFFSET 0) o ON o.k = x.k " \
 	"WHERE o.m IS DISTINCT FROM x.m OFFSET 0) y"
 
 #define NEW_ROWS "SELECT " WITH_TRAITS ", x.k FROM (SELECT %s AS m, %s AS k FROM %s OFFSET 0) x"
@@ -130,28 +129,27 @@ cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, 
  * That is done with the rights of the table's owner, whose table it is, not
  * with those of whoever writes: he may be a superuser.
  */
-typedef struct Become
-{
-	Oid user;
-	int sec;
-	int level;
-} Become;
-
-static void
-become_owner(TriggerData *trigdata, Become *become)
+void
+cdp_capture_become(CdpBecome *become, Oid owner)
 {
 	GetUserIdAndSecContext(&become->user, &become->sec);
-	SetUserIdAndSecContext(trigdata->tg_relation->rd_rel->relowner,
-						   become->sec | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(owner, become->sec | SECURITY_LOCAL_USERID_CHANGE |
+									  SECURITY_RESTRICTED_OPERATION);
 	become->level = cdp_store_pin_settings();
 	SPI_connect();
+}
+
+/* The same for the rows of a trigger. */
+void
+cdp_capture_become_owner(CdpBecome *become, TriggerData *trigdata)
+{
+	cdp_capture_become(become, trigdata->tg_relation->rd_rel->relowner);
 	if (SPI_register_trigger_data(trigdata) < 0)
 		elog(ERROR, "cdp: could not register transition tables");
 }
 
-static void
-become_writer(const Become *become)
+void
+cdp_capture_become_writer(const CdpBecome *become)
 {
 	SPI_finish();
 	AtEOXact_GUC(false, become->level);
@@ -196,12 +194,12 @@ static void
 capture_rows(void *arg)
 {
 	Capture *c = arg;
-	Become become;
+	CdpBecome become;
 	MemoryContext context;
 	MemoryContext old;
 	Portal cursor;
 
-	become_owner(c->trigdata, &become);
+	cdp_capture_become_owner(&become, c->trigdata);
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdp capture",
 									ALLOCSET_DEFAULT_SIZES);
 	cursor = SPI_cursor_open(NULL, query_of(c), NULL, NULL, false);
@@ -233,7 +231,7 @@ capture_rows(void *arg)
 		MemoryContextReset(context);
 	}
 	SPI_cursor_close(cursor);
-	become_writer(&become);
+	cdp_capture_become_writer(&become);
 }
 
 /* Is the error the mapping's, which must not reach the application? */
@@ -241,65 +239,6 @@ bool
 cdp_capture_is_mapping_error(int sqlstate)
 {
 	return !cdp_error_is_grave(sqlstate);
-}
-
-typedef struct Recording
-{
-	TriggerData *trigdata;
-	const char *sql;
-	const CdpAttachment *attachment;
-	const char *detail;
-} Recording;
-
-/* Runs a query over the transition tables and records each row it yields. */
-static void
-record_rows(void *arg)
-{
-	Recording *r = arg;
-	Become become;
-	SPITupleTable *rows;
-	uint64 n;
-
-	become_owner(r->trigdata, &become);
-	if (SPI_execute(r->sql, true, 0) < 0)
-		elog(ERROR, "cdp: could not read transition tables");
-	rows = SPI_tuptable;
-	n = SPI_processed;
-	for (uint64 i = 0; i < n; i++)
-	{
-		CdpStore store;
-		bool isnull;
-		Datum d = SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull);
-
-		cdp_store_enter(&store);
-		cdp_refusal_record(r->attachment->source, NULL, "mapping_error", r->detail,
-						   DatumGetJsonbPCopy(d), become.user);
-		cdp_store_leave(&store);
-	}
-	become_writer(&become);
-}
-
-/*
- * Records the statement's rows as rejected: as documents, or as text where a
- * column's cast to JSON raises, or their number where even that does.
- */
-static void
-reject_rows(TriggerData *trigdata, const CdpAttachment *attachment, const ErrorData *edata)
-{
-	static const char *const queries[] = {
-		"SELECT to_jsonb(n.*) FROM cdp_new n",
-		"SELECT to_jsonb((n.*)::text) FROM cdp_new n",
-		"SELECT jsonb_build_object('rows', count(*)) FROM cdp_new n"};
-	const char *detail = psprintf("the mapping of the table raised SQLSTATE %s",
-								  unpack_sql_state(edata->sqlerrcode));
-	Recording r = {trigdata, NULL, attachment, detail};
-
-	for (int i = 0; i < (int) lengthof(queries); i++)
-	{
-		r.sql = queries[i];
-		if (cdp_store_try(record_rows, &r, cdp_capture_is_mapping_error) == NULL)
-			break;
-	}
 }
 
 /*
@@ -310,6 +249,18 @@ char *
 cdp_capture_query(const char *expression, const char *key, const char *from)
 {
 	return psprintf(NEW_ROWS, GIVEN, expression, key, from);
+}
+
+/*
+ * The same of updated rows, those of new and old being one row that have one
+ * key; whose message is the same are passed over.
+ */
+char *
+cdp_capture_updates(const char *expression, const char *key, const char *new_rows,
+					const char *old_rows)
+{
+	return psprintf(UPDATED_KEYS, FRESH_ID, CHANGED, expression, key, new_rows, expression, key,
+					old_rows);
 }
 
 /*
@@ -328,7 +279,8 @@ update_query(const CdpAttachment *attachment)
 	initStringInfo(&key);
 	for (int i = 0; i < attachment->nkeys; i++)
 		appendStringInfo(&key, "%sn.%s", i ? ", " : "", quote_identifier(attachment->keys[i]));
-	return psprintf(UPDATED_KEYS, FRESH_ID, CHANGED, message, key.data, message, key.data);
+	return cdp_capture_updates(message, psprintf("jsonb_build_array(%s)", key.data), "cdp_new n",
+							   "cdp_old n");
 }
 
 /*
@@ -343,29 +295,21 @@ cdp_check_mapping(PG_FUNCTION_ARGS)
 	char *expression = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
 	Oid owner;
-	Oid user;
-	int sec;
-	int level;
+	CdpBecome become;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the table does not exist")));
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
-	GetUserIdAndSecContext(&user, &sec);
-	SetUserIdAndSecContext(owner, sec | SECURITY_LOCAL_USERID_CHANGE |
-									  SECURITY_RESTRICTED_OPERATION);
-	level = cdp_store_pin_settings();
-	SPI_connect();
+	cdp_capture_become(&become, owner);
 	if (SPI_prepare(psprintf("SELECT %s FROM %s n", expression,
 							 quote_qualified_identifier(
 								 get_namespace_name(get_rel_namespace(table)),
 								 get_rel_name(table))),
 					0, NULL) == NULL)
 		elog(ERROR, "cdp: could not analyse a mapping");
-	SPI_finish();
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, sec);
+	cdp_capture_become_writer(&become);
 	PG_RETURN_VOID();
 }
 
@@ -400,7 +344,7 @@ cdp_capture(PG_FUNCTION_ARGS)
 		ErrorData *error = cdp_store_try(capture_rows, &c, cdp_capture_is_mapping_error);
 
 		if (error)
-			reject_rows(trigdata, c.attachment, error);
+			cdp_capture_reject_rows(trigdata, c.attachment, error);
 	}
 	return PointerGetDatum(NULL);
 }

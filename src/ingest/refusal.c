@@ -19,18 +19,19 @@
 /* Sorted, so that two sessions refusing the same messages wait in one order. */
 static CdpPlan reject_plan = {
 	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
-	"  reason, detail, payload, recorded_by, space) "
-	"SELECT u.at, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8, u.space "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $9, $10) "
-	"  u (source, message_id, reason, detail, payload, times, space, at) "
+	"  reason, detail, payload, recorded_by, space, tbl, before) "
+	"SELECT u.at, $7, u.times, u.source, u.message_id, u.reason, u.detail, u.payload, $8, "
+	"  u.space, nullif(u.tbl, 0)::regclass, u.before "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $9, $10, $11, $12) "
+	"  u (source, message_id, reason, detail, payload, times, space, at, tbl, before) "
 	"ORDER BY u.source, u.message_id, u.reason "
 	"ON CONFLICT (source, message_id, reason) DO UPDATE "
 	"  SET times = r.times + excluded.times, last_at = excluded.last_at, "
 	"  rejected_at = LEAST(r.rejected_at, excluded.rejected_at) "
 	"RETURNING r.message_id, r.reason, r.xmax = 0",
-	10,
+	12,
 	{TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, INT4ARRAYOID,
-	 TIMESTAMPTZOID, NAMEOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+	 TIMESTAMPTZOID, NAMEOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, OIDARRAYOID, JSONBARRAYOID},
 	NULL};
 
 /* A refusal to be written at the end of a batch. */
@@ -43,6 +44,8 @@ typedef struct Refusal
 	Jsonb *payload;
 	const char *space; /* of its id, if cdp.retry_rejected() can take it; or NULL */
 	TimestampTz at; /* when it arrived */
+	Oid table; /* of a row whose mapping failed, if it can be mapped again */
+	Jsonb *before; /* what that row was, of an update */
 } Refusal;
 
 /* Pushes a pair of an object, unless there is no value. */
@@ -119,7 +122,7 @@ List *
 cdp_refusal_note(List *list, const CdpMessage *m, const char *message_id, const char *reason,
 				 const char *detail)
 {
-	Refusal *r = palloc(sizeof(Refusal));
+	Refusal *r = palloc0(sizeof(Refusal));
 
 	r->source = m->source;
 	r->message_id = message_id;
@@ -128,6 +131,26 @@ cdp_refusal_note(List *list, const CdpMessage *m, const char *message_id, const 
 	r->payload = payload_of(m);
 	r->space = m->payload && !m->rule && !m->state ? psprintf("%c", m->space) : NULL;
 	r->at = m->arrived_at != 0 ? m->arrived_at : cdp_now();
+	return lappend(list, r);
+}
+
+/*
+ * The same of a row of a table whose mapping failed.  table: where it can be
+ * mapped again; before: what it was before an update, or JSON null if that is not known.
+ */
+List *
+cdp_refusal_note_row(List *list, const char *source, const char *detail, Jsonb *row, Oid table,
+					 Jsonb *before)
+{
+	Refusal *r = palloc0(sizeof(Refusal));
+
+	r->source = source;
+	r->reason = "mapping_error";
+	r->detail = detail;
+	r->payload = row;
+	r->at = cdp_now();
+	r->table = table;
+	r->before = before;
 	return lappend(list, r);
 }
 
@@ -166,8 +189,11 @@ cdp_refusal_write(List *refusals, Oid writer)
 	ListCell *lc;
 	int32 *times = palloc(sizeof(int32) * Max(n, 1));
 	TimestampTz *at = palloc(sizeof(TimestampTz) * Max(n, 1));
+	Datum *table = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *before = palloc(sizeof(Datum) * Max(n, 1));
+	bool *none_before = palloc(sizeof(bool) * Max(n, 1));
 	NameData name;
-	Datum args[10];
+	Datum args[12];
 	int kept = 0;
 
 	if (n == 0)
@@ -189,6 +215,9 @@ cdp_refusal_write(List *refusals, Oid writer)
 		}
 		times[kept] = 1;
 		at[kept] = r->at;
+		table[kept] = ObjectIdGetDatum(r->table);
+		none_before[kept] = r->before == NULL;
+		before[kept] = r->before ? JsonbPGetDatum(r->before) : (Datum) 0;
 		source[kept] = r->source;
 		id[kept] = r->message_id;
 		reason[kept] = r->reason;
@@ -208,6 +237,8 @@ cdp_refusal_write(List *refusals, Oid writer)
 	args[7] = NameGetDatum(&name);
 	args[8] = cdp_array_text(space, kept);
 	args[9] = cdp_array_timestamptz(at, kept);
+	args[10] = cdp_array_datums(table, NULL, kept, OIDOID);
+	args[11] = cdp_array_datums(before, none_before, kept, JSONBOID);
 	cdp_store_run(&reject_plan, args, NULL, false, -1);
 }
 
@@ -231,14 +262,4 @@ cdp_refusal_fresh(const char *reason)
 			ids = lappend(ids, id);
 	}
 	return ids;
-}
-
-/* Records one refusal on its own; inside cdp_store_enter(). */
-void
-cdp_refusal_record(const char *source, const char *message_id,
-				   const char *reason, const char *detail, Jsonb *payload, Oid writer)
-{
-	Refusal r = {source, message_id, reason, detail, payload, NULL, cdp_now()};
-
-	cdp_refusal_write(list_make1(&r), writer);
 }

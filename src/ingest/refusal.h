@@ -12,7 +12,7 @@ extern List *cdp_refusal_note(List *list, const CdpMessage *m, const char *messa
 							  const char *reason, const char *detail);
 extern void cdp_refusal_write(List *refusals, Oid writer);
 extern List *cdp_refusal_fresh(const char *reason);
-extern void cdp_refusal_record(const char *source, const char *message_id, const char *reason,
-							   const char *detail, Jsonb *payload, Oid writer);
+extern List *cdp_refusal_note_row(List *list, const char *source, const char *detail, Jsonb *row,
+								  Oid table, Jsonb *before);
 
 #endif /* CDP_INGEST_REFUSAL_H */

@@ -8,6 +8,9 @@
  * turns out to have come since.  What is refused again stays and is counted,
  * under the reason that holds now.
  *
+ * A row of an application table whose mapping failed is mapped first: from
+ * then on it is the message that it had become.
+ *
  * Rows of cdp.rejected come last in the order of locks (docs/architecture.md),
  * so they are not locked while messages are taken: one retry at a time, by an
  * advisory lock.  Then all that a batch will touch is locked in the order in
@@ -25,6 +28,7 @@
 
 #include "cdp.h"
 #include "compat.h"
+#include "ingest/capture.h"
 #include "ingest/document.h"
 #include "ingest/ingest.h"
 #include "progress.h"
@@ -37,12 +41,14 @@ PG_FUNCTION_INFO_V1(cdp_retry_rejected);
 
 /*
  * Of conflicting_duplicate and invalid_trait the message itself was taken.
- * Rows without a space were no messages (pairs, rows of a mapping that failed).
+ * Rows without a space were no messages: pairs, and rows of a mapping that
+ * failed, of which those with a table can be mapped again.
  */
 static CdpPlan read_plan = {
-	"SELECT r.rejected_id, r.source, r.space, r.reason, r.payload, r.rejected_at "
+	"SELECT r.rejected_id, r.source, r.space, r.reason, r.payload, r.rejected_at, "
+	"  coalesce(r.tbl::oid, 0), r.before "
 	"FROM cdp_data.rejected r WHERE r.rejected_id > $1 AND r.rejected_id <= $2 "
-	"AND r.space IS NOT NULL AND r.payload IS NOT NULL "
+	"AND (r.space IS NOT NULL OR r.tbl IS NOT NULL) AND r.payload IS NOT NULL "
 	"AND r.reason NOT IN ('conflicting_duplicate', 'invalid_trait') "
 	"AND ($3 IS NULL OR r.reason = $3) AND ($4 IS NULL OR r.source = $4) "
 	"AND ($5 IS NULL OR r.last_at >= $5) AND ($6 IS NULL OR r.recorded_by = $6) "
@@ -61,14 +67,15 @@ static CdpPlan last_plan = {
 static CdpPlan lock_plan = {
 	"SELECT FROM cdp_data.rejected r WHERE r.rejected_id = ANY (ARRAY("
 	"  SELECT x FROM unnest($1) x "
-	"  UNION ALL SELECT t.rejected_id FROM unnest($2, $3) u (id, reason), LATERAL ("
-	"    SELECT o.source, o.message_id FROM cdp_data.rejected o "
-	"    WHERE o.rejected_id = u.id OFFSET 0) o, LATERAL ("
+	"  UNION ALL SELECT t.rejected_id FROM unnest($2, $3, $4, $5) u (id, reason, source, "
+	"    message_id), LATERAL ("
+	"    SELECT coalesce(u.source, o.source) AS source, coalesce(u.message_id, o.message_id) "
+	"    AS message_id FROM cdp_data.rejected o WHERE o.rejected_id = u.id OFFSET 0) o, LATERAL ("
 	"    SELECT t.rejected_id FROM cdp_data.rejected t WHERE t.source = o.source "
 	"    AND t.message_id = o.message_id AND t.reason = u.reason OFFSET 0) t)) "
 	"ORDER BY r.source, r.message_id, r.reason COLLATE \"default\" FOR UPDATE",
-	3,
-	{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+	5,
+	{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID},
 	NULL};
 
 static CdpPlan settle_plan = {
@@ -81,17 +88,20 @@ static CdpPlan again_plan = {
 	{INT8ARRAYOID, TIMESTAMPTZOID},
 	NULL};
 
-/* Another reason now; the same message may have been refused for it before. */
+/*
+ * Another reason now; the same message may have been refused for it before.
+ * $5 to $8: what a row became a message by.
+ */
 static CdpPlan move_plan = {
 	"WITH gone AS (DELETE FROM cdp_data.rejected r WHERE r.rejected_id = $1 RETURNING r.*) "
 	"INSERT INTO cdp_data.rejected AS r (rejected_at, last_at, times, source, message_id, "
 	"  reason, detail, payload, recorded_by, space) "
-	"SELECT g.rejected_at, $4, g.times + 1, g.source, g.message_id, $2, $3, g.payload, "
-	"  g.recorded_by, g.space FROM gone g "
+	"SELECT g.rejected_at, $4, g.times + 1, coalesce($5, g.source), coalesce($6, g.message_id), "
+	"  $2, $3, coalesce($7, g.payload), g.recorded_by, coalesce($8, g.space) FROM gone g "
 	"ON CONFLICT (source, message_id, reason) DO UPDATE SET times = r.times + 1, "
 	"  last_at = excluded.last_at, rejected_at = LEAST(r.rejected_at, excluded.rejected_at)",
-	4,
-	{INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	8,
+	{INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID},
 	NULL};
 
 /* What was asked for. */
@@ -102,6 +112,18 @@ typedef struct Wish
 	int64 left; /* messages at most */
 } Wish;
 
+/* Refusals on their way. */
+typedef struct Batch
+{
+	CdpDocument documents[RETRY_BATCH];
+	int64 ids[RETRY_BATCH];
+	char *reasons[RETRY_BATCH];
+	bool mapped[RETRY_BATCH]; /* it was a row, and is a message now */
+	CdpFailedRow rows[RETRY_BATCH]; /* to be mapped */
+	int nrows;
+	int n;
+} Batch;
+
 typedef struct Tally
 {
 	int64 accepted;
@@ -110,8 +132,8 @@ typedef struct Tally
 } Tally;
 
 /* The next rows as documents, in memory of the caller's context. */
-static int
-read_rows(Wish *wish, CdpDocument *documents, int64 *ids, char **reasons)
+static void
+read_rows(Wish *wish, Batch *batch)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;
@@ -122,21 +144,37 @@ read_rows(Wish *wish, CdpDocument *documents, int64 *ids, char **reasons)
 	cdp_store_enter(&store);
 	n = cdp_store_run(&read_plan, wish->args, wish->nulls, false, -1);
 	old = MemoryContextSwitchTo(context);
+	batch->n = n;
+	batch->nrows = 0;
 	for (int i = 0; i < n; i++)
 	{
-		CdpDocument *d = &documents[i];
+		CdpDocument *d = &batch->documents[i];
+		Oid table = DatumGetObjectId(cdp_store_int64(i, 7));
 		JsonbValue text;
 		bool isnull;
 		Datum payload = cdp_store_value(i, 5, &isnull);
 
 		memset(d, 0, sizeof(*d));
-		ids[i] = cdp_store_int64(i, 1);
+		batch->ids[i] = cdp_store_int64(i, 1);
+		batch->mapped[i] = false;
 		d->source = pstrdup(cdp_store_text(i, 2));
-		d->space = cdp_store_text(i, 3)[0];
 		d->single = true;
 		d->received_at = cdp_store_int64(i, 6);
 		d->json = (Jsonb *) PG_DETOAST_DATUM_COPY(payload);
-		reasons[i] = pstrdup(cdp_store_text(i, 4));
+		batch->reasons[i] = pstrdup(cdp_store_text(i, 4));
+		if (OidIsValid(table))
+		{
+			CdpFailedRow *row = &batch->rows[batch->nrows++];
+			Datum before = cdp_store_value(i, 8, &isnull);
+
+			row->table = table;
+			row->row = d->json;
+			row->before = isnull ? NULL : (Jsonb *) PG_DETOAST_DATUM_COPY(before);
+			row->document = d;
+			d->json = NULL;
+			continue;
+		}
+		d->space = cdp_store_text(i, 3)[0];
 		/* what could not be read is kept as text */
 		if (JsonbExtractScalar(&d->json->root, &text) && text.type == jbvString)
 		{
@@ -149,43 +187,111 @@ read_rows(Wish *wish, CdpDocument *documents, int64 *ids, char **reasons)
 	cdp_store_leave(&store);
 	wish->left -= n;
 	if (n > 0)
-		wish->args[0] = Int64GetDatum(ids[n - 1]);
-	return n;
+		wish->args[0] = Int64GetDatum(batch->ids[n - 1]);
+}
+
+/* Rows that an update did not change as far as the mapping goes. */
+static const char nothing_said[] = "nothing";
+
+/* Makes messages of what are rows, and takes all. */
+static void
+take(Batch *batch)
+{
+	cdp_capture_retake(batch->rows, batch->nrows);
+	for (int r = 0; r < batch->nrows; r++)
+	{
+		CdpDocument *d = batch->rows[r].document;
+
+		batch->mapped[d - batch->documents] = d->json != NULL;
+		if (d->json == NULL && d->reason == NULL)
+			d->reason = nothing_said;
+	}
+	cdp_document_take(batch->documents, batch->n, GetUserId(), CDP_INGEST_UNRECORDED);
+	for (int i = 0; i < batch->n; i++)
+		if (batch->documents[i].reason == nothing_said)
+			batch->documents[i].rejected = 0;
+}
+
+/* What a row that was mapped is known by now: its message's id, or NULL. */
+static const char *
+message_id(const Batch *batch, int i)
+{
+	JsonbValue place;
+	JsonbValue *id;
+
+	if (!batch->mapped[i])
+		return NULL;
+	id = getKeyJsonValueFromContainer(&batch->documents[i].json->root, "messageId", 9, &place);
+	return id && id->type == jbvString ? pnstrdup(id->val.string.val, id->val.string.len) : NULL;
+}
+
+static void
+move(const Batch *batch, int i)
+{
+	const CdpDocument *d = &batch->documents[i];
+	const char *id = message_id(batch, i);
+	char space[2] = {d->space, '\0'};
+	char nulls[9] = "        ";
+	Datum args[8] = {0};
+
+	args[0] = Int64GetDatum(batch->ids[i]);
+	args[1] = CStringGetTextDatum(d->reason);
+	args[2] = CStringGetTextDatum(d->detail);
+	args[3] = TimestampTzGetDatum(cdp_now());
+	memset(nulls + 4, 'n', 4);
+	if (batch->mapped[i])
+	{
+		memset(nulls + 4, ' ', 4);
+		args[4] = CStringGetTextDatum(d->source);
+		nulls[5] = id ? ' ' : 'n';
+		args[5] = id ? CStringGetTextDatum(id) : (Datum) 0;
+		args[6] = JsonbPGetDatum(d->json);
+		args[7] = CStringGetTextDatum(space);
+	}
+	cdp_store_run(&move_plan, args, nulls, false, -1);
 }
 
 /* Writes what became of them; inside cdp_store_enter(). */
 static void
-settle(const CdpDocument *documents, const int64 *ids, char *const *reasons, int n, Tally *tally)
+settle(const Batch *batch, Tally *tally)
 {
+	int n = batch->n;
+	const int64 *ids = batch->ids;
 	int64 *gone = palloc(sizeof(int64) * n);
 	int64 *again = palloc(sizeof(int64) * n);
 	int64 *moved = palloc(sizeof(int64) * n);
 	const char **reason = palloc(sizeof(char *) * n);
+	const char **source = palloc(sizeof(char *) * n);
+	const char **message = palloc(sizeof(char *) * n);
 	int ngone = 0;
 	int nagain = 0;
 	int nmoved = 0;
-	Datum args[4];
+	Datum args[5];
 
 	for (int i = 0; i < n; i++)
 	{
-		const CdpDocument *d = &documents[i];
+		const CdpDocument *d = &batch->documents[i];
 
 		tally->rejected += d->rejected > 0;
 		tally->accepted += d->rejected == 0 && d->accepted > 0;
 		tally->duplicates += d->rejected == 0 && d->accepted == 0;
 		if (d->rejected == 0)
 			gone[ngone++] = ids[i];
-		else if (strcmp(d->reason, reasons[i]) == 0)
+		else if (strcmp(d->reason, batch->reasons[i]) == 0)
 			again[nagain++] = ids[i];
 		else
 		{
 			moved[nmoved] = ids[i];
+			source[nmoved] = batch->mapped[i] ? d->source : NULL;
+			message[nmoved] = message_id(batch, i);
 			reason[nmoved++] = d->reason;
 		}
 	}
 	args[0] = cdp_array_int64(ids, n);
 	args[1] = cdp_array_int64(moved, nmoved);
 	args[2] = cdp_array_text(reason, nmoved);
+	args[3] = cdp_array_text(source, nmoved);
+	args[4] = cdp_array_text(message, nmoved);
 	cdp_store_run(&lock_plan, args, NULL, false, -1);
 	if (ngone > 0)
 	{
@@ -200,24 +306,19 @@ settle(const CdpDocument *documents, const int64 *ids, char *const *reasons, int
 	}
 	for (int i = 0; i < n; i++)
 	{
-		if (documents[i].rejected == 0 || strcmp(documents[i].reason, reasons[i]) == 0)
-			continue;
-		args[0] = Int64GetDatum(ids[i]);
-		args[1] = CStringGetTextDatum(documents[i].reason);
-		args[2] = CStringGetTextDatum(documents[i].detail);
-		args[3] = TimestampTzGetDatum(cdp_now());
-		cdp_store_run(&move_plan, args, NULL, false, -1);
+		const CdpDocument *d = &batch->documents[i];
+
+		if (d->rejected > 0 && strcmp(d->reason, batch->reasons[i]) != 0)
+			move(batch, i);
 	}
 }
 
 static void
 retry_all(Wish *wish, Oid lock, Tally *tally)
 {
-	CdpDocument *documents = palloc(sizeof(CdpDocument) * RETRY_BATCH);
-	int64 *ids = palloc(sizeof(int64) * RETRY_BATCH);
-	char **reasons = palloc(sizeof(char *) * RETRY_BATCH);
-	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "cdp retry",
-												ALLOCSET_DEFAULT_SIZES);
+	Batch *batch = palloc(sizeof(Batch));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdp retry",
+												  ALLOCSET_DEFAULT_SIZES);
 	CdpProgress progress;
 	CdpStore store;
 
@@ -229,20 +330,20 @@ retry_all(Wish *wish, Oid lock, Tally *tally)
 	cdp_progress_start(&progress, CDP_WORK_RETRY, 0);
 	for (;;)
 	{
-		MemoryContext old = MemoryContextSwitchTo(batch);
-		int n = read_rows(wish, documents, ids, reasons);
+		MemoryContext old = MemoryContextSwitchTo(context);
 
 		CHECK_FOR_INTERRUPTS();
-		if (n > 0)
+		read_rows(wish, batch);
+		if (batch->n > 0)
 		{
-			cdp_document_take(documents, n, GetUserId(), CDP_INGEST_UNRECORDED);
+			take(batch);
 			cdp_store_enter(&store);
-			settle(documents, ids, reasons, n, tally);
+			settle(batch, tally);
 			cdp_store_leave(&store);
 		}
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch);
-		if (n == 0 || wish->left <= 0)
+		MemoryContextReset(context);
+		if (batch->n == 0 || wish->left <= 0)
 			break;
 		cdp_progress_set(&progress, tally->accepted + tally->duplicates + tally->rejected);
 	}
