@@ -253,6 +253,7 @@ ISOLATION = \
 	claim_race \
 	define_segment \
 	dependants \
+	rolled_back \
 	partition_race \
 	consent_merge \
 	snapshot_consent \

@@ -47,6 +47,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "stamp.h"
 #include "store.h"
 
 /* More purposes in force than this see nobody; a mask has one bit each. */
@@ -105,11 +106,7 @@ static bool registered = false;
 typedef struct Cache
 {
 	MemoryContext context;
-	TransactionId xmin;
-	TransactionId xmax;
-	uint32 xcnt;
-	int32 subxcnt;
-	CommandId curcid;
+	CdpStamp stamp;
 	uint64 force_serial;
 	TimestampTz now;
 	Oid table;
@@ -489,19 +486,10 @@ load_all(Cache *cache, bool wide)
 	MemoryContextSwitchTo(old);
 }
 
-/* Was the cache made under this snapshot? */
-static bool
-has_stamp(const Cache *cache, Snapshot snapshot)
-{
-	return cache->xmin == snapshot->xmin && cache->xmax == snapshot->xmax &&
-		   cache->xcnt == snapshot->xcnt && cache->subxcnt == snapshot->subxcnt &&
-		   cache->curcid == snapshot->curcid;
-}
-
 static bool
 is_current(const Cache *cache, Snapshot snapshot)
 {
-	return cache->context != NULL && has_stamp(cache, snapshot) &&
+	return cache->context != NULL && cdp_stamp_is(&cache->stamp, snapshot) &&
 		   cache->force_serial == force.serial;
 }
 
@@ -522,7 +510,7 @@ is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
 	 * that holds its locks already nothing else would ask, and a purpose
 	 * taken from a role must be gone.
 	 */
-	if (cache == NULL || cache->now != now || !has_stamp(cache, snapshot))
+	if (cache == NULL || cache->now != now || !cdp_stamp_is(&cache->stamp, snapshot))
 		AcceptInvalidationMessages();
 	if (!cdp_store_exists())
 		return false;
@@ -546,11 +534,7 @@ is_allowed(FunctionCallInfo fcinfo, const char *table, const char *index,
 			cache->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt,
 												   "cdp consent cache",
 												   ALLOCSET_DEFAULT_SIZES);
-		cache->xmin = snapshot->xmin;
-		cache->xmax = snapshot->xmax;
-		cache->xcnt = snapshot->xcnt;
-		cache->subxcnt = snapshot->subxcnt;
-		cache->curcid = snapshot->curcid;
+		cdp_stamp_set(&cache->stamp, snapshot);
 		cache->force_serial = force.serial;
 		cache->now = now;
 		cache->loaded = false;

@@ -34,6 +34,7 @@
 #include "profile/due.h"
 #include "segment/rule.h"
 #include "segment/segment.h"
+#include "stamp.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_is_due);
@@ -62,11 +63,7 @@ typedef struct Due
 static struct
 {
 	bool valid;
-	TransactionId xmin;
-	TransactionId xmax;
-	uint32 xcnt;
-	int32 subxcnt;
-	CommandId curcid;
+	CdpStamp stamp;
 	uint64 generation;
 	uint64 purpose_stamp;
 	Oid role;
@@ -78,10 +75,9 @@ static struct
 static bool
 is_current(Snapshot snapshot, TimestampTz now)
 {
-	return due.valid && due.xmin == snapshot->xmin && due.xmax == snapshot->xmax &&
-		   due.xcnt == snapshot->xcnt && due.subxcnt == snapshot->subxcnt &&
-		   due.curcid == snapshot->curcid && due.generation == cdp_store_generation() &&
-		   due.role == GetUserId() && due.purpose_stamp == cdp_guc_purpose_stamp && due.now == now;
+	return due.valid && cdp_stamp_is(&due.stamp, snapshot) &&
+		   due.generation == cdp_store_generation() && due.role == GetUserId() &&
+		   due.purpose_stamp == cdp_guc_purpose_stamp && due.now == now;
 }
 
 /* Does any rule look at the clock?  Mostly none does, and nothing is to be read. */
@@ -164,11 +160,7 @@ people_due(void)
 											ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(due.context);
 	read_timers(snapshot, now);
-	due.xmin = snapshot->xmin;
-	due.xmax = snapshot->xmax;
-	due.xcnt = snapshot->xcnt;
-	due.subxcnt = snapshot->subxcnt;
-	due.curcid = snapshot->curcid;
+	cdp_stamp_set(&due.stamp, snapshot);
 	due.generation = cdp_store_generation();
 	due.role = GetUserId();
 	due.purpose_stamp = cdp_guc_purpose_stamp;

@@ -36,6 +36,7 @@
 #include "profile/metric.h"
 #include "profile/probe.h"
 #include "profile/session.h"
+#include "stamp.h"
 #include "store.h"
 
 /* Events in one fetch. */
@@ -58,11 +59,7 @@ static struct
 {
 	bool valid;
 	int64 profile_id;
-	TransactionId xmin;
-	TransactionId xmax;
-	uint32 xcnt;
-	int32 subxcnt;
-	CommandId curcid;
+	CdpStamp stamp;
 	uint64 generation;
 	uint64 purpose_stamp;
 	Oid role;
@@ -167,9 +164,8 @@ take_states(TupleTableSlot *slot, void *arg)
 static bool
 is_current(int64 profile_id, Snapshot snapshot, TimestampTz now)
 {
-	return person.valid && person.profile_id == profile_id && person.xmin == snapshot->xmin &&
-		   person.xmax == snapshot->xmax && person.xcnt == snapshot->xcnt &&
-		   person.subxcnt == snapshot->subxcnt && person.curcid == snapshot->curcid &&
+	return person.valid && person.profile_id == profile_id &&
+		   cdp_stamp_is(&person.stamp, snapshot) &&
 		   person.generation == cdp_store_generation() && person.role == GetUserId() &&
 		   person.purpose_stamp == cdp_guc_purpose_stamp && person.now == now;
 }
@@ -205,11 +201,7 @@ load_person(int64 profile_id, TimestampTz now)
 		person.visible = true;
 	}
 	person.profile_id = profile_id;
-	person.xmin = snapshot->xmin;
-	person.xmax = snapshot->xmax;
-	person.xcnt = snapshot->xcnt;
-	person.subxcnt = snapshot->subxcnt;
-	person.curcid = snapshot->curcid;
+	cdp_stamp_set(&person.stamp, snapshot);
 	person.generation = cdp_store_generation();
 	person.role = GetUserId();
 	person.purpose_stamp = cdp_guc_purpose_stamp;
