@@ -134,6 +134,8 @@ BEGIN
 	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
 	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
 	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = id;
+	-- who made a chunk out of these deltas meanwhile is waited for
+	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
 	DELETE FROM cdp_data.segment_history h WHERE h.segment_id = id;
 	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
 END $$;
