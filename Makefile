@@ -233,6 +233,7 @@ REGRESS = \
 	segment \
 	audience \
 	chunk \
+	segment_damage \
 	segment_rules \
 	segment_time \
 	consent \

@@ -453,7 +453,10 @@ step(Run *run)
 		run->over = l.n < BATCH;
 	}
 	if (run->over && run->next == run->different.n)
+	{
+		cdp_profile_repair_strays();
 		state = "done";
+	}
 	run->done += looked;
 	args[0] = Int32GetDatum(run->task);
 	args[1] = CStringGetTextDatum(state);

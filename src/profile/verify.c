@@ -41,11 +41,15 @@ static CdpPlan state_plan = {
 	"  WHERE s.profile_id = u.profile_id OFFSET 0) s ON true "
 	"LEFT JOIN LATERAL (SELECT p.ord FROM cdp_data.profile p "
 	"  WHERE p.profile_id = u.profile_id OFFSET 0) p ON true "
+	"LEFT JOIN LATERAL (SELECT t.ord FROM cdp_data.timer t "
+	"  WHERE t.profile_id = u.profile_id OFFSET 0) t ON true "
 	"CROSS JOIN LATERAL (VALUES ('events', s.events::text, u.events::text), "
 	"  ('first_seen', s.first_seen::text, u.f::text), ('last_seen', s.last_seen::text, u.l::text), "
-	"  ('position', s.ord::text, p.ord::text)) v (what, live, recomputed) "
+	"  ('position', s.ord::text, p.ord::text), "
+	"  ('position of timer', coalesce(t.ord, p.ord)::text, p.ord::text)) "
+	"  v (what, live, recomputed) "
 	"WHERE v.live IS DISTINCT FROM v.recomputed "
-	"AND (v.what <> 'position' OR v.live <> v.recomputed)",
+	"AND (v.what NOT LIKE 'position%' OR v.live <> v.recomputed)",
 	4,
 	{INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 	NULL};
@@ -175,6 +179,14 @@ static CdpPlan strays_plan = {
 	"UNION ALL SELECT t.profile_id, 'timer of nobody', t.due::text, NULL FROM cdp_data.timer t "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = t.profile_id "
 	"WHERE s.profile_id IS NULL "
+	"UNION ALL SELECT h.profile_id, 'stay of nobody in segment ' || h.segment_id, "
+	"  h.entered_at::text, NULL FROM cdp_data.segment_history h "
+	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = h.profile_id "
+	"LEFT JOIN cdp_data.profile_merged m ON m.old_id = h.profile_id "
+	"WHERE s.profile_id IS NULL AND m.old_id IS NULL "
+	"UNION ALL SELECT h.profile_id, 'stay in segment ' || h.segment_id || ' that is none', "
+	"  h.entered_at::text, NULL FROM cdp_data.segment_history h "
+	"LEFT JOIN cdp_data.segment g ON g.segment_id = h.segment_id WHERE g.segment_id IS NULL "
 	"UNION ALL SELECT m.old_id, 'merged into nobody', m.profile_id::text, NULL "
 	"FROM cdp_data.profile_merged m "
 	"LEFT JOIN cdp_data.profile_state s ON s.profile_id = m.profile_id "
@@ -272,6 +284,13 @@ static CdpPlan fix_member_plans[2] = {
 	 {INT8ARRAYOID, TIMESTAMPTZOID},
 	 NULL}};
 
+#define FIX_STRAYS(table) \
+	"DELETE FROM cdp_data." table " x WHERE NOT EXISTS (" \
+	"SELECT FROM cdp_data.profile_state s WHERE s.profile_id = x.profile_id)"
+
+static CdpPlan fix_stray_plans[2] = {{FIX_STRAYS("segment_member"), 0, {0}, NULL},
+									 {FIX_STRAYS("timer"), 0, {0}, NULL}};
+
 static char *
 segment_names(const char *ids)
 {
@@ -290,47 +309,46 @@ found_segments(void *arg, int64 profile_id, const char *what, const char *live, 
 			  timer ? now : segment_names(now));
 }
 
+static CdpPlan name_plan = {
+	"SELECT g.name FROM cdp_data.segment g WHERE g.segment_id = $1", 1, {INT4OID}, NULL};
+
 static CdpPlan who_plan = {
-	"SELECT p.profile_id, (SELECT g.name FROM cdp_data.segment g WHERE g.segment_id = $2) "
-	"FROM (SELECT 1) one LEFT JOIN cdp_data.profile p ON p.ord = $1",
-	2,
-	{INT4OID, INT4OID},
-	NULL};
+	"SELECT p.profile_id FROM cdp_data.profile p WHERE p.ord = $1", 1, {INT4OID}, NULL};
 
 static void
-found_in_index(int32 segment_id, int32 ord, const char *what, void *arg)
+found_in_index(int32 segment_id, int64 profile_id, const char *what, CdpFound *to)
 {
-	Datum args[2] = {Int32GetDatum(ord), Int32GetDatum(segment_id)};
-	bool isnull;
-	int64 id;
-	char *name;
+	Datum args[1] = {Int32GetDatum(segment_id)};
+	int rows = cdp_store_run(&name_plan, args, NULL, true, -1);
 
-	(void) cdp_store_run(&who_plan, args, NULL, true, 1);
-	id = DatumGetInt64(cdp_store_value(0, 1, &isnull));
-	name = cdp_store_text(0, 2);
-	cdp_found(arg, isnull || strcmp(what, CDP_CHUNK_UNTRUE) == 0 ? 0 : id, "index of segments",
-			  psprintf("%s: %s", what, name ? name : psprintf("%d", segment_id)), NULL);
+	cdp_found(to, profile_id, "index of segments",
+			  psprintf("%s: %s", what, rows ? cdp_store_text(0, 1) : psprintf("%d", segment_id)),
+			  NULL);
+}
+
+/* The profile with an ord; 0: there is none. */
+static int64
+profile_at(int32 ord)
+{
+	Datum args[1] = {Int32GetDatum(ord)};
+
+	return cdp_store_run(&who_plan, args, NULL, true, -1) ? cdp_store_int64(0, 1) : 0;
 }
 
 /* Of these people; what is nobody's in particular is found by the other. */
 static void
-found_of_person(int32 segment_id, int32 ord, const char *what, void *arg)
+found_of_person(int32 segment_id, int32 ord, bool whole, const char *what, void *arg)
 {
-	if (strcmp(what, CDP_CHUNK_UNTRUE) != 0)
-		found_in_index(segment_id, ord, what, arg);
+	if (!whole)
+		found_in_index(segment_id, profile_at(ord), what, arg);
 }
 
 /* What people are in was compared by person; the rest of the index is nobody's. */
 static void
-found_of_nobody(int32 segment_id, int32 ord, const char *what, void *arg)
+found_of_nobody(int32 segment_id, int32 ord, bool whole, const char *what, void *arg)
 {
-	Datum args[2] = {Int32GetDatum(ord), Int32GetDatum(segment_id)};
-	bool isnull;
-
-	(void) cdp_store_run(&who_plan, args, NULL, true, 1);
-	(void) cdp_store_value(0, 1, &isnull);
-	if (isnull || strcmp(what, CDP_CHUNK_UNTRUE) == 0)
-		found_in_index(segment_id, ord, what, arg);
+	if (whole || profile_at(ord) == 0)
+		found_in_index(segment_id, 0, what, arg);
 }
 
 /* Declared traits: compared as their types, whose texts are not unique. */
@@ -445,4 +463,13 @@ cdp_profile_repair_mirrors(const int64 *profiles, int n)
 	for (int i = 0; i < 2; i++)
 		cdp_store_run(&fix_member_plans[i], args, NULL, false, -1);
 	cdp_chunk_repair(profiles, n);
+}
+
+/* What nobody is behind: rows of segments, and chunks of their index. */
+void
+cdp_profile_repair_strays(void)
+{
+	for (int i = 0; i < 2; i++)
+		cdp_store_run(&fix_stray_plans[i], NULL, NULL, false, -1);
+	cdp_chunk_repair_all();
 }

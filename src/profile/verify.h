@@ -18,6 +18,7 @@ extern void cdp_profile_check(const int64 *profiles, int n, CdpFound *to);
 extern void cdp_profile_check_strays(CdpFound *to);
 extern void cdp_profile_repair_sources(const int64 *profiles, int n);
 extern void cdp_profile_repair_mirrors(const int64 *profiles, int n);
+extern void cdp_profile_repair_strays(void);
 
 /* restore.c */
 extern bool cdp_profile_has_nodes(int64 profile_id);

@@ -192,20 +192,26 @@ cdp_chunk_seek(CdpChunkScan *scan, int32 chunk_no)
 	return Min(scan->chunk.chunk_no, scan->delta.chunk_no);
 }
 
-/* The bitmap of the row at hand. */
-static void
-load(const CdpChunkScan *scan, CdpCoreBitmap *members)
+/*
+ * The bitmap of the row at hand; what is wrong with it, or NULL.  Checked: as
+ * if somebody else had written it, else what cannot be read only.
+ */
+static const char *
+load(const CdpChunkScan *scan, CdpCoreBitmap *members, bool checked)
 {
 	bool isnull;
 	struct varlena *payload =
 		PG_DETOAST_DATUM_PACKED(slot_getattr(scan->chunk.slot, PAYLOAD, &isnull));
+	const uint8 *bytes = (const uint8 *) VARDATA_ANY(payload);
+	size_t len = VARSIZE_ANY_EXHDR(payload);
+	const char *reason = NULL;
 
-	if (!cdp_core_bitmap_load(members, (const uint8 *) VARDATA_ANY(payload),
-							  VARSIZE_ANY_EXHDR(payload)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("chunk %d of segment %d is damaged", scan->chunk.chunk_no,
-						scan->segment_id)));
+	if (checked && cdp_core_bitmap_decode(members, bytes, len, &reason))
+		return NULL;
+	if (cdp_core_bitmap_load(members, bytes, len))
+		return checked ? psprintf("damaged, %s", reason) : NULL;
+	cdp_core_bitmap_clear(members);
+	return checked ? psprintf("damaged, %s", reason) : "damaged";
 }
 
 static int
@@ -217,7 +223,8 @@ compare_steps(const void *a, const void *b)
 	return (int) x->position - (int) y->position;
 }
 
-static void
+/* False: the row at hand is no step. */
+static bool
 note_step(CdpChunkScan *scan)
 {
 	bool isnull;
@@ -225,16 +232,14 @@ note_step(CdpChunkScan *scan)
 	int step = DatumGetInt16(slot_getattr(scan->delta.slot, STEP, &isnull));
 
 	if (position < 0 || position >= BITS)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a delta of chunk %d of segment %d is damaged", scan->delta.chunk_no,
-						scan->segment_id)));
+		return false;
 	if (scan->nsteps == scan->room)
 	{
 		scan->room *= 2;
 		scan->steps = repalloc(scan->steps, sizeof(Step) * scan->room);
 	}
 	scan->steps[scan->nsteps++] = (Step){(uint16) position, (int16) step};
+	return true;
 }
 
 /* Adds the steps at hand to the members; false: some change nothing. */
@@ -262,29 +267,46 @@ add_steps(CdpChunkScan *scan, CdpCoreBitmap *members)
 	return exact;
 }
 
-void
-cdp_chunk_read(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
+/* What is wrong with the chunk, or NULL; who does not check hears of damage only. */
+static const char *
+read_chunk(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members, bool checked)
 {
-	(void) cdp_chunk_read_exactly(scan, chunk_no, members);
-}
+	const char *wrong = NULL;
 
-bool
-cdp_chunk_read_exactly(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
-{
 	cdp_core_bitmap_clear(members);
 	(void) cdp_chunk_seek(scan, chunk_no);
 	if (scan->chunk.chunk_no == chunk_no)
 	{
-		load(scan, members);
+		wrong = load(scan, members, checked);
 		advance(&scan->chunk);
 	}
 	scan->nsteps = 0;
 	while (scan->delta.chunk_no == chunk_no)
 	{
-		note_step(scan);
+		if (!note_step(scan) && wrong == NULL)
+			wrong = "damaged, a step is nobody's";
 		advance(&scan->delta);
 	}
-	return scan->nsteps == 0 || add_steps(scan, members);
+	if (scan->nsteps > 0 && !add_steps(scan, members) && checked && wrong == NULL)
+		wrong = "steps that change nothing";
+	return wrong;
+}
+
+void
+cdp_chunk_read(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
+{
+	if (read_chunk(scan, chunk_no, members, false) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("chunk %d of segment %d is damaged", chunk_no, scan->segment_id),
+				 errhint("cdp.verify() says what is wrong; cdp.refresh_segment() makes the chunks "
+						 "of a segment anew, cdp.rebuild_all() all that are wrong.")));
+}
+
+const char *
+cdp_chunk_read_checked(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members)
+{
+	return read_chunk(scan, chunk_no, members, true);
 }
 
 /* Steps are true changes, so nothing need be opened. */

@@ -76,8 +76,9 @@ extern int32 cdp_chunk_seek(CdpChunkScan *scan, int32 chunk_no);
 /* Members of a chunk, once; those before it are passed over. */
 extern void cdp_chunk_read(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members);
 
-/* The same; false when steps were among them that change nothing. */
-extern bool cdp_chunk_read_exactly(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *members);
+/* The same, as far as can be read; what is wrong with the chunk, or NULL. */
+extern const char *cdp_chunk_read_checked(CdpChunkScan *scan, int32 chunk_no,
+										  CdpCoreBitmap *members);
 extern void cdp_chunk_end(CdpChunkScan *scan);
 
 /* Members of a segment, whoever may see them. */
@@ -89,11 +90,12 @@ extern int cdp_chunk_fold(int max);
 /* Folds every chunk that has a delta and that nobody else folds. */
 extern int cdp_chunk_fold_all(void);
 
-/* Found of a chunk and nobody in particular; cdp_chunk_rebuild() repairs it. */
-#define CDP_CHUNK_UNTRUE "steps that change nothing"
-
-/* Somebody of whom the index does not say what the members' rows say. */
-typedef void (*CdpChunkFound)(int32 segment_id, int32 ord, const char *what, void *arg);
+/*
+ * Somebody of whom the index does not say what the members' rows say.  whole:
+ * it is the chunk, and nobody in particular.
+ */
+typedef void (*CdpChunkFound)(int32 segment_id, int32 ord, bool whole, const char *what,
+							  void *arg);
 
 /* Compares all of the index with the members' rows; reads all of both. */
 extern void cdp_chunk_check(CdpChunkFound found, void *arg);
@@ -106,5 +108,8 @@ extern void cdp_chunk_rebuild(int32 segment_id);
 
 /* Makes anew the chunks that have one of these people wrong, by their lists. */
 extern void cdp_chunk_repair(const int64 *profiles, int n);
+
+/* Makes anew all chunks that are wrong; reads all of the index. */
+extern void cdp_chunk_repair_all(void);
 
 #endif /* CDP_SEGMENT_CHUNK_H */

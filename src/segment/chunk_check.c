@@ -156,18 +156,20 @@ check_segment(int32 segment_id, CdpChunkFound found, void *arg)
 	{
 		CdpCoreBitmap index;
 		CdpCoreBitmap truth;
+		const char *wrong;
 
 		CHECK_FOR_INTERRUPTS();
 		chunk_no = Min(cdp_chunk_seek(scan, chunk_no), rows.next / BITS);
 		if (rows.next == PG_INT32_MAX && cdp_chunk_seek(scan, chunk_no) == CDP_NO_CHUNK)
 			break;
-		if (!cdp_chunk_read_exactly(scan, chunk_no, &index))
-			found(segment_id, chunk_no * BITS, CDP_CHUNK_UNTRUE, arg);
+		wrong = cdp_chunk_read_checked(scan, chunk_no, &index);
+		if (wrong)
+			found(segment_id, chunk_no * BITS, true, wrong, arg);
 		read_rows(&rows, chunk_no, &truth);
 		cdp_core_bitmap_xor(&index, &truth);
 		for (uint32_t p = cdp_core_bitmap_next(&index, 0); p < BITS;
 			 p = cdp_core_bitmap_next(&index, p + 1))
-			found(segment_id, chunk_no * BITS + (int32) p,
+			found(segment_id, chunk_no * BITS + (int32) p, false,
 				  cdp_core_bitmap_has(&truth, p) ? NOT_IN_INDEX : ONLY_IN_INDEX, arg);
 		chunk_no++;
 	}
@@ -299,12 +301,15 @@ check_people(int32 segment_id, const Person *people, int n, CdpChunkFound found,
 
 		if (people[i].ord / BITS != chunk_no)
 		{
+			const char *wrong;
+
 			chunk_no = people[i].ord / BITS;
-			if (!cdp_chunk_read_exactly(scan, chunk_no, &members))
-				found(segment_id, people[i].ord, CDP_CHUNK_UNTRUE, arg);
+			wrong = cdp_chunk_read_checked(scan, chunk_no, &members);
+			if (wrong)
+				found(segment_id, people[i].ord, true, wrong, arg);
 		}
 		if (cdp_core_bitmap_has(&members, (uint32_t) (people[i].ord % BITS)) != truth)
-			found(segment_id, people[i].ord, truth ? NOT_IN_INDEX : ONLY_IN_INDEX, arg);
+			found(segment_id, people[i].ord, false, truth ? NOT_IN_INDEX : ONLY_IN_INDEX, arg);
 	}
 	cdp_chunk_end(scan);
 }
@@ -330,7 +335,8 @@ typedef struct Wrong
 } Wrong;
 
 static void
-note_wrong(int32 segment_id, int32 ord, const char *what pg_attribute_unused(), void *arg)
+note_wrong(int32 segment_id, int32 ord, bool whole pg_attribute_unused(),
+		   const char *what pg_attribute_unused(), void *arg)
 {
 	Wrong *w = arg;
 
@@ -345,6 +351,13 @@ note_wrong(int32 segment_id, int32 ord, const char *what pg_attribute_unused(), 
 	w->chunks[w->n++][1] = ord / BITS;
 }
 
+static void
+rebuild_wrong(const Wrong *w)
+{
+	for (int i = 0; i < w->n; i++)
+		rebuild_chunk(w->chunks[i][0], w->chunks[i][1]);
+}
+
 void
 cdp_chunk_repair(const int64 *profiles, int n)
 {
@@ -353,6 +366,16 @@ cdp_chunk_repair(const int64 *profiles, int n)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	cdp_chunk_check_people(profiles, n, note_wrong, &w);
 	PopActiveSnapshot();
-	for (int i = 0; i < w.n; i++)
-		rebuild_chunk(w.chunks[i][0], w.chunks[i][1]);
+	rebuild_wrong(&w);
+}
+
+void
+cdp_chunk_repair_all(void)
+{
+	Wrong w = {0, 16, palloc(sizeof(int32[2]) * 16)};
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	cdp_chunk_check(note_wrong, &w);
+	PopActiveSnapshot();
+	rebuild_wrong(&w);
 }

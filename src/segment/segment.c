@@ -333,9 +333,12 @@ cdp_segment_person(CdpEvaluation *e, CdpRules *rules, int64 profile_id, Timestam
 	return person;
 }
 
-/* Ids of the segments that she is in, as an array's text. */
+/*
+ * Ids of the segments that she is in, as an array's text; those that are
+ * stored and that no rule makes, too, if asked for.
+ */
 static char *
-list_text(const CdpRules *rules, const CdpPerson *person)
+list_text(const CdpRules *rules, const CdpPerson *person, bool unknown)
 {
 	StringInfoData text;
 
@@ -344,6 +347,9 @@ list_text(const CdpRules *rules, const CdpPerson *person)
 	for (int i = 0; i < rules->n; i++)
 		if (person->in[i])
 			appendStringInfo(&text, "%s%d", text.len > 1 ? "," : "", rules->rules[i].id);
+	for (int i = 0; unknown && i < person->nstored; i++)
+		if (cdp_rules_find(rules, person->stored[i]) < 0)
+			appendStringInfo(&text, "%s%d", text.len > 1 ? "," : "", person->stored[i]);
 	appendStringInfoChar(&text, '}');
 	return text.data;
 }
@@ -394,10 +400,10 @@ cdp_segment_check(const int64 *profiles, int n,
 		if (timer <= now)
 		{
 			timer = fire(e, rules, timer, now, no_flip, NULL);
-			live = list_text(rules, person);
+			live = list_text(rules, person, true);
 		}
 		due = cdp_eval_ask(e, rules->all, now, no_flip, NULL);
-		fresh = list_text(rules, person);
+		fresh = list_text(rules, person, false);
 		if (strcmp(live, fresh) != 0)
 			found(arg, profiles[i], "segments", live, fresh);
 		if (due < timer)
