@@ -78,24 +78,13 @@ sub round
 	return;
 }
 
-# Kills the postmaster and every process of the cluster, and starts it again.
-sub kill_cluster
+sub crash
 {
-	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-
-	$node->kill9;
-	kill 'KILL', @pids;
-	for (1 .. 300)
-	{
-		last if !grep { kill 0, $_ } $postmaster, @pids;
-		select(undef, undef, undef, 0.1);
-	}
+	kill_cluster($node);
 	$node->start;
 }
 
-sub kill_backend
+sub crash_backend
 {
 	my ($pid) = split /\n/, $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid");
@@ -125,11 +114,11 @@ sub check
 	is(verdict($node), 'as recomputed', "$what: consistent");
 }
 
-round(1, \&kill_cluster);
+round(1, \&crash);
 check('postmaster killed');
-round(2, \&kill_cluster);
+round(2, \&crash);
 check('postmaster killed again');
-round(3, \&kill_backend);
+round(3, \&crash_backend);
 check('backend killed');
 cmp_ok(scalar(keys %acknowledged), '>', 500, 'many messages were acknowledged');
 

@@ -23,31 +23,6 @@ my @next = (0) x @{ $history->{plan} };
 
 install_history($node, 'postgres');
 
-sub kill_cluster
-{
-	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-
-	$node->kill9;
-	kill 'KILL', @pids;
-	for (1 .. 300)
-	{
-		last if !grep { kill 0, $_ } $postmaster, @pids;
-		select(undef, undef, undef, 0.02);
-	}
-	return;
-}
-
-# One that works, if there is any.
-sub kill_backend
-{
-	my ($pid) = split /\n/, $node->safe_psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY state = 'active' DESC, random() LIMIT 1");
-
-	kill 'KILL', $pid if $pid;
-	return;
-}
-
 my $kills = 0;
 my %cut;
 for my $round (1 .. 11)
@@ -61,7 +36,7 @@ for my $round (1 .. 11)
 	if ($work)
 	{
 		select(undef, undef, undef, 0.1 + rand(0.3));
-		($all ? \&kill_cluster : \&kill_backend)->();
+		($all ? \&kill_cluster : \&kill_backend)->($node);
 	}
 	for my $s (0 .. $#next)
 	{

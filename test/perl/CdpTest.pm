@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_cluster install_cdp configure truth_sql verdict broken_invariants read_views start_client finish_client spread);
+our @EXPORT = qw(new_cluster install_cdp configure truth_sql verdict broken_invariants read_views start_client finish_client kill_cluster kill_backend spread);
 
 # A started cluster with cdp initialised in database postgres.
 sub new_cluster
@@ -117,6 +117,34 @@ sub finish_client
 
 	$client->{run}->finish;
 	return (slurp_file("$client->{base}.out"), slurp_file("$client->{base}.err"));
+}
+
+# Kills the postmaster and every process of the cluster.
+sub kill_cluster
+{
+	my ($node) = @_;
+	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
+	$node->kill9;
+	kill 'KILL', @pids;
+	for (1 .. 1500)
+	{
+		last if !grep { kill 0, $_ } $postmaster, @pids;
+		select(undef, undef, undef, 0.02);
+	}
+	return;
+}
+
+# Kills a backend that works, if there is any.
+sub kill_backend
+{
+	my ($node) = @_;
+	my ($pid) = split /\n/, $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY state = 'active' DESC, random() LIMIT 1");
+
+	kill 'KILL', $pid if $pid;
+	return;
 }
 
 # A number below $below that looks random and is the same in every run.
