@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../test/perl";
+use CdpSession;
 use CdpTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -20,6 +21,8 @@ $primary->safe_psql('postgres', q{
 });
 $primary->backup('copy');
 $standby->init_from_backup($primary, 'copy', has_streaming => 1);
+# who reads there keeps what he reads
+$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\nwal_receiver_status_interval = 1\njit = off\n");
 $standby->start;
 # written while the standby follows
 $primary->safe_psql('postgres', q{
@@ -43,6 +46,88 @@ for my $role (qw(postgres analyst))
 }
 is($standby->safe_psql('postgres', q{SET ROLE analyst; SELECT cdp.segment_count('kyoto'), cdp.resolve('user_id:u15') IS NULL}), '9|t',
 	'consent decides there, too');
+
+# The membership index: steps and chunks, folds that come while somebody reads
+# with a snapshot of before, and timers that are due.
+$primary->safe_psql('postgres', q{
+	CREATE FUNCTION fold() RETURNS int LANGUAGE c AS '$libdir/cdp', 'cdp_fold_chunks';
+	SELECT cdp.define_segment('lately', predicate => 'cdp.within(last_seen, ''20 days'')'), cdp.define_segment('sunny', predicate => 'traits->>''side'' = ''sun'''),
+		cdp.define_segment('both', predicate => 'cdp.in_segment(''sunny'') AND cdp.in_segment(''lately'')')});
+
+sub questions
+{
+	my ($role, $day) = @_;
+	my @expr = ('sunny', '!sunny & kyoto', 'lately & sunny', 'both | frequent', '!(lately | frequent)');
+
+	return "RESET ROLE; SET cdp.clock = '2024-$day 12:00Z'; SET ROLE $role;\n"
+		. join("\n", map { "SELECT '$_', cdp.segment_count('$_'), (SELECT array_agg(m ORDER BY m) FROM cdp.members('$_') m), (SELECT cdp.audience_agg(m) FROM cdp.members('$_') m);" } @expr)
+		. q{
+		SELECT * FROM cdp.overlap('sunny') ORDER BY 1;
+		SELECT name, members, pending FROM cdp.segments ORDER BY 1;
+		SELECT segment, profile_id, since FROM cdp.segment_members ORDER BY 1, 2;
+		SELECT profile_id, segments FROM cdp.profiles ORDER BY 1;
+		SELECT cdp.preview_sql('city IS NOT NULL'), cdp.why('user_id:u3', 'sunny');
+		RESET ROLE;};
+}
+
+# As whoever asks, at several times.
+sub same_answers
+{
+	my ($what) = @_;
+
+	$primary->wait_for_catchup($standby);
+	for my $role (qw(postgres analyst))
+	{
+		for my $day (qw(02-03 02-22 03-15))
+		{
+			my $here = $primary->safe_psql('postgres', questions($role, $day));
+
+			is($standby->safe_psql('postgres', questions($role, $day)), $here, "$what: $role hears the same of segments, as of $day");
+			cmp_ok(length $here, '>', 300, 'which is something');
+		}
+	}
+	return;
+}
+
+my $flips = 0;
+sub flip
+{
+	my ($side) = @_;
+
+	$flips++;
+	$primary->safe_psql('postgres',
+		"SELECT count(cdp.identify('user_id:u' || i, '{\"side\": \"$side\"}', timestamptz '2024-02-01 00:00Z' + $flips * interval '1 hour', 'flip$flips-' || i)) FROM generate_series(1, 20, 2) i");
+	return;
+}
+
+flip('sun');
+same_answers('steps');
+$primary->safe_psql('postgres', 'SELECT fold()');
+same_answers('folded');
+my $kept = CdpSession->new($standby, 'postgres');
+my (undef, $first) = $kept->run('BEGIN ISOLATION LEVEL REPEATABLE READ; ' . questions('postgres', '02-22'));
+for my $side (qw(shade sun shade))
+{
+	flip($side);
+	$primary->safe_psql('postgres', 'SELECT fold()') if $side eq 'sun';
+	same_answers("moved to the $side");
+	my ($ok, $now) = $kept->run(questions('postgres', '02-22'));
+
+	is($now, $first, 'who has a snapshot of before sees what was');
+	$primary->safe_psql('postgres', 'SELECT fold()');
+}
+$primary->wait_for_catchup($standby);
+my (undef, $last) = $kept->run(questions('postgres', '02-22'));
+is($last, $first, 'also when all is folded');
+my (undef, $afterwards) = $kept->run('COMMIT; ' . questions('postgres', '02-22'));
+isnt($afterwards, $first, 'and then sees what is');
+$kept->close;
+same_answers('all folded');
+$primary->safe_psql('postgres', q{SET cdp.clock = '2024-03-15 12:00Z'; CALL cdp.maintain(10)});
+same_answers('swept');
+is($primary->safe_psql('postgres', 'SELECT * FROM cdp.verify()'), '', 'and it is as it should be');
+$primary->safe_psql('postgres', q{SELECT cdp.drop_segment('both'), cdp.drop_segment('lately'), cdp.drop_segment('sunny'); DROP FUNCTION fold()});
+$primary->wait_for_catchup($standby);
 
 # The write functions are refused in words, and the connection stays.
 for my $write (q{cdp.track('user_id:u1', 'Viewed')}, q{cdp.track('user_id:u1', 'Viewed', at => '1999-01-01 00:00Z')}, q{cdp.identify('user_id:unknown')},
