@@ -266,7 +266,9 @@ ISOLATION = \
 	storage_race \
 	progress \
 	lock_order \
-	fold
+	fold \
+	flip \
+	late_statement
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

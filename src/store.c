@@ -604,6 +604,19 @@ cdp_now(void)
 	return GetCurrentStatementStartTimestamp();
 }
 
+/*
+ * The instant of this call.  A statement may have begun before somebody else's
+ * whose lock it waited for, or which it sees: what time makes of people is asked
+ * as of no earlier than he did.
+ */
+TimestampTz
+cdp_instant(void)
+{
+	if (cdp_guc_clock != NULL && cdp_guc_clock[0] != '\0')
+		return cdp_now();
+	return GetCurrentTimestamp();
+}
+
 Datum
 cdp_store_value(uint64 row, int col, bool *isnull)
 {

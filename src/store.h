@@ -102,6 +102,7 @@ extern bool cdp_error_is_grave(int sqlstate);
 
 extern bool cdp_role_is_exempt(Oid role);
 extern TimestampTz cdp_now(void);
+extern TimestampTz cdp_instant(void);
 
 /* Column "col" (1-based) of row "row" of the last result. */
 extern Datum cdp_store_value(uint64 row, int col, bool *isnull);

@@ -150,7 +150,7 @@ cdp_segment_evaluate_changes(const CdpChange *changes, int n, const char *cause,
 	Next *next;
 	int nnext = 0;
 	CdpEvaluation *e = NULL;
-	TimestampTz now = cdp_now();
+	TimestampTz now = cdp_instant();
 
 	*entries = NULL;
 	if (rules->n == 0)
@@ -242,7 +242,7 @@ cdp_segment_fire(const int64 *profiles, int n, CdpEntry **entries)
 {
 	CdpRules *rules = cdp_rules_load();
 	Flips found = {.rules = rules, .cause = "time"};
-	TimestampTz now = cdp_now();
+	TimestampTz now = cdp_instant();
 	int64 *due = palloc(sizeof(int64) * Max(n, 1));
 	TimestampTz *from;
 	Next *next;
@@ -379,7 +379,7 @@ cdp_segment_check(const int64 *profiles, int n,
 				  void *arg)
 {
 	CdpRules *rules = cdp_rules_load();
-	TimestampTz now = cdp_now();
+	TimestampTz now = cdp_instant();
 	CdpEvaluation *e;
 
 	if (n == 0)
@@ -422,7 +422,7 @@ evaluate_one(int32 id, const int64 *profiles, int n, CdpEntry **entries)
 	int rule = cdp_rules_find(rules, id);
 	Bitmapset *which = NULL;
 	Next *next = palloc(sizeof(Next) * Max(n, 1));
-	TimestampTz now = cdp_now();
+	TimestampTz now = cdp_instant();
 	CdpEvaluation *e = cdp_eval_begin(rules, false);
 	int nnext = 0;
 
