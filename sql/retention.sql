@@ -176,5 +176,26 @@ SELECT cdp.redefine_trait('seen', 'oldest') > 0 AS warned;
 CALL cdp.maintain();
 SELECT * FROM cdp.verify();
 
+--
+-- What sessions and sequences left is forgotten with them
+--
+SELECT cdp.set_retention('1 month'), cdp.set_session('4 hours'), cdp.define_sequence('gone', 'Order', 'page', period => '1 day') > 0 AS gone,
+	cdp.define_sequence('lately', 'Order', 'page', period => '1 day', holds => '2 months') > 0 AS lately;
+CALL cdp.maintain();
+SELECT count(cdp.track('user_id:s' || i % 3, 'Order', at => timestamptz '2027-08-20' + i * interval '1 hour', message_id => 's' || i)) AS orders FROM generate_series(1, 60) i;
+SET cdp.clock = '2027-10-01';
+CALL cdp.maintain();
+SELECT count(*) AS sessions FROM cdp.sessions WHERE ended_at < '2027-08-31';
+SELECT sequence_id - min(sequence_id) OVER () AS sequence, count(*) AS marks FROM cdp_data.node_base_mark GROUP BY sequence_id ORDER BY 1;
+SELECT cdp.drop_sequence('gone');
+SET cdp.clock = '2027-12-15';
+CALL cdp.maintain();
+SELECT (SELECT count(*) FROM cdp_data.sequence_mark) AS marks, (SELECT count(*) FROM cdp_data.node_base_mark) AS gone;
+SELECT cdp.drop_session();
+SELECT cdp.set_session('5 hours');
+CALL cdp.maintain();
+SELECT count(*) AS sessions FROM cdp.sessions;
+SELECT * FROM cdp.verify();
+
 \c :main
 DROP DATABASE regress_retention;

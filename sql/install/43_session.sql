@@ -119,6 +119,6 @@ BEGIN
 	END IF;
 	DELETE FROM cdp_data.task k WHERE k.kind = 'session' AND k.state IN ('waiting', 'running');
 	DELETE FROM cdp_data.session_rule;
-	TRUNCATE cdp_data.session_part;
+	TRUNCATE cdp_data.session_part, cdp_data.node_base_session;
 END $$;
 COMMENT ON FUNCTION cdp.drop_session() IS 'Ends the keeping of sessions and forgets them; events stay.';

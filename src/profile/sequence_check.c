@@ -52,13 +52,15 @@ static CdpPlan page_plan = {
 	{INT8OID, INT8OID},
 	NULL};
 
-static CdpPlan forget_plan = {
-	"DELETE FROM cdp_data.sequence_mark m WHERE m.node_id > $1 AND m.node_id <= $2 "
-	"AND NOT EXISTS (SELECT FROM unnest($3, $4) u (id, horizon) "
-	"  WHERE u.id = m.sequence_id AND m.ts >= u.horizon)",
-	4,
-	{INT8OID, INT8OID, INT4ARRAYOID, TIMESTAMPTZARRAYOID},
-	NULL};
+/* Of sequences that are no more all. */
+#define FORGET(table) \
+	"DELETE FROM cdp_data." table " m WHERE m.node_id > $1 AND m.node_id <= $2 " \
+	"AND NOT EXISTS (SELECT FROM unnest($3, $4) u (id, horizon) " \
+	"  WHERE u.id = m.sequence_id AND m.ts >= u.horizon)"
+
+static CdpPlan forget_plans[2] = {
+	{FORGET("sequence_mark"), 4, {INT8OID, INT8OID, INT4ARRAYOID, TIMESTAMPTZARRAYOID}, NULL},
+	{FORGET("node_base_mark"), 4, {INT8OID, INT8OID, INT4ARRAYOID, TIMESTAMPTZARRAYOID}, NULL}};
 
 static CdpPlan progress_plan = {
 	"UPDATE cdp_data.task t SET state = $2, position = to_jsonb($3), "
@@ -225,6 +227,7 @@ cdp_sequence_tidy_step(void)
 	int32 *ids;
 	TimestampTz *horizons;
 	int64 seen;
+	int64 forgotten = 0;
 
 	cdp_store_enter(&store);
 	/* before any other lock: see cdp.lock_storage() */
@@ -240,24 +243,22 @@ cdp_sequence_tidy_step(void)
 	(void) cdp_store_run(&page_plan, args, NULL, false, 1);
 	seen = cdp_store_int64(0, 1);
 	progress[1] = CStringGetTextDatum(seen < TIDY_CHUNK ? "done" : "running");
-	progress[2] = progress[3] = Int64GetDatum(0);
-	if (seen > 0)
+	progress[2] = Int64GetDatum(seen < TIDY_CHUNK ? 0 : cdp_store_int64(0, 2));
+	/* a base may have marks of nodes behind the last one that has others */
+	args[1] = seen < TIDY_CHUNK ? Int64GetDatum(PG_INT64_MAX) : progress[2];
+	config = cdp_sequence_config();
+	ids = palloc(sizeof(int32) * Max(config->n, 1));
+	horizons = palloc(sizeof(TimestampTz) * Max(config->n, 1));
+	for (int i = 0; i < config->n; i++)
 	{
-		args[1] = Int64GetDatum(cdp_store_int64(0, 2));
-		config = cdp_sequence_config();
-		ids = palloc(sizeof(int32) * Max(config->n, 1));
-		horizons = palloc(sizeof(TimestampTz) * Max(config->n, 1));
-		for (int i = 0; i < config->n; i++)
-		{
-			ids[i] = config->sequences[i].id;
-			horizons[i] = cdp_sequence_horizon(&config->sequences[i], now);
-		}
-		args[2] = cdp_array_int32(ids, config->n);
-		args[3] = cdp_array_timestamptz(horizons, config->n);
-		progress[3] = Int64GetDatum(cdp_store_run(&forget_plan, args, NULL, false, -1));
-		if (seen == TIDY_CHUNK)
-			progress[2] = args[1];
+		ids[i] = config->sequences[i].id;
+		horizons[i] = cdp_sequence_horizon(&config->sequences[i], now);
 	}
+	args[2] = cdp_array_int32(ids, config->n);
+	args[3] = cdp_array_timestamptz(horizons, config->n);
+	for (int i = 0; i < (int) lengthof(forget_plans); i++)
+		forgotten += cdp_store_run(&forget_plans[i], args, NULL, false, -1);
+	progress[3] = Int64GetDatum(forgotten);
 	progress[4] = TimestampTzGetDatum(now);
 	cdp_store_run(&progress_plan, progress, NULL, false, 1);
 	cdp_store_leave(&store);
