@@ -268,7 +268,8 @@ ISOLATION = \
 	lock_order \
 	fold \
 	flip \
-	late_statement
+	late_statement \
+	maintain_race
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

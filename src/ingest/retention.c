@@ -526,12 +526,12 @@ fold_events(const Step *step, Datum *tids, int ntids, Datum nodes)
 	return n;
 }
 
-/* Is the partition empty? */
+/* Is the partition empty now, whatever a transaction's own snapshot sees? */
 static bool
 is_empty(const char *part)
 {
-	cdp_store_execute(psprintf("SELECT FROM cdp_data.%s LIMIT 1", quote_identifier(part)));
-	return SPI_processed == 0;
+	return cdp_store_run_latest(psprintf("SELECT FROM cdp_data.%s LIMIT 1",
+										 quote_identifier(part))) == 0;
 }
 
 /* What is known of a partition when it is looked at. */
