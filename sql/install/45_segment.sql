@@ -303,16 +303,22 @@ CREATE FUNCTION cdp.ready_step() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	m record;
+	locked boolean := false;
 BEGIN
-	SELECT * INTO m FROM (SELECT 'metric' AS kind, x.metric_id AS id, ARRAY[x.name::text] AS names FROM cdp_data.metric x WHERE x.state = 'building'
-			UNION ALL SELECT 'sequence', x.sequence_id, ARRAY[x.name::text] FROM cdp_data.sequence x WHERE x.state = 'building'
-			UNION ALL SELECT 'session', NULL, (SELECT array_agg(x.name::text) FROM cdp_data.metric x WHERE x.event = 'session_ended')
-				FROM cdp_data.session_rule r WHERE r.state = 'building') x
-	WHERE NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = x.kind AND (k.target = x.id OR x.id IS NULL) AND k.state IN ('waiting', 'running')) ORDER BY 1, 2 LIMIT 1;
-	IF NOT FOUND THEN
-		RETURN false;
-	END IF;
-	PERFORM cdp.lock_storage();
+	-- again behind the lock: it may have been redefined while that was waited for
+	LOOP
+		SELECT * INTO m FROM (SELECT 'metric' AS kind, x.metric_id AS id, ARRAY[x.name::text] AS names FROM cdp_data.metric x WHERE x.state = 'building'
+				UNION ALL SELECT 'sequence', x.sequence_id, ARRAY[x.name::text] FROM cdp_data.sequence x WHERE x.state = 'building'
+				UNION ALL SELECT 'session', NULL, (SELECT array_agg(x.name::text) FROM cdp_data.metric x WHERE x.event = 'session_ended')
+					FROM cdp_data.session_rule r WHERE r.state = 'building') x
+		WHERE NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = x.kind AND (k.target = x.id OR x.id IS NULL) AND k.state IN ('waiting', 'running')) ORDER BY 1, 2 LIMIT 1;
+		IF NOT FOUND THEN
+			RETURN locked;
+		END IF;
+		EXIT WHEN locked;
+		PERFORM cdp.lock_storage();
+		locked := true;
+	END LOOP;
 	UPDATE cdp_data.metric x SET state = 'ready' WHERE m.kind = 'metric' AND x.metric_id = m.id;
 	UPDATE cdp_data.sequence x SET state = 'ready' WHERE m.kind = 'sequence' AND x.sequence_id = m.id;
 	UPDATE cdp_data.session_rule r SET state = 'ready' WHERE m.kind = 'session';
