@@ -374,14 +374,18 @@ step_ready(void)
 	return more;
 }
 
-/* One piece of whatever waits; false: nothing does. */
+/*
+ * One piece of whatever waits; false: nothing does.  What becomes ready waits
+ * until nobody writes, so it comes before those who hold the lock of a writer,
+ * be it to find that nothing waits: two of them would wait for each other.
+ */
 static bool
 do_step(void)
 {
-	return step_partitions() || cdp_apply_timer_step() || cdp_captured_step() || step_backfill() ||
-		   cdp_apply_rules_step() ||
+	return step_partitions() || step_ready() || cdp_apply_timer_step() || cdp_captured_step() ||
+		   step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
-		   cdp_session_backfill_step() || cdp_sequence_backfill_step() || step_ready() ||
+		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
 		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_dimension_base_step() ||
 		   cdp_retention_step() || step_fold() || step_discover();
 }
