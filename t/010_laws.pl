@@ -46,8 +46,9 @@ is(broken_invariants($node), '', 'what holds still holds');
 
 # The history is worth the name.
 my %parts;
-$parts{ (split /: /)[0] }++ for @$known;
+$parts{ /^((?:\S+ days: )?[^:]+): / ? $1 : '' }++ for @$known;
 cmp_ok($parts{$_} // 0, '>', 3, "$_: there are some") for qw(person trait activity segment member consent rejected event);
+cmp_ok($parts{"0 days: $_"} // 0, '>', 3, "$_: there are some") for 'metric', 'sequence', 'visit', 'segment then', 'member then';
 cmp_ok($node->safe_psql('postgres', 'SELECT count(undone_at) FROM cdp.merges'), '>', 5, 'merges were undone');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.merges WHERE undone_at IS NULL'), '>', 20, 'others were not');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.separations'), '>', 5, 'people were parted');

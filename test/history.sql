@@ -77,6 +77,7 @@ BEGIN
 	PERFORM cdp.define_event('Ordered', '{"properties": {"n": {"type": "number"}}}', 'coerce');
 	PERFORM cdp.define_event('Refunded', '{"required": ["n"], "properties": {"n": {"type": "number"}}}', 'strict');
 	PERFORM cdp.define_event('Viewed', '{"properties": {"brand": {"enum": ["a", "b"]}}}', 'flag');
+	PERFORM cdp.set_session('3 hours');
 	FOR m IN SELECT * FROM (VALUES
 		('orders', 'Ordered', 'count', NULL, NULL::jsonb, NULL::interval), ('orders_9d', 'Ordered', 'count', NULL, NULL, '9 days'),
 		('spent', 'Ordered', 'sum', 'n', NULL, NULL), ('spent_month', 'Ordered', 'sum', 'n', NULL, '1 month'),
@@ -84,9 +85,15 @@ BEGIN
 		('most', 'Ordered', 'max', 'n', NULL, '36 hours'), ('came', NULL, 'first', NULL, NULL, NULL),
 		('last_brand', 'Viewed', 'last', 'brand', NULL, '5 days'), ('brands', 'Viewed', 'list', 'brand', NULL, '12 days'),
 		('favourite', 'Viewed', 'most_frequent', 'brand', NULL, NULL), ('skus', 'Viewed', 'unique_count', 'sku', NULL, '15 days'),
-		('pages', 'page', 'count', NULL, NULL, '100 minutes')) v (name, event, aggregate, property, filter, period) LOOP
+		('pages', 'page', 'count', NULL, NULL, '100 minutes'), ('visits', 'session_ended', 'count', NULL, NULL, NULL),
+		('visits_20d', 'session_ended', 'count', NULL, NULL, '20 days'), ('dwelt', 'session_ended', 'sum', 'dwell', NULL, NULL),
+		('acts_35d', 'session_ended', 'avg', 'events', NULL, '35 days')) v (name, event, aggregate, property, filter, period) LOOP
 		PERFORM cdp.define_metric(m.name, m.event, m.aggregate, m.property, m.filter, m.period);
 	END LOOP;
+	PERFORM cdp.define_sequence('cold', 'Ordered', 'Viewed', same => 'brand', period => '5 days', result => 'list'),
+		cdp.define_sequence('quiet', 'Ordered', 'page', period => '3 days', holds => '20 days');
+	PERFORM cdp.define_segment('visitor', predicate => 'visits >= 12'), cdp.define_segment('regular', predicate => 'visits_20d >= 2'),
+		cdp.define_segment('lost', predicate => 'quiet'), cdp.define_segment('lately', predicate => 'cdp.within(last_seen, ''9 days 12 hours'') AND NOT cdp.within(first_seen, ''2 months'')');
 END $$;
 
 -- Identifiers by node; former bearers of a value are told by when they ended.
@@ -141,11 +148,21 @@ BEGIN
 	DROP TABLE person, ident;
 END $$;
 
--- Metrics of everybody as of cdp.clock.
+-- What is true as of cdp.clock: metrics, sequences, sessions, and the segments that look at them.
 CREATE FUNCTION hist.metrics() RETURNS TABLE (part text, item text) LANGUAGE sql AS $$
-	SELECT 'metric', format('%s %s=%s', n.name, t.key, CASE WHEN m.aggregate IN ('avg', 'sum') THEN to_jsonb(trim_scale(round(t.value::numeric, 6))) ELSE t.value END)
-	FROM cdp.profiles v JOIN (SELECT profile_id, min(ident) AS name FROM hist.node GROUP BY profile_id) n USING (profile_id), jsonb_each(to_jsonb(v)) t
-	JOIN cdp_data.metric m ON m.name = t.key WHERE t.value <> 'null'
+	WITH p AS MATERIALIZED (SELECT v.*, n.name FROM cdp.profiles v JOIN (SELECT profile_id, min(ident) AS name FROM hist.node GROUP BY profile_id) n USING (profile_id))
+	SELECT 'metric', format('%s %s=%s', p.name, t.key, CASE WHEN m.aggregate IN ('avg', 'sum') THEN to_jsonb(trim_scale(round(t.value::numeric, 6))) ELSE t.value END)
+	FROM p, jsonb_each(to_jsonb(p)) t JOIN cdp_data.metric m ON m.name = t.key WHERE t.value <> 'null'
+	UNION ALL SELECT 'sequence', format('%s %s=%s', p.name, t.key, t.value)
+	FROM p, jsonb_each(to_jsonb(p)) t JOIN cdp_data.sequence s ON s.name = t.key WHERE t.value NOT IN ('null', 'false', '0')
+	UNION ALL SELECT 'visit', format('%s %s %s %s %s %s %s %s %s', p.name, s.started_at, s.ended_at, s.open, s.events, s.first_page, s.last_page, s.source, s.session_id)
+	FROM p JOIN cdp.sessions s USING (profile_id)
+	UNION ALL SELECT 'segment then', format('%s %s', p.name, s.name) FROM p, unnest(p.segments) s (name) WHERE s.name IN (SELECT name FROM hist.timed())
+	UNION ALL SELECT 'member then', format('%s %s', p.name, m.segment) FROM p JOIN cdp.segment_members m USING (profile_id) WHERE m.segment IN (SELECT name FROM hist.timed())
+$$;
+-- Segments that are of a time.
+CREATE FUNCTION hist.timed() RETURNS TABLE (name text) LANGUAGE sql STABLE AS $$
+	SELECT s.name FROM cdp.segments s WHERE s.name IN ('visitor', 'regular', 'lost', 'owing', 'lately')
 $$;
 
 -- The messages with what the order of equal times needs, and by identifier.
@@ -180,7 +197,23 @@ BEGIN
 	CREATE TABLE hist.event AS SELECT l.name AS person, n.ident, m.*
 	FROM hist.msg m JOIN hist.named n ON n.id = m.id AND n.place = 1 JOIN hist.label l USING (ident) WHERE m.kind <> 'consent';
 	CREATE INDEX ON hist.event (person);
-	ANALYZE hist.event;
+	-- sessions, and what events are to sequences
+	CREATE TABLE hist.visit AS
+	SELECT e.person, r.silence, min(e.ts) AS started_at, max(e.ts) AS ended_at, count(*) AS events, (array_agg(e.key ORDER BY e.ts, e.key))[1] AS key,
+		(array_agg(e.source ORDER BY e.ts, e.key))[1] AS source, (array_agg(e.name ORDER BY e.ts, e.key) FILTER (WHERE e.kind = 'page'))[1] AS first_page,
+		(array_agg(e.name ORDER BY e.ts DESC, e.key DESC) FILTER (WHERE e.kind = 'page'))[1] AS last_page
+	FROM cdp_data.session_rule r, (SELECT x.*, count(*) FILTER (WHERE x.begins) OVER (PARTITION BY x.person ORDER BY x.ts, x.key) AS number
+		FROM (SELECT e.*, (e.ts - lag(e.ts) OVER (PARTITION BY e.person ORDER BY e.ts, e.key) < r.silence) IS NOT TRUE AS begins
+			FROM hist.event e, cdp_data.session_rule r WHERE e.kind IN ('track', 'page')) x) e
+	GROUP BY e.person, e.number, r.silence;
+	CREATE INDEX ON hist.visit (person);
+	CREATE TABLE hist.mark AS
+	SELECT e.person, s.sequence_id, v.did, e.ts, e.key, e.properties ->> s.same AS value
+	FROM cdp_data.sequence s, LATERAL (VALUES (true, s.did, s.did_filter), (false, s.then_not, s.then_filter)) v (did, event, filter), hist.event e
+	WHERE CASE e.kind WHEN 'track' THEN e.name ELSE e.kind END = v.event AND (v.filter IS NULL OR e.properties @> v.filter)
+		AND (s.same IS NULL OR jsonb_typeof(e.properties -> s.same) IN ('string', 'number', 'boolean'));
+	CREATE INDEX ON hist.mark (person);
+	ANALYZE hist.event, hist.visit, hist.mark;
 END $$;
 
 CREATE FUNCTION hist.naive() RETURNS TABLE (part text, item text) LANGUAGE plpgsql AS $$
@@ -217,6 +250,7 @@ BEGIN
 	FROM hist.label l CROSS JOIN LATERAL (SELECT count(*) AS events, min(v.ts) AS first_seen, max(v.ts) AS last_seen FROM hist.event v WHERE v.person = l.name) e
 	GROUP BY l.name, e.events, e.first_seen, e.last_seen;
 	CREATE TEMP TABLE member ON COMMIT DROP AS
+	SELECT m.person AS name, m.segment FROM hist.naive_members(statement_timestamp()) m UNION ALL
 	SELECT p.name, v.segment FROM person p, LATERAL (VALUES ('kyoto', p.declared->>'city' = 'Kyoto'), ('frequent', p.events >= 9),
 		('high', (p.declared->>'high')::int >= 7 OR p.traits->>'nick' = 'neko')) v (segment, yes) WHERE v.yes;
 	CREATE TEMP TABLE consent ON COMMIT DROP AS
@@ -242,10 +276,31 @@ BEGIN
 	DROP TABLE given, fact, loose, person, member, consent, allows;
 END $$;
 
+-- Of whom, and of which values, a sequence is true then.
+CREATE FUNCTION hist.naive_sequences(instant timestamptz) RETURNS TABLE (person text, name text, value text) LANGUAGE sql STABLE AS $$
+	SELECT DISTINCT d.person, s.name::text, d.value FROM cdp_data.sequence s JOIN hist.mark d USING (sequence_id)
+	WHERE d.did AND d.ts + s.period <= instant AND (s.holds IS NULL OR d.ts + s.period + s.holds > instant)
+		AND NOT EXISTS (SELECT FROM hist.mark n WHERE n.person = d.person AND n.sequence_id = d.sequence_id AND NOT n.did AND n.value IS NOT DISTINCT FROM d.value
+			AND (n.ts, n.key) > (d.ts, d.key))
+$$;
+CREATE FUNCTION hist.naive_members(instant timestamptz) RETURNS TABLE (person text, segment text) LANGUAGE sql STABLE AS $$
+	SELECT x.person, x.segment FROM (
+		SELECT v.person, 'visitor' AS segment FROM hist.visit v WHERE v.ended_at + v.silence <= instant GROUP BY 1 HAVING count(*) >= 12
+		UNION ALL SELECT v.person, 'regular' FROM hist.visit v WHERE v.ended_at + v.silence <= instant AND v.ended_at + v.silence > instant - interval '20 days' GROUP BY 1 HAVING count(*) >= 2
+		UNION ALL SELECT e.person, 'lately' FROM hist.event e GROUP BY 1 HAVING max(e.ts) > instant - interval '9 days 12 hours' AND min(e.ts) <= instant - interval '2 months'
+		UNION ALL SELECT q.person, 'lost' FROM hist.naive_sequences(instant) q WHERE q.name = 'quiet'
+		UNION ALL SELECT q.person, 'owing' FROM hist.naive_sequences(instant) q WHERE q.name = 'unpaid' GROUP BY 1 HAVING count(*) >= 2) x
+	WHERE x.segment IN (SELECT t.name FROM hist.timed() t)
+$$;
+
 CREATE FUNCTION hist.naive_metric(who text, m cdp_data.metric) RETURNS jsonb LANGUAGE sql STABLE AS $$
 	WITH e AS (
-		SELECT e.ts, e.key, v, v #>> '{}' AS t FROM hist.event e CROSS JOIN LATERAL (SELECT e.properties -> m.property AS v) v
-		WHERE e.person = who AND (m.event IS NULL OR CASE e.kind WHEN 'track' THEN e.name ELSE e.kind END = m.event)
+		SELECT e.ts, e.key, v, v #>> '{}' AS t FROM (
+			SELECT e.ts, e.key, CASE e.kind WHEN 'track' THEN e.name ELSE e.kind END AS event, e.properties FROM hist.event e WHERE e.person = who
+			UNION ALL SELECT s.ended_at + s.silence, s.key, 'session_ended', jsonb_build_object('dwell', extract(epoch FROM s.ended_at - s.started_at), 'events', s.events)
+			FROM hist.visit s WHERE s.person = who AND s.ended_at + s.silence <= current_setting('cdp.clock')::timestamptz) e
+		CROSS JOIN LATERAL (SELECT e.properties -> m.property AS v) v
+		WHERE e.event = coalesce(m.event, e.event) AND (m.event IS NOT NULL OR e.event <> 'session_ended')
 		AND (m.filter IS NULL OR e.properties @> m.filter)
 		AND (m.period IS NULL OR e.ts > current_setting('cdp.clock')::timestamptz - m.period)
 		AND CASE WHEN m.property IS NULL THEN true WHEN m.aggregate = 'count' THEN jsonb_typeof(v) <> 'null'
@@ -266,4 +321,10 @@ $$;
 CREATE FUNCTION hist.naive_metrics() RETURNS TABLE (part text, item text) LANGUAGE sql AS $$
 	SELECT 'metric', format('%s %s=%s', p.name, m.name, v.v) FROM (SELECT DISTINCT name FROM hist.label) p CROSS JOIN cdp_data.metric m
 	CROSS JOIN LATERAL (SELECT hist.naive_metric(p.name, m) AS v OFFSET 0) v WHERE v.v IS NOT NULL
+	UNION ALL SELECT 'sequence', format('%s %s=%s', q.person, q.name, CASE s.result WHEN 'boolean' THEN 'true' WHEN 'count' THEN count(*)::text
+		ELSE jsonb_agg(q.value ORDER BY q.value COLLATE "C")::text END)
+	FROM hist.naive_sequences(current_setting('cdp.clock')::timestamptz) q JOIN cdp_data.sequence s ON s.name = q.name GROUP BY q.person, q.name, s.result
+	UNION ALL SELECT 'visit', format('%s %s %s %s %s %s %s %s %s', v.person, v.started_at, v.ended_at, v.ended_at + v.silence > current_setting('cdp.clock')::timestamptz,
+		v.events, v.first_page, v.last_page, v.source, v.key) FROM hist.visit v
+	UNION ALL SELECT k.part, format('%s %s', m.person, m.segment) FROM hist.naive_members(current_setting('cdp.clock')::timestamptz) m, (VALUES ('segment then'), ('member then')) k (part)
 $$;

@@ -384,8 +384,14 @@ sub administer
 	my $third = int($self->{operations} / 3);
 
 	return if $s != 0 || $i == 0 || $i % $third != 0 || $self->{calm};
-	return $self->add("SELECT cdp.define_metric('mean_month', 'Ordered', 'avg', 'n', period => '1 month') WHERE NOT EXISTS (SELECT FROM cdp.metrics WHERE name = 'mean_month');")
-		if $i == $third;
+	if ($i == $third)
+	{
+		$self->add("SELECT cdp.define_sequence('unpaid', 'Ordered', 'Refunded', same => 'sku', period => '1 day', did_filter => '{\"gift\": true}', result => 'count') "
+			. "WHERE NOT EXISTS (SELECT FROM cdp.sequences WHERE name = 'unpaid');");
+		$self->add("SELECT cdp.define_segment('owing', predicate => 'unpaid >= 2') WHERE NOT EXISTS (SELECT FROM cdp.segments WHERE name = 'owing');");
+		return $self->add("SELECT cdp.define_metric('mean_month', 'Ordered', 'avg', 'n', period => '1 month') WHERE NOT EXISTS (SELECT FROM cdp.metrics WHERE name = 'mean_month');");
+	}
+	$self->add("SELECT cdp.set_session('4 hours');");
 	$self->add("SELECT cdp.redefine_trait('often', 'max') WHERE EXISTS (SELECT FROM cdp.traits WHERE name = 'often' AND survivorship <> 'max');");
 	return $self->add('SELECT cdp.apply_rules();');
 }
