@@ -197,5 +197,20 @@ CALL cdp.maintain();
 SELECT count(*) AS sessions FROM cdp.sessions;
 SELECT * FROM cdp.verify();
 
+--
+-- A rule that is set while others are carried out does not wait for hours
+--
+SELECT count(cdp.track('user_id:s' || i, 'Note', at => '2027-12-10', message_id => 'note' || i)) AS notes FROM generate_series(1, 3) i;
+SELECT cdp.retention_due();
+DO $$ BEGIN
+	WHILE (SELECT position ->> 'phase' FROM cdp_data.task WHERE kind = 'retention') IS DISTINCT FROM 'drop' LOOP
+		PERFORM cdp.maintain_step();
+	END LOOP;
+END $$;
+SELECT cdp.set_retention('1 day', 'Note');
+CALL cdp.maintain();
+SELECT count(*) AS notes FROM cdp.events WHERE name = 'Note';
+SELECT * FROM cdp.verify();
+
 \c :main
 DROP DATABASE regress_retention;

@@ -227,11 +227,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.check_keep(interval) IS 'Raises unless something can be kept for so long; part of cdp.set_retention().';
 
--- One row of cdp_data.task stands for all rounds.
+-- One row of cdp_data.task stands for all rounds.  Whoever carries one out locks
+-- it before he looks at the rules, and so does who changes them.
 CREATE FUNCTION cdp.retention_due() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE cdp_data.task k SET updated_at = NULL WHERE k.kind = 'retention' AND k.state <> 'running';
+	-- one that is on its way begins again
+	UPDATE cdp_data.task k SET updated_at = NULL, position = NULL WHERE k.kind = 'retention';
 	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'retention') THEN
 		INSERT INTO cdp_data.task (kind) VALUES ('retention');
 	END IF;
@@ -263,6 +265,7 @@ BEGIN
 			MESSAGE = 'an event has a name',
 			HINT = 'Give the name of a tracked event, a type such as page, or NULL for all that have no rule of their own.';
 	END IF;
+	PERFORM cdp.retention_due();
 	-- cdp.define_metric() looks at the rules after it wrote its row
 	LOCK TABLE cdp_data.metric IN SHARE MODE;
 	LOCK TABLE cdp_data.retention IN SHARE ROW EXCLUSIVE MODE;
@@ -271,7 +274,6 @@ BEGIN
 	ON CONFLICT ON CONSTRAINT retention_event_key DO UPDATE SET keep = excluded.keep, own = true, set_at = statement_timestamp(),
 		horizon = greatest(r.horizon, CASE WHEN NOT r.own THEN excluded.horizon END);
 	PERFORM cdp.check_retention();
-	PERFORM cdp.retention_due();
 END $$;
 COMMENT ON FUNCTION cdp.set_retention(interval, text) IS
 'Keeps events for so long (NULL: for ever): those of this name, or type such as page, or (NULL) all that have no rule of their own. Older ones go in cdp.maintain(); traits, counts and metrics keep what they added up to.';
@@ -280,6 +282,7 @@ CREATE FUNCTION cdp.drop_retention(event text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.require_admin();
+	PERFORM cdp.retention_due();
 	LOCK TABLE cdp_data.metric IN SHARE MODE;
 	LOCK TABLE cdp_data.retention IN SHARE ROW EXCLUSIVE MODE;
 	UPDATE cdp_data.retention r SET own = false WHERE r.event = drop_retention.event AND r.own;
@@ -289,7 +292,6 @@ BEGIN
 			HINT = 'See cdp.retention. The rule for all others is lifted by cdp.set_retention(NULL).';
 	END IF;
 	PERFORM cdp.check_retention();
-	PERFORM cdp.retention_due();
 END $$;
 COMMENT ON FUNCTION cdp.drop_retention(text) IS 'Lets the rule of all others hold for events of this name, too.';
 
@@ -298,9 +300,9 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_keep(keep);
+	PERFORM cdp.retention_due();
 	INSERT INTO cdp_data.message_horizon AS m (keep) VALUES (set_message_retention.keep)
 	ON CONFLICT (single) DO UPDATE SET keep = excluded.keep;
-	PERFORM cdp.retention_due();
 END $$;
 COMMENT ON FUNCTION cdp.set_message_retention(interval) IS
 'Remembers ids of messages for so long (NULL: for ever). Messages of an earlier time are rejected as too_old from then on, for nobody could tell whether they came before.';
