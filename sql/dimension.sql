@@ -107,6 +107,33 @@ SELECT cdp.affinity_of(1, 'brand', 'wide');
 SELECT count(*) AS nobody FROM cdp.explain_affinity(987654, 'brand');
 
 --
+-- A column of cdp.profiles, and rules that look at it
+--
+SELECT cdp.define_dimension('favourite', 'brand', profile_column => 'favourite_brand') > 0 AS one, cdp.define_dimension('favourites', 'brand', profile_column => 'top_brands', top => 3) > 0 AS three;
+SELECT cdp.define_segment('puma_lover', predicate => $$favourite_brand = 'Puma'$$) > 0 AS predicate, cdp.define_segment('nike_fan', rule => '{"top_brands": {"$all": ["Nike"]}}') > 0 AS rule;
+SELECT favourite_brand, top_brands FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
+CALL cdp.maintain();
+SELECT favourite_brand, top_brands, segments FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
+SELECT cdp.track('user:ada', 'Product Viewed', '{"brand": "Puma"}', message_id => 'c' || i) > 0 AS puma FROM generate_series(1, 4) i;
+SELECT favourite_brand, top_brands, segments FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
+-- what is worth another weight changes who is in them, once all is made anew
+SELECT cdp.drop_action('Product Viewed');
+CALL cdp.maintain();
+SELECT favourite_brand, top_brands, segments FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
+SELECT * FROM cdp.verify();
+SELECT cdp.define_action('Product Viewed', 2);
+CALL cdp.maintain();
+SELECT favourite_brand, segments FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
+SELECT * FROM cdp.verify();
+SELECT cdp.drop_dimension('favourite');
+SELECT cdp.define_dimension('x', profile_column => 'favourite_brand');
+SELECT cdp.define_dimension('x', profile_column => 'segments');
+SELECT cdp.define_dimension('x', slots => 2, top => 3);
+SELECT cdp.define_trait('top_brands');
+SELECT cdp.define_metric('top_brands');
+SELECT cdp.drop_segment('puma_lover'), cdp.drop_segment('nike_fan'), cdp.drop_dimension('favourite'), cdp.drop_dimension('favourites');
+
+--
 -- Consent
 --
 CREATE ROLE regress_dimension_analyst;

@@ -58,6 +58,8 @@ BEGIN
 		UNION ALL SELECT 2, m.metric_id, m.name, format('cdp.metric_%s(p.profile_id, %s)', CASE m.type WHEN 'double precision' THEN 'float8'
 			WHEN 'timestamp with time zone' THEN 'timestamptz' WHEN 'text[]' THEN 'text_array' ELSE m.type END, m.metric_id)
 		FROM cdp_data.metric m
+		UNION ALL SELECT 2, d.dimension_id, d.profile_column, format('cdp.metric_%s(p.profile_id, %s)', CASE d.top WHEN 1 THEN 'text' ELSE 'text_array' END, d.dimension_id)
+		FROM cdp_data.dimension d WHERE d.profile_column IS NOT NULL
 		UNION ALL SELECT 3, q.sequence_id, q.name, format('cdp.sequence_%s(p.profile_id, %s)', CASE q.type WHEN 'text[]' THEN 'text_array' ELSE q.type END, q.sequence_id)
 		FROM cdp_data.sequence q) c
 	FULL JOIN (SELECT * FROM pg_attribute x WHERE x.attrelid = to_regclass(of_view) AND x.attnum > fixed AND NOT x.attisdropped) a
@@ -112,6 +114,10 @@ BEGIN
 	FOR t IN SELECT m.name, concat(m.aggregate, coalesce(' of ' || m.property, ''), ' of ', coalesce('event ' || m.event, 'every event'),
 			', ' || nullif(m.filter, '{}')::text, coalesce(' within ' || m.period::text, '')) AS description FROM cdp_data.metric m LOOP
 		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name, 'Metric: ' || t.description || '.');
+	END LOOP;
+	FOR t IN SELECT d.name, d.profile_column, d.top FROM cdp_data.dimension d WHERE d.profile_column IS NOT NULL LOOP
+		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.profile_column,
+			CASE t.top WHEN 1 THEN format('Dimension: the %s liked best.', t.name) ELSE format('Dimension: the %s values of %s liked best, the first most.', t.top, t.name) END);
 	END LOOP;
 	FOR t IN SELECT q.name, concat('did ', q.did, ', ' || nullif(q.did_filter, '{}')::text, ', and not ', q.then_not, ', ' || nullif(q.then_filter, '{}')::text,
 			' with the same ' || q.same, ', within ', q.period, ' (holds ' || q.holds::text || ')') AS description FROM cdp_data.sequence q LOOP
@@ -237,6 +243,11 @@ BEGIN
 	IF EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = define_trait.name COLLATE "C") THEN
 		RAISE reserved_name USING
 			MESSAGE = format('trait %s cannot be declared: a metric has this name', quote_ident(name)),
+			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+	END IF;
+	IF EXISTS (SELECT FROM cdp_data.dimension d WHERE d.profile_column = define_trait.name COLLATE "C") THEN
+		RAISE reserved_name USING
+			MESSAGE = format('trait %s cannot be declared: a dimension has this column', quote_ident(name)),
 			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 	END IF;
 	IF EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = define_trait.name COLLATE "C") THEN

@@ -72,6 +72,7 @@ BEGIN
 	IF EXISTS (SELECT FROM cdp_data.trait t WHERE t.name = check_profile_column.name COLLATE "C")
 		OR EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = check_profile_column.name COLLATE "C")
 		OR EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = check_profile_column.name COLLATE "C")
+		OR EXISTS (SELECT FROM cdp_data.dimension d WHERE d.profile_column = check_profile_column.name COLLATE "C")
 		OR name IN ('profile_id', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers', 'traits',
 			'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
 		RAISE reserved_name USING
@@ -88,7 +89,7 @@ BEGIN
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.check_profile_column(text, text, text) IS
-'Raises if cdp.profiles cannot have another column of this name and type, of a metric or a sequence; part of cdp.define_metric() and cdp.define_sequence().';
+'Raises if cdp.profiles cannot have another column of this name and type, of a metric, a sequence or a dimension; part of what defines them.';
 
 CREATE FUNCTION cdp.define_metric(name text, event text DEFAULT NULL, aggregate text DEFAULT 'count', property text DEFAULT NULL,
 	filter jsonb DEFAULT NULL, period interval DEFAULT NULL) RETURNS int

@@ -309,6 +309,7 @@ BEGIN
 	LOOP
 		SELECT * INTO m FROM (SELECT 'metric' AS kind, x.metric_id AS id, ARRAY[x.name::text] AS names FROM cdp_data.metric x WHERE x.state = 'building'
 				UNION ALL SELECT 'sequence', x.sequence_id, ARRAY[x.name::text] FROM cdp_data.sequence x WHERE x.state = 'building'
+				UNION ALL SELECT 'dimension', x.dimension_id, ARRAY[x.profile_column::text] FROM cdp_data.dimension x WHERE x.state = 'building' OR x.anew
 				UNION ALL SELECT 'session', NULL, (SELECT array_agg(x.name::text) FROM cdp_data.metric x WHERE x.event = 'session_ended')
 					FROM cdp_data.session_rule r WHERE r.state = 'building') x
 		WHERE NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = x.kind AND (k.target = x.id OR x.id IS NULL) AND k.state IN ('waiting', 'running')) ORDER BY 1, 2 LIMIT 1;
@@ -321,12 +322,13 @@ BEGIN
 	END LOOP;
 	UPDATE cdp_data.metric x SET state = 'ready' WHERE m.kind = 'metric' AND x.metric_id = m.id;
 	UPDATE cdp_data.sequence x SET state = 'ready' WHERE m.kind = 'sequence' AND x.sequence_id = m.id;
+	UPDATE cdp_data.dimension x SET state = 'ready', anew = false WHERE m.kind = 'dimension' AND x.dimension_id = m.id;
 	UPDATE cdp_data.session_rule r SET state = 'ready' WHERE m.kind = 'session';
 	PERFORM cdp.build_segments_of(m.names);
 	RETURN true;
 END $$;
 COMMENT ON FUNCTION cdp.ready_step() IS
-'Shows a metric, a sequence or sessions whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
+'Shows a metric, a sequence, a dimension or sessions whose backfill is through, and evaluates the segments that look at it; part of cdp.maintain().';
 
 CREATE FUNCTION cdp.rule_text(rule jsonb, lang text DEFAULT 'en') RETURNS text
 LANGUAGE c IMMUTABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'cdp_rule_text';

@@ -13,6 +13,8 @@ BEGIN
 		declared_half_life interval NOT NULL,
 		hierarchy_factor double precision CHECK (hierarchy_factor > 0 AND hierarchy_factor <= 1),
 		slots			int NOT NULL,
+		profile_column	text COLLATE "C" UNIQUE,	-- of cdp.profiles: the values liked best
+		top				int NOT NULL CHECK (top > 0),	-- how many of them
 		state			text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
 		anew			boolean NOT NULL DEFAULT false,	-- ready, and being made anew
 		created_at		timestamptz NOT NULL DEFAULT statement_timestamp()
@@ -139,7 +141,8 @@ END $$;
 COMMENT ON FUNCTION cdp.check_path(text, text) IS 'Raises if this is no path of names with dots.';
 
 CREATE FUNCTION cdp.define_dimension(name text, path text DEFAULT NULL, half_life interval DEFAULT '30 days', hierarchy_factor double precision DEFAULT NULL,
-	short_half_life interval DEFAULT '1 hour', declared_half_life interval DEFAULT '1 year', slots int DEFAULT 64) RETURNS int
+	short_half_life interval DEFAULT '1 hour', declared_half_life interval DEFAULT '1 year', slots int DEFAULT 64,
+	profile_column text DEFAULT NULL, top int DEFAULT 1) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
@@ -166,37 +169,53 @@ BEGIN
 			MESSAGE = format('dimension %s cannot keep %s values', quote_ident(name), coalesce(slots::text, 'NULL')),
 			HINT = 'From 1 to 96 values are kept of a person.';
 	END IF;
-	PERFORM cdp.lock_storage();
+	IF top IS NULL OR top NOT BETWEEN 1 AND slots THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('the column of dimension %s cannot have %s values', quote_ident(name), coalesce(top::text, 'NULL')),
+			HINT = 'From 1 to as many as are kept; more than one make a text[].';
+	END IF;
+	IF profile_column IS NOT NULL THEN
+		PERFORM cdp.check_name('a column', profile_column);
+		PERFORM cdp.check_profile_column('column', profile_column, CASE top WHEN 1 THEN 'text' ELSE 'text[]' END);
+	END IF;
+	PERFORM cdp.lock_storage(profile_column IS NOT NULL);
 	IF EXISTS (SELECT FROM cdp_data.dimension d WHERE d.name = define_dimension.name COLLATE "C") THEN
 		RAISE duplicate_object USING
 			MESSAGE = format('dimension %s is already defined', quote_ident(name)),
 			HINT = 'Drop it first with cdp.drop_dimension().';
 	END IF;
-	INSERT INTO cdp_data.dimension (name, path, half_life, short_half_life, declared_half_life, hierarchy_factor, slots, state)
+	INSERT INTO cdp_data.dimension (name, path, half_life, short_half_life, declared_half_life, hierarchy_factor, slots, profile_column, top, state)
 	VALUES (define_dimension.name, define_dimension.path, define_dimension.half_life, define_dimension.short_half_life, define_dimension.declared_half_life,
-		define_dimension.hierarchy_factor, define_dimension.slots, CASE WHEN EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
+		define_dimension.hierarchy_factor, define_dimension.slots, define_dimension.profile_column, define_dimension.top, CASE WHEN EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
 	RETURNING dimension_id INTO id;
 	PERFORM cdp.remake_dimensions(name);
 	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'dimension_base') THEN
 		INSERT INTO cdp_data.task (kind) VALUES ('dimension_base');
 	END IF;
+	IF profile_column IS NOT NULL THEN
+		PERFORM cdp.refresh_views();
+	END IF;
 	RETURN id;
 END $$;
-COMMENT ON FUNCTION cdp.define_dimension(text, text, interval, double precision, interval, interval, int) IS
-'Keeps what people like: values at a path of items'' attributes, or of events'' properties ($item, $type: the item itself, its type). Weights of actions fade with half_life, and with short_half_life for what is wanted now. hierarchy_factor: values are levels (Women/Shoes), and each gives that much to the one above. What happened before is added in cdp.maintain().';
+COMMENT ON FUNCTION cdp.define_dimension(text, text, interval, double precision, interval, interval, int, text, int) IS
+'Keeps what people like: values at a path of items'' attributes, or of events'' properties ($item, $type: the item itself, its type). Weights of actions fade with half_life, and with short_half_life for what is wanted now. hierarchy_factor: values are levels (Women/Shoes), and each gives that much to the one above. profile_column: a column of cdp.profiles with the value liked best, or, as text[], the top ones. What happened before is added in cdp.maintain().';
 
 CREATE FUNCTION cdp.drop_dimension(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	id int;
+	id int := cdp.dimension_id(name);
+	shown text := (SELECT d.profile_column FROM cdp_data.dimension d WHERE d.dimension_id = id);
 BEGIN
 	PERFORM cdp.require_admin();
-	PERFORM cdp.lock_storage();
-	id := cdp.dimension_id(name);
+	PERFORM cdp.lock_storage(shown IS NOT NULL);
+	PERFORM cdp.check_unused('column', shown);
 	DELETE FROM cdp_data.task k WHERE k.kind = 'dimension' AND k.target = id AND k.state IN ('waiting', 'running');
 	DELETE FROM cdp_data.dimension_base b WHERE b.dimension_id = id;
 	DELETE FROM cdp_data.dimension_total t WHERE t.dimension_id = id;
 	DELETE FROM cdp_data.dimension d WHERE d.dimension_id = id;
+	IF shown IS NOT NULL THEN
+		PERFORM cdp.refresh_views();
+	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.drop_dimension(text) IS 'Drops a dimension and forgets what people like in it; events stay.';
 
@@ -381,7 +400,7 @@ BEGIN
 	COMMENT ON COLUMN cdp.affinities.trend IS 'Share in the short horizon less that in the long one.';
 
 	CREATE VIEW cdp.dimensions WITH (security_invoker = true) AS
-	SELECT d.name::text AS name, d.path, d.half_life, d.short_half_life, d.declared_half_life, d.hierarchy_factor, d.slots,
+	SELECT d.name::text AS name, d.path, d.half_life, d.short_half_life, d.declared_half_life, d.hierarchy_factor, d.slots, d.profile_column::text AS profile_column, d.top,
 		CASE WHEN d.anew THEN 'renewing' ELSE d.state::text END AS state, d.created_at FROM cdp_data.dimension d;
 	COMMENT ON VIEW cdp.dimensions IS 'Dimensions of affinity. One that is building shows nothing until cdp.maintain() is through, one that is renewing goes from the old to the new person by person; cdp.tasks says how far it is.';
 	CREATE VIEW cdp.actions WITH (security_invoker = true) AS

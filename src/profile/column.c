@@ -31,6 +31,8 @@ concerns_metric(int32 definition, const char *type, const char *name)
 
 	if (metric == NULL)
 		return false;
+	if (metric->dimension)
+		return cdp_dimensions_concern(cdp_metric_config()->dimensions, type, name);
 	return metric->of_sessions ? cdp_session_concerns(type, name) :
 								 cdp_metric_is_event(metric, type, name);
 }

@@ -147,7 +147,7 @@ load_dimensions(int *n)
 
 	*n = ask("SELECT d.dimension_id, d.name, d.path, d.half_life, "
 			 "  d.short_half_life, d.declared_half_life, d.slots, "
-			 "  coalesce(d.hierarchy_factor, 0) FROM cdp_data.dimension d "
+			 "  coalesce(d.hierarchy_factor, 0), d.top FROM cdp_data.dimension d "
 			 "ORDER BY d.dimension_id");
 	dimensions = palloc0(sizeof(CdpDimension) * Max(*n, 1));
 	for (int i = 0; i < *n; i++)
@@ -163,6 +163,7 @@ load_dimensions(int *n)
 				DatumGetIntervalP(cdp_store_value(i, 4 + h, &isnull)));
 		d->slots = (int) cdp_store_int64(i, 7);
 		d->climb = DatumGetFloat8(cdp_store_value(i, 8, &isnull));
+		d->top = (int) cdp_store_int64(i, 9);
 	}
 	return dimensions;
 }
@@ -207,13 +208,25 @@ compare_action(const void *word, const void *action)
 }
 
 static const Action *
-action_of(const CdpDimensions *d, const CdpMetricEvent *event)
+action_of(const CdpDimensions *d, const char *type, const char *name)
 {
-	const char *word = strcmp(event->type, "track") == 0 ? event->name : event->type;
+	const char *word = strcmp(type, "track") == 0 ? name : type;
 
 	if (word == NULL)
 		return NULL;
 	return bsearch(word, d->actions, d->nactions, sizeof(Action), compare_action);
+}
+
+static bool
+is_preference(const char *type, const char *name)
+{
+	return strcmp(type, "track") == 0 && name && strcmp(name, CDP_PREFERENCE) == 0;
+}
+
+bool
+cdp_dimensions_concern(const CdpDimensions *dimensions, const char *type, const char *name)
+{
+	return is_preference(type, name) || action_of(dimensions, type, name) != NULL;
 }
 
 /* What is at this path of an object; NULL: nothing.  object: that which holds it. */
@@ -504,10 +517,9 @@ cdp_dimension_credits(const CdpDimensions *dimensions, const CdpDimension *dimen
 
 	if (event->properties == NULL)
 		return 0;
-	if (strcmp(event->type, "track") == 0 && event->name &&
-		strcmp(event->name, CDP_PREFERENCE) == 0)
+	if (is_preference(event->type, event->name))
 		credit_preference(dimension, event, &to);
-	else if ((action = action_of(dimensions, event)) != NULL)
+	else if ((action = action_of(dimensions, event->type, event->name)) != NULL)
 	{
 		weight = action->weight;
 		if (action->npath > 0)

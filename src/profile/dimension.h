@@ -46,6 +46,7 @@ typedef struct CdpDimension
 	int npath;
 	int64 half_life[CDP_HORIZONS]; /* microseconds */
 	int slots;
+	int top; /* values of its column in cdp.profiles */
 	double climb; /* factor from a level to the one above; 0: no hierarchy */
 } CdpDimension;
 
@@ -71,6 +72,10 @@ extern const CdpDimension *cdp_dimension_find(const CdpDimensions *dimensions, i
  * that nobody knows are noted as wanted; read_only: as the calling query sees it.
  */
 extern void cdp_dimension_start(bool live, bool read_only);
+
+/* May events of this type and name (NULL: none) credit anything? */
+extern bool cdp_dimensions_concern(const CdpDimensions *dimensions, const char *type,
+								   const char *name);
 
 /* What an event credits; allocated in the current context. */
 extern int cdp_dimension_credits(const CdpDimensions *dimensions, const CdpDimension *dimension,

@@ -167,8 +167,10 @@ cdp_metric_config(void)
 		"SELECT m.metric_id, m.name, m.event, m.aggregate, m.property, m.filter, m.period, "
 		"  m.state = 'ready', pg_catalog.to_regtype(m.type)::oid, false "
 		"FROM cdp_data.metric m UNION ALL "
-		"SELECT d.dimension_id, 'affinity to ' || d.name, NULL, 'affinity', NULL, NULL, NULL, "
-		"  d.state = 'ready', 0, d.anew FROM cdp_data.dimension d ORDER BY 1";
+		"SELECT d.dimension_id, coalesce(d.profile_column, 'affinity to ' || d.name), NULL, "
+		"  'affinity', NULL, NULL, NULL, d.state = 'ready', CASE WHEN d.profile_column IS NULL "
+		"  THEN 0 WHEN d.top = 1 THEN 'text'::regtype ELSE 'text[]'::regtype END::oid, d.anew "
+		"FROM cdp_data.dimension d ORDER BY 1";
 
 	while (!cdp_metric_config_is_current())
 	{

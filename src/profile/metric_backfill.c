@@ -103,7 +103,8 @@ static CdpPlan ready_plan = {
 	NULL};
 
 static CdpPlan dimension_plan = {
-	"UPDATE cdp_data.dimension d SET state = 'ready', anew = false WHERE d.dimension_id = $1",
+	"UPDATE cdp_data.dimension d SET state = 'ready', anew = false WHERE d.dimension_id = $1 "
+	"AND NOT EXISTS (SELECT FROM cdp_data.segment s WHERE d.profile_column = ANY (s.columns))",
 	1,
 	{INT4OID},
 	NULL};

@@ -34,6 +34,7 @@
 #include "guc.h"
 #include "profile/base.h"
 #include "profile/metric.h"
+#include "profile/metric_affinity.h"
 #include "profile/probe.h"
 #include "profile/session.h"
 #include "stamp.h"
@@ -334,6 +335,34 @@ most_frequent(const CdpMetricAcc *acc)
 	return best;
 }
 
+/* The values with the highest scores, of those above 0: one, or as many as the column has. */
+static Datum
+liked_best(const Total *total, bool *isnull)
+{
+	int most = total->metric->dimension->top;
+	CdpAffinityView view;
+	uint8 order[CDP_AFFINITY_MAX_SLOTS];
+	Datum values[CDP_AFFINITY_MAX_SLOTS];
+	int n = 0;
+
+	*isnull = true;
+	if (total->metric->type == InvalidOid ||
+		!cdp_metric_affinity_view(&total->acc, CDP_HORIZON_LONG, &view))
+		return (Datum) 0;
+	for (int k = cdp_core_affinity_rank(&view, most, order); n < k; n++)
+	{
+		const CdpAffinityItem *item = &view.item[order[n]];
+
+		if (item->net <= 0)
+			break;
+		values[n] = PointerGetDatum(cstring_to_text_with_len(item->value, (int) item->len));
+	}
+	*isnull = n == 0;
+	if (n == 0)
+		return (Datum) 0;
+	return most == 1 ? values[0] : cdp_array_datums(values, NULL, n, TEXTOID);
+}
+
 /* The metric's value from all that was added. */
 static Datum
 result_of(Total *total, bool *isnull)
@@ -372,8 +401,7 @@ result_of(Total *total, bool *isnull)
 		case CDP_METRIC_LISTED:
 			return *isnull ? (Datum) 0 : list_of(acc);
 		case CDP_METRIC_AFFINITY:
-			*isnull = true;
-			break;
+			return liked_best(total, isnull);
 	}
 	return (Datum) 0;
 }
