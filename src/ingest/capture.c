@@ -86,10 +86,11 @@ PG_FUNCTION_INFO_V1(cdp_capture);
 PG_FUNCTION_INFO_V1(cdp_check_mapping);
 
 /*
- * Takes documents as messages of a source that came now; strict raises on the first one that is refused.  flags as cdp_ingest_batch() takes them;
- * writer is the role whose statement it was.  space: ids that the
- * mapping names are those of messages, so that a row and a message may be one;
- * ids made of the primary key are the attachment's own.
+ * Takes documents as messages of a source that came now; strict raises on the
+ * first one that is refused.  flags as cdp_ingest_batch() takes them; writer is
+ * the role whose statement it was.  space: ids that the mapping names are those
+ * of messages, so that a row and a message may be one; ids made of the primary
+ * key are the attachment's own.
  */
 void
 cdp_capture_documents(Datum *documents, int n, const char *source, bool strict, int flags,

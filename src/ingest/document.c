@@ -216,9 +216,10 @@ record_refused(const CdpDocument *documents, int n, Oid caller)
 	for (int i = 0; i < n; i++)
 	{
 		const CdpDocument *d = &documents[i];
-		CdpMessage m = {.source = d->source, .space = d->space, .payload = d->json, .arrived_at = d->received_at};
+		CdpMessage m = {.source = d->source, .space = d->space, .payload = d->json};
 		JsonbValue text;
 
+		m.arrived_at = d->received_at;
 		if (d->json == NULL)
 		{
 			text.type = jbvString;
