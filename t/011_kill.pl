@@ -19,44 +19,18 @@ note("seed $seed");
 my $node = new_cluster('kill', conf => "restart_after_crash = on\nsynchronous_commit = on\nfull_page_writes = on\nwal_level = replica\n"
 	. "checkpoint_timeout = 30s\nmax_wal_size = 32MB\ndeadlock_timeout = '100ms'\n");
 my $history = CdpHistory->new(seed => $seed, operations => $ENV{HISTORY_OPERATIONS} || 90);
-my @next = (0) x @{ $history->{plan} };
 
 install_history($node, 'postgres');
 
-my $kills = 0;
-my %cut;
-for my $round (1 .. 11)
-{
-	my @running = map { start_client($node, 'postgres', script($history->{plan}[$_], $next[$_])) } 0 .. $#next;
-	my $all = rand() < 0.5;
+my ($kills, @next) = $history->play_killed($node, kills => 10, after => sub {
+	my ($kill, @acknowledged) = @_;
+	my $list = join "\n", @acknowledged;
 
-	# a slow machine gets on, too
-	my $work = $kills < 10 && grep { $next[$_] < @{ $history->{plan}[$_] } } 0 .. $#next;
-
-	if ($work)
-	{
-		select(undef, undef, undef, 0.1 + rand(0.3));
-		($all ? \&kill_cluster : \&kill_backend)->($node);
-	}
-	for my $s (0 .. $#next)
-	{
-		my ($out, $err) = finish_client($running[$s]);
-
-		# in their order, and the first that is missing is the next
-		$next[$s] = $1 + 1 while $out =~ /^ack (\d+)$/mg;
-		$err =~ s/^psql:\S+ (?:WARNING|DETAIL|HINT|FATAL|PANIC).*\n|^(?:DETAIL|HINT|FATAL|CONTEXT):.*\n//mg;
-		$cut{$1}++ while $err =~ /(server closed the connection|connection to server was lost|terminating connection|Connection refused|is starting up|in recovery mode|No such file)/g;
-		fail("round $round, session $s: $err (seed $seed)") if $err =~ /ERROR/;
-	}
-	last if !$work;
-	$kills++;
-	$all ? $node->start : $node->poll_query_until('postgres', 'SELECT true') || die 'the cluster did not come back';
-	is(broken_invariants($node), '', "kill $kills: what holds always holds (seed $seed)");
-	my $list = join "\n", map { my $s = $_; map { @{ $_->{ids} } } @{ $history->{plan}[$s] }[ 0 .. $next[$s] - 1 ] } 0 .. $#next;
+	is(broken_invariants($node), '', "kill $kill: what holds always holds (seed $seed)");
 	is($node->safe_psql('postgres', "CREATE TEMP TABLE ack (id text);\nCOPY ack FROM STDIN;\n$list\n\\.\n
 		SELECT count(*) FROM ack WHERE id NOT IN (SELECT message_id FROM cdp.events UNION ALL SELECT message_id FROM cdp.consent_log UNION ALL
-			SELECT message_id FROM cdp.rejected WHERE message_id IS NOT NULL)"), '0', "kill $kills: what was acknowledged is there");
-}
+			SELECT message_id FROM cdp.rejected WHERE message_id IS NOT NULL)"), '0', "kill $kill: what was acknowledged is there");
+});
 cmp_ok($kills, '>', 2, "the server was killed $kills times");
 is_deeply(\@next, [ map { scalar @$_ } @{ $history->{plan} } ], 'every session came to its end');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|deadlock detected|signal 11|signal 6/, 'no crash of its own, no deadlock');

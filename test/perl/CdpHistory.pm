@@ -413,6 +413,56 @@ sub script
 	return $text;
 }
 
+# All sessions at once while the server is killed, all of it or one backend, up
+# to so many times; they go on with what was not acknowledged.  beside: SQL of
+# one more session, which is ended with the others; after: called when the
+# server is back, with the number of the kill and the ids of the messages that
+# were acknowledged.  Returns how often it was killed, and how many operations
+# of each session were done.
+sub play_killed
+{
+	my ($self, $node, %options) = @_;
+	my $plan = $self->{plan};
+	my @next = (0) x @$plan;
+	my $kills = 0;
+
+	for my $round (0 .. $options{kills})
+	{
+		my @running = map { start_client($node, 'postgres', script($plan->[$_], $next[$_])) } 0 .. $#next;
+		my $beside = $options{beside} && start_client($node, 'postgres', "SET application_name = 'beside';\n$options{beside}");
+		my $all = rand() < 0.5;
+
+		# a slow machine gets on, too
+		my $work = $kills < $options{kills} && grep { $next[$_] < @{ $plan->[$_] } } 0 .. $#next;
+
+		if ($work)
+		{
+			select(undef, undef, undef, 0.1 + rand(0.3));
+			($all ? \&kill_cluster : \&kill_backend)->($node);
+		}
+		for my $s (0 .. $#next)
+		{
+			my ($out, $err) = finish_client($running[$s]);
+
+			# in their order, and the first that is missing is the next
+			$next[$s] = $1 + 1 while $out =~ /^ack (\d+)$/mg;
+			die "round $round, session $s: $err" if $err =~ /ERROR/;
+		}
+		if ($beside)
+		{
+			$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'beside'") unless $work;
+			my ($out, $err) = finish_client($beside);
+
+			die "round $round: $err" if $err =~ /ERROR/;
+		}
+		last if !$work;
+		$kills++;
+		$all ? $node->start : $node->poll_query_until('postgres', 'SELECT true') || die 'the cluster did not come back';
+		$options{after}->($kills, map { my $s = $_; map { @{ $_->{ids} } } @{ $plan->[$s] }[ 0 .. $next[$s] - 1 ] } 0 .. $#next);
+	}
+	return ($kills, @next);
+}
+
 # Every message that was to be taken again, in another order and other batches.
 sub redelivery
 {
@@ -476,12 +526,20 @@ sub load
 	return;
 }
 
+# The time when all is said.
+sub clock
+{
+	my ($self) = @_;
+
+	return timestamp($self->{minute} + 5);
+}
+
 # Background work to its end.
 sub finish_work
 {
 	my ($self, $node, $database) = @_;
 
-	$node->safe_psql($database, "SET cdp.clock = '" . timestamp($self->{minute} + 5) . "'; CALL cdp.maintain(60);");
+	$node->safe_psql($database, "SET cdp.clock = '" . $self->clock . "'; CALL cdp.maintain(60);");
 	return $node->safe_psql($database, "SELECT kind, target, state, error FROM cdp.tasks WHERE state NOT IN ('done')");
 }
 
