@@ -34,6 +34,13 @@ $node->safe_psql('postgres', q{
 	SELECT count(cdp.track('email:e' || i || '@example.com', 'Viewed', '{"sku": "s1", "note": "tab\t nl\n \\\\ \u00e9"}', '2011-11-11 00:00Z')) FROM generate_series(1, 5) i;
 	SELECT count(*) FROM cdp.ingest('[{"type": "guess", "messageId": "bad"}, {"type": "identify", "userId": "u1", "messageId": "x1", "timestamp": "soon"}]');
 	SELECT count(*) FROM cdp.claim('email', 2);
+	-- the membership index: chunks, and steps that wait; members who leave by time, and who left
+	CREATE FUNCTION shop.fold() RETURNS int LANGUAGE c AS '$libdir/cdp', 'cdp_fold_chunks';
+	SELECT cdp.define_segment('recent', predicate => 'cdp.within(last_seen, ''60 days'')'), cdp.define_segment('young', predicate => 'age < 12'),
+		cdp.define_segment('both', predicate => 'age < 30 AND cdp.within(last_seen, ''50 days'')');
+	SELECT shop.fold();
+	SELECT cdp.define_segment('young', predicate => 'age < 15'), cdp.disable_segment('both'), cdp.enable_segment('both');
+	SELECT count(cdp.identify('user_id:u' || i, jsonb_build_object('age', 40 - i), now() - i * interval '1 day', 'age' || i)) FROM generate_series(1, 40, 3) i;
 	-- what users add
 	ALTER TABLE cdp_data.profile ADD COLUMN note text;
 	UPDATE cdp_data.profile SET note = 'kept ' || profile_id;
@@ -65,6 +72,22 @@ my $extras = q{
 	SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;
 	SELECT * FROM cdp.version();
 };
+my $index = q{
+	SELECT * FROM cdp_data.segment_chunk ORDER BY 1, 2;
+	SELECT * FROM cdp_data.segment_delta ORDER BY 1, 2, 3, 4;
+	SELECT * FROM cdp_data.segment_member ORDER BY 1, 2;
+	SELECT * FROM cdp_data.segment_history ORDER BY 1, 2, 4, 5;
+	SELECT * FROM cdp_data.segment_before ORDER BY 1, 2, 3;
+	SELECT * FROM cdp_data.segment_version ORDER BY 1, 2;
+	SELECT * FROM cdp_data.timer ORDER BY 1;
+	SELECT set_config('cdp.clock', (SELECT (max(due) - interval '20 days')::text FROM cdp_data.timer), false);
+	SELECT e, cdp.segment_count(e), (SELECT cdp.audience_agg(m) FROM cdp.members(e) m) FROM unnest('{recent,both,young & !recent,!(kyoto | young)}'::text[]) e;
+	SELECT name, members, pending, version, state FROM cdp.segments ORDER BY 1;
+	SELECT * FROM cdp.overlap('young') ORDER BY 1;
+};
+my $index_before = $node->safe_psql('postgres', $index);
+like($index_before, qr/^0\|0\|\\x/m, 'there are chunks');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM cdp_data.segment_delta'), '>', 3, 'and steps that wait');
 my $extras_before = $node->safe_psql('postgres', $extras);
 
 command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', "$dir/plain.sql" ], 'pg_dump, plain');
@@ -86,6 +109,8 @@ for my $database (qw(plain custom))
 	}
 	is($node->safe_psql($database, $extras), $extras_before, "$database: additions, policies, rights, sequences and triggers are there");
 	is(verdict($node, $database), 'as recomputed', "$database: consistent");
+	is($node->safe_psql($database, $index), $index_before, "$database: the membership index is the same, and answers so");
+	is($node->safe_psql($database, 'SELECT * FROM cdp.verify()'), '', "$database: verify() finds nothing");
 
 	# and life goes on
 	my $known = $node->safe_psql('postgres', "SELECT cdp.resolve('anonymous_id:a7')");
@@ -101,6 +126,8 @@ for my $database (qw(plain custom))
 		"1\nt", "$database: segments follow");
 	is($node->safe_psql($database, q{SELECT count(*) FILTER (WHERE detail NOT LIKE '%already there%' AND detail NOT LIKE '0 %') FROM cdp.init()}), '0', "$database: init() finds everything there");
 	$node->safe_psql($database, q{SELECT count(*) FROM cdp.define_trait('later'); CALL cdp.maintain(5)});
+	is($node->safe_psql($database, q{SELECT shop.fold() > 0; SELECT count(*) FROM cdp_data.segment_delta}), "t\n0", "$database: steps are folded");
+	is($node->safe_psql($database, 'SELECT * FROM cdp.verify()'), '', "$database: and verify() finds nothing");
 	is(verdict($node, $database), 'as recomputed', "$database: consistent after more");
 }
 $node->stop;

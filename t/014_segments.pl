@@ -54,8 +54,8 @@ my %seen = (looks => 0, due => 0, folded => 0);
 sub look
 {
 	my ($reader, $role) = @_;
-	my $as = $role ? "SET LOCAL ROLE $role;" : "SELECT 'different: ' || v FROM cdp.verify() v;";
-	my ($ok, $answer) = $reader->run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('cdp.clock', clock_timestamp()::text, true) IS NULL; SELECT seg.prepare("
+	my $as = $role ? "SET LOCAL ROLE $role;" : '';
+	my ($ok, $answer) = $reader->run("SELECT 'different: ' || v FROM cdp.verify() v; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('cdp.clock', clock_timestamp()::text, true) IS NULL; SELECT seg.prepare("
 			. ($role ? "'$role'" : 'NULL') . ");\n$as SELECT 'different: ' || what FROM seg.differences(true); SELECT 'due ' || cdp.pending_timers(); SELECT 'picture ' || seg.picture();");
 	my ($again, $later);
 
