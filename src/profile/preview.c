@@ -379,6 +379,56 @@ push_values(JsonbParseState **state, CdpEvaluation *e, const CdpRule *rule, Time
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
+/* Since when somebody is in one segment. */
+typedef struct Since
+{
+	int32 segment_id;
+	bool found;
+	TimestampTz at; /* DT_NOBEGIN: as stored */
+} Since;
+
+static void
+take_person(int64 profile_id pg_attribute_unused(), int32 ord pg_attribute_unused(),
+			void *arg pg_attribute_unused())
+{
+}
+
+static void
+take_left(int32 segment_id pg_attribute_unused(), TimestampTz entered pg_attribute_unused(),
+		  TimestampTz at pg_attribute_unused(), void *arg pg_attribute_unused())
+{
+}
+
+static void
+take_in(int32 segment_id, TimestampTz since, void *arg)
+{
+	Since *s = arg;
+
+	if (segment_id != s->segment_id)
+		return;
+	s->found = true;
+	s->at = since;
+}
+
+/* As of now, though time may have made her enter and nothing is written yet. */
+static bool
+find_since(const CdpPerson *person, int32 segment_id, TimestampTz now, TimestampTz *since)
+{
+	Since s = {.segment_id = segment_id};
+	CdpLook look = {take_person, take_left, take_in, &s};
+	int64 id = person->profile_id;
+	Datum args[2] = {Int32GetDatum(segment_id), Int32GetDatum(person->ord)};
+
+	cdp_segment_look(&id, 1, now, &look);
+	*since = s.at;
+	if (!s.found || s.at != DT_NOBEGIN)
+		return s.found;
+	if (cdp_store_run(&since_plan, args, NULL, true, -1) != 1)
+		return false;
+	*since = cdp_store_int64(0, 1);
+	return true;
+}
+
 /* cdp.why(profile_id, segment) */
 Datum
 cdp_why(PG_FUNCTION_ARGS)
@@ -395,8 +445,9 @@ cdp_why(PG_FUNCTION_ARGS)
 	CdpRule *rule;
 	List *clauses;
 	ListCell *lc;
-	Datum args[2];
+	Datum args[1];
 	Datum result;
+	TimestampTz entered;
 	int32 segment_id;
 	char *predicate;
 	Jsonb *json = NULL;
@@ -442,11 +493,9 @@ cdp_why(PG_FUNCTION_ARGS)
 	push_bool(&state, "member", member);
 	if (disabled)
 		push_string(&state, "state", "disabled");
-	args[0] = Int32GetDatum(segment_id);
-	args[1] = Int32GetDatum(person->ord);
-	if (member && cdp_store_run(&since_plan, args, NULL, true, -1) == 1)
+	if (member && find_since(person, segment_id, now, &entered))
 	{
-		cdp_json_time(cdp_store_int64(0, 1), since);
+		cdp_json_time(entered, since);
 		push_string(&state, "since", since);
 	}
 	if (sqlstate != 0)
