@@ -119,7 +119,7 @@ sub finish_client
 	return (slurp_file("$client->{base}.out"), slurp_file("$client->{base}.err"));
 }
 
-# Kills the postmaster and every process of the cluster.
+# Kills the postmaster and every process of the cluster, also who came meanwhile.
 sub kill_cluster
 {
 	my ($node) = @_;
@@ -130,7 +130,11 @@ sub kill_cluster
 	kill 'KILL', @pids;
 	for (1 .. 1500)
 	{
-		last if !grep { kill 0, $_ } $postmaster, @pids;
+		# they work in its directory
+		my @late = map { m{(\d+)} } grep { (readlink // '') eq $node->data_dir } glob '/proc/[0-9]*/cwd';
+
+		last if !@late && !grep { kill 0, $_ } $postmaster, @pids;
+		kill 'KILL', @late;
 		select(undef, undef, undef, 0.02);
 	}
 	return;
