@@ -76,6 +76,7 @@ SELECT cdp.define_purpose('news') > 0 AS defined, cdp.define_activation('expired
 SELECT cdp.identify('user_id:ada', '{"expires": "2031-02-21"}') > 0 AS known;
 SET cdp.clock = '2031-02-21';
 SELECT segment, state FROM cdp.outbox;
+SELECT m.segment, m.since, (cdp.why('user_id:ada', m.segment)->>'since')::timestamptz = m.since AS so_says_why FROM cdp.segment_members m WHERE m.profile_id = 1 ORDER BY 1;
 CALL cdp.maintain();
 SELECT segment, state FROM cdp.outbox;
 -- timers that are wrong are found
@@ -100,6 +101,21 @@ SELECT segment, since FROM cdp.segment_members ORDER BY 1;
 SELECT name, members, pending FROM cdp.segments ORDER BY name;
 SELECT cdp.is_due(1) AS ada, cdp.is_due(2) AS bob, cdp.present_segments(1, '{}') AS ada, cardinality(cdp.present_segments(2, '{}')) AS bob;
 RESET ROLE;
+-- a cursor sees people as of when it was opened, however late it is read
+RESET cdp.clock;
+SELECT cdp.define_segment('now', 'cdp.within(last_seen, ''3 seconds'')') > 0 AS defined;
+SELECT count(cdp.track('user_id:n' || i, 'View')) FROM generate_series(1, 4) i;
+BEGIN;
+DECLARE members CURSOR FOR SELECT m.segment FROM cdp.segment_members m WHERE m.segment = 'now';
+DECLARE stays CURSOR FOR SELECT h.segment, h.left_at FROM cdp.segment_history h WHERE h.segment = 'now';
+FETCH 2 FROM members;
+FETCH 2 FROM stays;
+SELECT pg_sleep(3.1);
+FETCH ALL FROM members;
+FETCH ALL FROM stays;
+SELECT count(*) AS members FROM cdp.segment_members m WHERE m.segment = 'now';
+COMMIT;
+SELECT cdp.drop_segment('now');
 
 --
 -- Property: at every moment membership is what the rules say, with and without the sweep

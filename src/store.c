@@ -17,6 +17,7 @@
 #include "optimizer/cost.h"
 #include "optimizer/planmain.h"
 #include "storage/lmgr.h"
+#include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -590,8 +591,9 @@ cdp_role_is_exempt(Oid role)
 }
 
 /*
- * The present: start of the client's statement.  Not the transaction's start,
- * which is stale in long transactions.
+ * The present: start of the client's statement, of a cursor that of opening it,
+ * so that it does not see one half of people before and one after.  Not the
+ * transaction's start, which is stale in long transactions.
  */
 TimestampTz
 cdp_now(void)
@@ -601,7 +603,7 @@ cdp_now(void)
 													   CStringGetDatum(cdp_guc_clock),
 													   ObjectIdGetDatum(InvalidOid),
 													   Int32GetDatum(-1)));
-	return GetCurrentStatementStartTimestamp();
+	return ActivePortal ? ActivePortal->creation_time : GetCurrentStatementStartTimestamp();
 }
 
 /*
