@@ -143,6 +143,7 @@ OBJS = \
 	src/ingest/apply_rules.o \
 	src/ingest/apply_timer.o \
 	src/ingest/apply_trait.o \
+	src/ingest/apply_segment.o \
 	src/ingest/attachment.o \
 	src/ingest/capture.o \
 	src/ingest/captured.o \
@@ -188,6 +189,7 @@ INSTALL_SQL = \
 	sql/install/41_activation.sql \
 	sql/install/42_metric.sql \
 	sql/install/45_segment.sql \
+	sql/install/46_segment_build.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
 	sql/install/46_dimension.sql \
@@ -236,6 +238,7 @@ REGRESS = \
 	segment_damage \
 	segment_rules \
 	segment_time \
+	segment_build \
 	consent \
 	affinity \
 	activation \

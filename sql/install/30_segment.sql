@@ -3,8 +3,12 @@
 CREATE FUNCTION cdp.install_segment() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	-- segment_id stays; set_id is the set of its members, by which the tables
+	-- of members, chunks and steps know them: its own, or that of the last
+	-- definition that was built beside it.  Both are numbers of one sequence.
 	CREATE TABLE cdp_data.segment (
 		segment_id	int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		set_id		int NOT NULL UNIQUE,
 		name		text COLLATE "C" NOT NULL UNIQUE,
 		definition	text NOT NULL,
 		-- One of them: the predicate in canonical form, or a condition.
@@ -17,10 +21,29 @@ BEGIN
 		columns		text[] NOT NULL,
 		uses		int[] NOT NULL,
 		timed		boolean NOT NULL,
-		state		text COLLATE "C" NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled')),
+		state		text COLLATE "C" NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled', 'building')),
 		version		int NOT NULL DEFAULT 1,
 		changed_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
+		-- since when that set answers, if it was built beside: what members
+		-- with since 'infinity' are in since
+		live_from	timestamptz NOT NULL DEFAULT '-infinity',
 		CHECK ((predicate IS NULL) <> (rule IS NULL))
+	);
+
+	-- Definitions whose members are being found, beside those in force.
+	CREATE TABLE cdp_data.segment_build (
+		segment_id	int PRIMARY KEY,
+		set_id		int NOT NULL UNIQUE,
+		task_id		int NOT NULL,
+		-- replaces the definition in force, which is else evaluated anew
+		fresh		boolean NOT NULL,
+		definition	text NOT NULL,
+		predicate	text,
+		rule		jsonb,
+		description	text,
+		columns		text[] NOT NULL,
+		uses		int[] NOT NULL,
+		timed		boolean NOT NULL
 	);
 
 	-- Definitions that were replaced.

@@ -81,7 +81,7 @@ BEGIN
 
 	EXECUTE 'CREATE OR REPLACE VIEW cdp.profiles WITH (security_invoker = true) AS
 	SELECT p.profile_id, s.first_seen, s.last_seen, s.events,
-		(SELECT ARRAY(SELECT g.name::text FROM cdp_data.segment g WHERE g.segment_id = ANY (x.ids) ORDER BY g.name)
+		(SELECT ARRAY(SELECT g.name::text FROM cdp_data.segment g WHERE g.set_id = ANY (x.ids) ORDER BY g.name)
 			FROM (SELECT cdp.present_segments(p.profile_id, s.segments) AS ids OFFSET 0) x) AS segments,
 		(SELECT jsonb_object_agg(x.namespace, x.found) FROM (
 			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
@@ -289,8 +289,7 @@ BEGIN
 	PERFORM cdp.refresh_views();
 	-- Rules that looked for the trait among the undeclared ones must notice.
 	IF moved > 0 THEN
-		PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s
-		WHERE s.columns && ARRAY['traits', define_trait.name] ORDER BY s.segment_id;
+		PERFORM cdp.build_segments_of(ARRAY['traits', define_trait.name]);
 	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.define_trait(text, text, text, boolean, text, text[], boolean) IS

@@ -1,12 +1,13 @@
 -- 45_segment.sql: segments defined, explained and read.
 
-CREATE FUNCTION cdp.define_segment(name text, predicate text DEFAULT NULL, rule jsonb DEFAULT NULL, description text DEFAULT NULL) RETURNS int
+CREATE FUNCTION cdp.define_segment(name text, predicate text DEFAULT NULL, rule jsonb DEFAULT NULL, description text DEFAULT NULL, background boolean DEFAULT NULL) RETURNS int
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	canonical text;
 	needs record;
 	old record;
 	missing text;
+	used int[];
 	id int;
 BEGIN
 	PERFORM cdp.require_admin();
@@ -32,38 +33,43 @@ BEGIN
 			DETAIL = format('The rule of segment %s needs it.', quote_ident(name)),
 			HINT = 'SELECT name FROM cdp.segments lists them.';
 	END IF;
+	used := ARRAY(SELECT u.segment_id FROM cdp_data.segment u WHERE u.name = ANY (needs.segments) ORDER BY 1);
 	SELECT * INTO old FROM cdp_data.segment s WHERE s.name = define_segment.name COLLATE "C";
-	IF EXISTS (WITH RECURSIVE needed (id) AS (
-			SELECT s.segment_id FROM cdp_data.segment s WHERE s.name = ANY (needs.segments)
-			UNION SELECT unnest(s.uses) FROM needed n JOIN cdp_data.segment s ON s.segment_id = n.id)
-			SELECT FROM needed n WHERE n.id = old.segment_id) THEN
+	IF old.segment_id = ANY (cdp.segments_needed(used)) THEN
 		RAISE invalid_object_definition USING
 			MESSAGE = format('segment %s cannot need itself', quote_ident(name)),
 			DETAIL = format('Its rule names %s.', (SELECT string_agg(quote_ident(n), ', ' ORDER BY n) FROM unnest(needs.segments) n)),
 			HINT = 'Of two segments only one can look at the other.';
 	END IF;
-	IF old.segment_id IS NULL THEN
-		INSERT INTO cdp_data.segment AS s (name, definition, predicate, rule, description, columns, uses, timed, created_at, changed_at)
-		SELECT define_segment.name, coalesce(define_segment.predicate, define_segment.rule::text), canonical, define_segment.rule, define_segment.description,
-			needs.columns, ARRAY(SELECT u.segment_id FROM cdp_data.segment u WHERE u.name = ANY (needs.segments) ORDER BY 1), needs.timed,
-			cdp.clock(), cdp.clock()
-		RETURNING s.segment_id INTO id;
-	ELSE
-		id := old.segment_id;
+	background := cdp.builds_beside(name, old.segment_id, used, background);
+	id := old.segment_id;
+	IF id IS NULL THEN
+		id := nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id'));
+		INSERT INTO cdp_data.segment AS s (segment_id, set_id, name, definition, predicate, rule, description, columns, uses, timed, state, created_at, changed_at)
+		OVERRIDING SYSTEM VALUE
+		VALUES (id, id, define_segment.name, coalesce(define_segment.predicate, define_segment.rule::text), canonical, define_segment.rule, define_segment.description,
+			needs.columns, used, needs.timed, CASE WHEN background THEN 'building' ELSE 'active' END, cdp.clock(), cdp.clock());
+	ELSIF NOT background THEN
 		INSERT INTO cdp_data.segment_version (segment_id, version, definition, rule, valid_from, valid_to)
 		VALUES (id, old.version, old.definition, old.rule, old.changed_at, cdp.clock());
 		UPDATE cdp_data.segment s SET definition = coalesce(define_segment.predicate, define_segment.rule::text), predicate = canonical, rule = define_segment.rule,
-			description = coalesce(define_segment.description, s.description), columns = needs.columns,
-			uses = ARRAY(SELECT u.segment_id FROM cdp_data.segment u WHERE u.name = ANY (needs.segments) ORDER BY 1), timed = needs.timed,
+			description = coalesce(define_segment.description, s.description), columns = needs.columns, uses = used, timed = needs.timed,
 			version = s.version + 1, changed_at = cdp.clock()
 		WHERE s.segment_id = id;
 	END IF;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
-	PERFORM cdp.build_segment(id);
+	IF background THEN
+		PERFORM cdp.begin_build(id, used);
+		UPDATE cdp_data.segment_build b SET fresh = true, definition = coalesce(define_segment.predicate, define_segment.rule::text), predicate = canonical,
+			rule = define_segment.rule, description = coalesce(define_segment.description, b.description), columns = needs.columns, uses = used, timed = needs.timed
+		WHERE b.segment_id = id;
+	ELSE
+		PERFORM cdp.build_segment(id);
+	END IF;
 	RETURN id;
 END $$;
-COMMENT ON FUNCTION cdp.define_segment(text, text, jsonb, text) IS
-'Defines, or redefines, a segment by a predicate over the columns of cdp.profiles or by a rule of the condition language, and finds its members among all profiles.';
+COMMENT ON FUNCTION cdp.define_segment(text, text, jsonb, text, boolean) IS
+'Defines, or redefines, a segment by a predicate over the columns of cdp.profiles or by a rule of the condition language, and finds its members among all profiles: at once, or (background; by default with more than 100,000 profiles) in steps of cdp.maintain(), while the old definition answers.';
 
 CREATE FUNCTION cdp.segment_id(name text) RETURNS int
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -83,7 +89,8 @@ COMMENT ON FUNCTION cdp.segment_id(text) IS 'Number of a segment; raises if ther
 CREATE FUNCTION cdp.check_unneeded(id int, act text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	others text := (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE s.uses @> ARRAY[id]);
+	others text := (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE s.uses @> ARRAY[id]
+		OR EXISTS (SELECT FROM cdp_data.segment_build b WHERE b.segment_id = s.segment_id AND b.uses @> ARRAY[id]));
 BEGIN
 	IF others IS NOT NULL THEN
 		RAISE dependent_objects_still_exist USING
@@ -98,7 +105,8 @@ COMMENT ON FUNCTION cdp.check_unneeded(int, text) IS 'Raises if the rule of anot
 CREATE FUNCTION cdp.check_unused(kind text, name text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	users text := (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE check_unused.name = ANY (s.columns));
+	users text := (SELECT string_agg(quote_ident(s.name), ', ' ORDER BY s.name) FROM cdp_data.segment s WHERE check_unused.name = ANY (s.columns)
+		OR EXISTS (SELECT FROM cdp_data.segment_build b WHERE b.segment_id = s.segment_id AND check_unused.name = ANY (b.columns)));
 BEGIN
 	IF users IS NOT NULL THEN
 		RAISE dependent_objects_still_exist USING
@@ -114,6 +122,7 @@ CREATE FUNCTION cdp.drop_segment(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
+	set_no int;
 BEGIN
 	PERFORM cdp.require_admin();
 	SELECT s.segment_id INTO id FROM cdp_data.segment s WHERE s.name = drop_segment.name COLLATE "C";
@@ -121,23 +130,28 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = format('segment %s does not exist', coalesce(quote_ident(name), 'NULL'));
 	END IF;
 	PERFORM cdp.lock_storage();
-	PERFORM FROM cdp_data.segment s WHERE s.segment_id = id FOR UPDATE;
+	SELECT s.set_id INTO set_no FROM cdp_data.segment s WHERE s.segment_id = id FOR UPDATE;
 	IF EXISTS (SELECT FROM cdp_data.activation a WHERE a.segment_id = id) THEN
 		RAISE dependent_objects_still_exist USING
 			MESSAGE = format('segment %s cannot be dropped: an activation uses it', quote_ident(name)),
 			HINT = 'Drop the activation first with cdp.drop_activation().';
 	END IF;
 	PERFORM cdp.check_unneeded(id, 'dropped');
+	PERFORM cdp.end_build(id);
 	DELETE FROM cdp_data.segment s WHERE s.segment_id = id;
 	DELETE FROM cdp_data.segment_version v WHERE v.segment_id = id;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
-	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = id;
-	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
-	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = id;
-	-- who made a chunk out of these deltas meanwhile is waited for
-	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = id;
 	DELETE FROM cdp_data.segment_history h WHERE h.segment_id = id;
-	UPDATE cdp_data.profile_state SET segments = array_remove(segments, id) WHERE segments @> ARRAY[id];
+	IF cdp.is_large() THEN
+		PERFORM cdp.retire_set(set_no);
+		RETURN;
+	END IF;
+	DELETE FROM cdp_data.segment_member m WHERE m.segment_id = set_no;
+	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = set_no;
+	DELETE FROM cdp_data.segment_delta d WHERE d.segment_id = set_no;
+	-- who made a chunk out of these deltas meanwhile is waited for
+	DELETE FROM cdp_data.segment_chunk c WHERE c.segment_id = set_no;
+	UPDATE cdp_data.profile_state SET segments = array_remove(segments, set_no) WHERE segments @> ARRAY[set_no];
 END $$;
 COMMENT ON FUNCTION cdp.drop_segment(text) IS 'Drops a segment and forgets its members and their history.';
 
@@ -150,6 +164,7 @@ BEGIN
 	id := cdp.segment_id(name);
 	PERFORM cdp.lock_storage();
 	PERFORM cdp.check_unneeded(id, 'disabled');
+	PERFORM cdp.end_build(id);
 	UPDATE cdp_data.segment s SET state = 'disabled', changed_at = cdp.clock() WHERE s.segment_id = id AND s.state <> 'disabled';
 	IF FOUND THEN
 		PERFORM cdp.build_segment(id);
@@ -157,46 +172,66 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.disable_segment(text) IS 'Nobody is in the segment, and its rule is not asked, until cdp.enable_segment(). Definition and history stay.';
 
-CREATE FUNCTION cdp.enable_segment(name text) RETURNS void
+CREATE FUNCTION cdp.enable_segment(name text, background boolean DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
+	used int[];
 BEGIN
 	PERFORM cdp.require_admin();
 	id := cdp.segment_id(name);
 	PERFORM cdp.lock_storage();
-	UPDATE cdp_data.segment s SET state = 'active', changed_at = cdp.clock() WHERE s.segment_id = id AND s.state <> 'active';
-	IF FOUND THEN
+	SELECT s.uses INTO used FROM cdp_data.segment s WHERE s.segment_id = id AND s.state = 'disabled';
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	IF cdp.builds_beside(name, id, used, background) THEN
+		PERFORM cdp.begin_build(id, used);
+	ELSE
+		UPDATE cdp_data.segment s SET state = 'active', changed_at = cdp.clock() WHERE s.segment_id = id;
 		PERFORM cdp.build_segment(id);
 	END IF;
 END $$;
-COMMENT ON FUNCTION cdp.enable_segment(text) IS 'Finds the members of a segment that was disabled, and keeps them from now on.';
+COMMENT ON FUNCTION cdp.enable_segment(text, boolean) IS
+'Finds the members of a segment that was disabled, and keeps them from now on; background as in cdp.define_segment().';
 
-CREATE FUNCTION cdp.refresh_segment(name text) RETURNS bigint
+CREATE FUNCTION cdp.refresh_segment(name text, background boolean DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	id int;
+	used int[];
 BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.lock_storage();
-	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = cdp.segment_id(name);
-	RETURN cdp.build_segment(cdp.segment_id(name));
+	id := cdp.segment_id(name);
+	SELECT s.uses INTO used FROM cdp_data.segment s WHERE s.segment_id = id;
+	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
+	IF cdp.builds_beside(name, id, used, background) THEN
+		PERFORM cdp.begin_build(id, used) FROM cdp_data.segment s WHERE s.segment_id = id AND s.state <> 'disabled';
+		RETURN NULL;
+	END IF;
+	RETURN cdp.build_segment(id);
 END $$;
-COMMENT ON FUNCTION cdp.refresh_segment(text) IS
-'Evaluates a segment for everybody anew and returns the number of members. Membership is never behind; this repairs, and forgets the last error.';
+COMMENT ON FUNCTION cdp.refresh_segment(text, boolean) IS
+'Evaluates a segment for everybody anew and returns the number of members (NULL: in the background, see cdp.define_segment()). Membership is never behind; this repairs, and forgets the last error.';
 
 CREATE FUNCTION cdp.install_segment_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	CREATE VIEW cdp.segments WITH (security_invoker = true) AS
 	SELECT g.name::text AS name, g.definition AS predicate, g.description, g.created_at,
-		(SELECT count(*) FROM cdp_data.segment_member m WHERE m.segment_id = g.segment_id AND NOT cdp.is_due(m.profile_id))
-			+ (SELECT count(*) FROM cdp.fired_members() f WHERE f.segment_id = g.segment_id) AS members,
+		(SELECT count(*) FROM cdp_data.segment_member m WHERE m.segment_id = g.set_id AND NOT cdp.is_due(m.profile_id))
+			+ (SELECT count(*) FROM cdp.fired_members() f WHERE f.segment_id = g.set_id) AS members,
 		e.last_error, e.at AS last_error_at, g.rule, g.state::text AS state, g.version, g.changed_at,
 		ARRAY(SELECT u.name::text FROM cdp_data.segment u WHERE u.segment_id = ANY (g.uses) ORDER BY u.name) AS needs, g.columns, g.timed,
-		CASE WHEN g.timed AND g.state = 'active' THEN cdp.pending_timers() ELSE 0 END AS pending
+		CASE WHEN g.timed AND g.state = 'active' THEN cdp.pending_timers() ELSE 0 END AS pending,
+		EXISTS (SELECT FROM cdp_data.segment_build b WHERE b.segment_id = g.segment_id) AS building
 	FROM cdp_data.segment g LEFT JOIN cdp_data.segment_error e ON e.segment_id = g.segment_id;
 	COMMENT ON VIEW cdp.segments IS 'Segments, with the number of members the current role may see.';
 	COMMENT ON COLUMN cdp.segments.predicate IS 'The rule as it was written; a JSON rule as text.';
 	COMMENT ON COLUMN cdp.segments.rule IS 'The rule of the condition language; null for a SQL predicate.';
+	COMMENT ON COLUMN cdp.segments.state IS 'active; disabled; building: defined, and its members are not all found yet.';
+	COMMENT ON COLUMN cdp.segments.building IS 'Members of a new definition, or all anew, are being found; what is shown is in force until then. cdp.tasks says how far it is.';
 	COMMENT ON COLUMN cdp.segments.version IS 'How often it was defined; cdp.segment_versions has what was before.';
 	COMMENT ON COLUMN cdp.segments.needs IS 'Other segments that its rule looks at.';
 	COMMENT ON COLUMN cdp.segments.columns IS 'Columns or fields that its rule looks at.';
@@ -210,11 +245,11 @@ BEGIN
 	COMMENT ON VIEW cdp.segment_versions IS 'Every definition a segment had, and from when until when; valid_to is null for the present one.';
 
 	CREATE VIEW cdp.segment_members WITH (security_invoker = true) AS
-	SELECT m.profile_id, g.name::text AS segment, m.since
-	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.segment_id = m.segment_id WHERE NOT cdp.is_due(m.profile_id)
+	SELECT m.profile_id, g.name::text AS segment, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END AS since
+	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.set_id = m.segment_id WHERE NOT cdp.is_due(m.profile_id)
 	UNION ALL
-	SELECT f.profile_id, g.name::text, coalesce(f.since, m.since)
-	FROM cdp.fired_members() f JOIN cdp_data.segment g ON g.segment_id = f.segment_id
+	SELECT f.profile_id, g.name::text, coalesce(f.since, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END)
+	FROM cdp.fired_members() f JOIN cdp_data.segment g ON g.set_id = f.segment_id
 	LEFT JOIN cdp_data.segment_member m ON m.segment_id = f.segment_id AND m.ord = f.ord;
 	COMMENT ON VIEW cdp.segment_members IS 'Who is in which segment, and since when.';
 
@@ -223,15 +258,15 @@ BEGIN
 	FROM cdp_data.segment_history h JOIN cdp_data.segment g ON g.segment_id = h.segment_id
 	LEFT JOIN cdp_data.profile_merged x ON x.old_id = h.profile_id
 	UNION ALL
-	SELECT f.profile_id, g.name::text, coalesce(f.entered_at, m.since), f.left_at, 'time'
-	FROM cdp.fired_exits() f JOIN cdp_data.segment g ON g.segment_id = f.segment_id
+	SELECT f.profile_id, g.name::text, coalesce(f.entered_at, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END), f.left_at, 'time'
+	FROM cdp.fired_exits() f JOIN cdp_data.segment g ON g.set_id = f.segment_id
 	LEFT JOIN cdp_data.segment_member m ON m.segment_id = f.segment_id AND m.ord = f.ord
 	UNION ALL
-	SELECT m.profile_id, g.name::text, m.since, NULL, m.cause::text
-	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.segment_id = m.segment_id WHERE NOT cdp.is_due(m.profile_id)
+	SELECT m.profile_id, g.name::text, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END, NULL, m.cause::text
+	FROM cdp_data.segment_member m JOIN cdp_data.segment g ON g.set_id = m.segment_id WHERE NOT cdp.is_due(m.profile_id)
 	UNION ALL
-	SELECT f.profile_id, g.name::text, coalesce(f.since, m.since), NULL, CASE WHEN f.since IS NULL THEN m.cause::text ELSE 'time' END
-	FROM cdp.fired_members() f JOIN cdp_data.segment g ON g.segment_id = f.segment_id
+	SELECT f.profile_id, g.name::text, coalesce(f.since, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END), NULL, CASE WHEN f.since IS NULL THEN m.cause::text ELSE 'time' END
+	FROM cdp.fired_members() f JOIN cdp_data.segment g ON g.set_id = f.segment_id
 	LEFT JOIN cdp_data.segment_member m ON m.segment_id = f.segment_id AND m.ord = f.ord;
 	COMMENT ON VIEW cdp.segment_history IS 'Who was in which segment, from when until when (null: she is), and what made her leave, or enter if she is in: event, identity, time or definition.';
 END $$;
@@ -295,7 +330,10 @@ COMMENT ON FUNCTION cdp.why(text, text) IS
 CREATE FUNCTION cdp.build_segments_of(names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE s.columns && names ORDER BY s.segment_id;
+	PERFORM cdp.build_segment(s.segment_id) FROM cdp_data.segment s WHERE s.columns && names AND s.state = 'active' ORDER BY s.segment_id;
+	-- what was found by what the columns said before is found again
+	UPDATE cdp_data.task k SET position = NULL WHERE k.kind = 'segment' AND k.state IN ('waiting', 'running')
+		AND EXISTS (SELECT FROM cdp_data.segment_build b WHERE b.task_id = k.task_id AND b.columns && names);
 END $$;
 COMMENT ON FUNCTION cdp.build_segments_of(text[]) IS 'Evaluates the segments that look at one of these columns; the caller holds cdp.lock_storage().';
 

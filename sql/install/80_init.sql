@@ -84,6 +84,7 @@ BEGIN
 
 	PERFORM cdp.watch('installation');
 	PERFORM cdp.watch('segment');
+	PERFORM cdp.watch('segment_build');
 	PERFORM cdp.watch('purpose');
 	PERFORM cdp.watch('role_purpose');
 	PERFORM cdp.watch('role_kind');
@@ -226,11 +227,12 @@ BEGIN
 	COMMENT ON VIEW cdp.namespaces IS 'Rules of identifiers in force; * is for namespaces that are not listed.';
 
 	CREATE VIEW cdp.tasks WITH (security_invoker = true) AS
-	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, d.name, q.name, t.name::text, CASE WHEN k.kind = 'session' THEN 'cdp.sessions' END) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
+	SELECT k.task_id, k.kind::text AS kind, coalesce(a.tbl::text, m.name, d.name, q.name, t.name::text, g.name::text, CASE WHEN k.kind = 'session' THEN 'cdp.sessions' END) AS target, k.state::text AS state, k.done_rows, k.total_rows, k.error, k.created_at, k.updated_at
 	FROM cdp_data.task k LEFT JOIN cdp_data.attachment a ON k.kind = 'backfill' AND a.attachment_id = k.target
 	LEFT JOIN cdp_data.metric m ON k.kind = 'metric' AND m.metric_id = k.target
 	LEFT JOIN cdp_data.dimension d ON k.kind = 'dimension' AND d.dimension_id = k.target
 	LEFT JOIN cdp_data.sequence q ON k.kind = 'sequence' AND q.sequence_id = k.target
+	LEFT JOIN cdp_data.segment g ON k.kind = 'segment' AND g.segment_id = k.target
 	LEFT JOIN cdp_data.trait t ON k.kind = 'trait' AND t.trait_id = k.target;
 	COMMENT ON VIEW cdp.tasks IS 'Work for cdp.maintain(): what waits, how far it is, what failed.';
 

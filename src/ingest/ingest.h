@@ -24,6 +24,10 @@ extern void cdp_ingest_reshape(CdpGraph *graph);
 extern void cdp_ingest_settle(CdpGraph *graph, Oid caller);
 extern bool cdp_apply_rules_step(void);
 extern bool cdp_apply_trait_step(void);
+
+/* apply_segment.c: people evaluated for what is built; members of sets that are nobody's. */
+extern bool cdp_segment_build_step(void);
+extern bool cdp_segment_set_step(void);
 extern bool cdp_apply_timer_step(void);
 extern bool cdp_unmerge_revoke(CdpGraph *graph, void *caller);
 extern void cdp_require_steward(Oid caller, const char *what);

@@ -357,9 +357,9 @@ step_fold(void)
 	return folded > 0;
 }
 
-static CdpPlan ready_plan = {"SELECT cdp.ready_step()", 0, {0}, NULL};
+static CdpPlan ready_plan = {"SELECT cdp.ready_step() OR cdp.built_step()", 0, {0}, NULL};
 
-/* Metrics, sequences and sessions that are complete, for segments to look at. */
+/* Metrics, sequences and sessions that are complete, for segments to look at; segments. */
 static bool
 step_ready(void)
 {
@@ -386,6 +386,7 @@ do_step(void)
 		   step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
+		   cdp_segment_build_step() || cdp_segment_set_step() ||
 		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_dimension_base_step() ||
 		   cdp_retention_step() || step_fold() || step_discover();
 }

@@ -51,13 +51,14 @@ PG_FUNCTION_INFO_V1(cdp_segment_count);
 PG_FUNCTION_INFO_V1(cdp_overlap);
 
 static CdpPlan id_plan = {
-	"SELECT g.segment_id FROM cdp_data.segment g WHERE g.name = $1",
+	"SELECT g.set_id, g.state = 'building' FROM cdp_data.segment g WHERE g.name = $1",
 	1,
 	{TEXTOID},
 	NULL};
 
 static CdpPlan all_plan = {
-	"SELECT g.segment_id, g.name FROM cdp_data.segment g ORDER BY g.segment_id",
+	"SELECT g.set_id, g.name FROM cdp_data.segment g WHERE g.state <> 'building' "
+	"ORDER BY g.segment_id",
 	0,
 	{0},
 	NULL};
@@ -95,12 +96,19 @@ static int32
 segment_id(const char *name)
 {
 	Datum args[1] = {CStringGetTextDatum(name)};
+	bool isnull;
 
 	if (cdp_store_run(&id_plan, args, NULL, true, -1) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("segment \"%s\" does not exist", name),
 				 errhint("SELECT name FROM cdp.segments lists them.")));
+	if (DatumGetBool(cdp_store_value(0, 2, &isnull)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("segment \"%s\" is being built", name),
+				 errdetail("Its members are not all found yet."),
+				 errhint("CALL cdp.maintain() goes on with it; cdp.tasks says how far it is.")));
 	return (int32) cdp_store_int64(0, 1);
 }
 

@@ -47,7 +47,9 @@ static CdpPlan segment_plan = {
 	NULL};
 
 static CdpPlan since_plan = {
-	"SELECT m.since FROM cdp_data.segment_member m WHERE m.segment_id = $1 AND m.ord = $2",
+	"SELECT CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END "
+	"FROM cdp_data.segment g JOIN cdp_data.segment_member m "
+	"  ON m.segment_id = ANY (ARRAY[g.set_id]) AND m.ord = $2 WHERE g.segment_id = $1",
 	2,
 	{INT4OID, INT4OID},
 	NULL};
@@ -453,7 +455,7 @@ cdp_why(PG_FUNCTION_ARGS)
 	Jsonb *json = NULL;
 	bool isnull;
 	bool any;
-	bool disabled;
+	char *unused; /* why nobody is in it, or NULL */
 	bool member;
 	int sqlstate = 0;
 	Datum d;
@@ -471,7 +473,9 @@ cdp_why(PG_FUNCTION_ARGS)
 	d = cdp_store_value(0, 3, &isnull);
 	if (!isnull)
 		json = DatumGetJsonbPCopy(d);
-	disabled = strcmp(cdp_store_text(0, 4), "disabled") == 0;
+	unused = cdp_store_text(0, 4);
+	if (strcmp(unused, "active") == 0)
+		unused = NULL;
 	rules = cdp_rules_load();
 	e = cdp_eval_begin(rules, true);
 	id = cdp_graph_canonical(id, true);
@@ -484,15 +488,14 @@ cdp_why(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	}
 	rule = cdp_rule_temporary(rules, predicate, json);
-	member = cdp_eval_holds(e, rule, now, &sqlstate) && !disabled;
+	member = cdp_eval_holds(e, rule, now, &sqlstate) && !unused;
 	clauses = cdp_rule_clauses(predicate, json, &any);
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, "segment", name);
 	push_int(&state, "profile_id", id);
 	push_bool(&state, "member", member);
-	if (disabled)
-		push_string(&state, "state", "disabled");
+	push_string(&state, "state", unused);
 	if (member && find_since(person, segment_id, now, &entered))
 	{
 		cdp_json_time(entered, since);

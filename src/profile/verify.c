@@ -70,7 +70,7 @@ static CdpPlan member_plan = {
 
 static CdpPlan names_plan = {
 	"SELECT ARRAY(SELECT coalesce(g.name, u.id::text) FROM unnest($1::int[]) u (id) "
-	"  LEFT JOIN cdp_data.segment g ON g.segment_id = u.id ORDER BY 1)::text",
+	"  LEFT JOIN cdp_data.segment g ON g.set_id = u.id ORDER BY 1)::text",
 	1,
 	{TEXTOID},
 	NULL};
@@ -310,7 +310,7 @@ found_segments(void *arg, int64 profile_id, const char *what, const char *live, 
 }
 
 static CdpPlan name_plan = {
-	"SELECT g.name FROM cdp_data.segment g WHERE g.segment_id = $1", 1, {INT4OID}, NULL};
+	"SELECT g.name FROM cdp_data.segment g WHERE g.set_id = $1", 1, {INT4OID}, NULL};
 
 static CdpPlan who_plan = {
 	"SELECT p.profile_id FROM cdp_data.profile p WHERE p.ord = $1", 1, {INT4OID}, NULL};

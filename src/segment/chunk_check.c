@@ -30,7 +30,7 @@
 #define ONLY_IN_INDEX "in the index only"
 
 static CdpPlan segments_plan = {
-	"SELECT 0 AS segment_id UNION SELECT g.segment_id FROM cdp_data.segment g "
+	"SELECT 0 AS segment_id UNION SELECT g.set_id FROM cdp_data.segment g "
 	"UNION SELECT c.segment_id FROM cdp_data.segment_chunk c "
 	"UNION SELECT d.segment_id FROM cdp_data.segment_delta d ORDER BY 1",
 	0,

@@ -69,6 +69,7 @@ struct CdpEvaluation
 	bool *fetched; /* by column */
 	TimestampTz *due; /* by column */
 	Jsonb *document;
+	const CdpRule *asked; /* at the moment */
 	int *sqlstates; /* by rule: of its first error, 0: none */
 };
 
@@ -358,12 +359,9 @@ static bool
 ask_group(const char *name, int len, void *arg)
 {
 	const CdpEvaluation *e = arg;
+	int other = cdp_rule_used(e->rules, e->asked, name, len);
 
-	for (int i = 0; i < e->rules->n; i++)
-		if ((int) strlen(e->rules->rules[i].name) == len &&
-			memcmp(e->rules->rules[i].name, name, len) == 0)
-			return e->person.in[i];
-	return false;
+	return other >= 0 && e->person.in[other];
 }
 
 /* Asks one rule whose columns are in the row.  May raise. */
@@ -377,6 +375,7 @@ ask(CdpEvaluation *e, CdpRule *rule)
 	MemoryContext old;
 	bool met;
 
+	e->asked = rule;
 	if (rule->condition == NULL)
 	{
 		while ((other = bms_next_member(rule->uses, other)) >= 0)

@@ -46,8 +46,13 @@ static CdpPlan leave_plan = {
 	"  USING unnest($1, $2, $4, $5) u (segment_id, ord, at, cause) "
 	"  WHERE m.segment_id = ANY (ARRAY[u.segment_id]) AND m.ord = ANY (ARRAY[u.ord]) "
 	"  RETURNING m.segment_id, m.ord, m.profile_id, m.since, u.at, u.cause), "
+	/* of a set that is nobody's, or not yet, there is none */
 	"kept AS (INSERT INTO cdp_data.segment_history (segment_id, ord, profile_id, entered_at, "
-	"  left_at, cause) SELECT * FROM gone g) " CDP_CHUNK_STEPS("gone", "-1"),
+	"  left_at, cause) SELECT s.segment_id, g.ord, g.profile_id, "
+	"  CASE WHEN g.since = 'infinity' THEN LEAST(s.live_from, g.at) ELSE g.since END, "
+	"  g.at, g.cause "
+	"  FROM gone g JOIN cdp_data.segment s ON s.set_id = ANY (ARRAY[g.segment_id])) "
+	"" CDP_CHUNK_STEPS("gone", "-1"),
 	5,
 	{INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 	NULL};
@@ -70,23 +75,26 @@ static CdpPlan inherit_plan = {
 /* What both were in, should they come apart again. */
 static CdpPlan save_plan = {
 	"INSERT INTO cdp_data.segment_before (loser, profile_id, segment_id, since) "
-	"SELECT u.loser, m.profile_id, m.segment_id, m.since FROM unnest($1, $2) u (winner, loser) "
+	"SELECT u.loser, m.profile_id, g.segment_id, "
+	"  CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END "
+	"FROM unnest($1, $2) u (winner, loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_member m "
 	"  WHERE m.profile_id = ANY (ARRAY[u.winner, u.loser]) OFFSET 0) m "
+	"JOIN cdp_data.segment g ON g.set_id = ANY (ARRAY[m.segment_id]) "
 	"ON CONFLICT DO NOTHING",
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
 static CdpPlan return_plan = {
-	"WITH more AS (SELECT b.segment_id, s.ord, s.profile_id, min(b.since) AS since "
+	"WITH more AS (SELECT g.set_id AS segment_id, s.ord, s.profile_id, min(b.since) AS since "
 	"FROM unnest($1) u (loser) "
 	"CROSS JOIN LATERAL (SELECT * FROM cdp_data.segment_before b "
 	"  WHERE b.loser = u.loser OFFSET 0) b "
 	"JOIN cdp_data.profile_state s ON s.profile_id = ANY (ARRAY[b.profile_id]) "
+	"JOIN cdp_data.segment g ON g.segment_id = ANY (ARRAY[b.segment_id]) "
 	"WHERE b.profile_id = ANY ($1 || $2) "
-	"  AND EXISTS (SELECT FROM cdp_data.segment g WHERE g.segment_id = b.segment_id) "
-	"GROUP BY b.segment_id, s.ord, s.profile_id), "
+	"GROUP BY g.set_id, s.ord, s.profile_id), "
 	"came AS (INSERT INTO cdp_data.segment_member (segment_id, ord, profile_id, since) "
 	"SELECT * FROM more "
 	"ON CONFLICT (segment_id, ord) DO UPDATE SET since = excluded.since) "
@@ -100,11 +108,13 @@ static CdpPlan return_plan = {
  * herself, evaluating finds that, as of now.
  */
 static CdpPlan give_back_plan = {
-	"WITH gone AS (DELETE FROM cdp_data.segment_member m USING cdp_data.segment_before b "
+	"WITH gone AS (DELETE FROM cdp_data.segment_member m "
+	"USING cdp_data.segment_before b, cdp_data.segment g "
 	"WHERE b.loser = ANY ($1) AND b.profile_id = b.loser AND m.profile_id = ANY ($2) "
-	"  AND m.segment_id = b.segment_id AND m.since = b.since "
+	"  AND g.segment_id = ANY (ARRAY[b.segment_id]) AND m.segment_id = g.set_id "
+	"  AND b.since = CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END "
 	"  AND NOT EXISTS (SELECT FROM cdp_data.segment_before own WHERE own.loser = b.loser "
-	"    AND own.profile_id = m.profile_id AND own.segment_id = m.segment_id) "
+	"    AND own.profile_id = m.profile_id AND own.segment_id = b.segment_id) "
 	"RETURNING m.segment_id, m.ord) " CDP_CHUNK_STEPS("gone", "-1"),
 	2,
 	{INT8ARRAYOID, INT8ARRAYOID},
@@ -280,9 +290,9 @@ cdp_member_write(const CdpFlip *flips, int n, CdpEntry **entries)
 
 		for (int k = i + 1; k < n && flips[k].profile_id == flips[i].profile_id; k++)
 			ended |= flips[k].segment_id == flips[i].segment_id;
-		if (!ended)
+		if (!ended && flips[i].announce != 0)
 			(*entries)[nentries++] =
-				(CdpEntry){flips[i].segment_id, flips[i].profile_id, flips[i].ord};
+				(CdpEntry){flips[i].announce, flips[i].profile_id, flips[i].ord};
 	}
 	return nentries;
 }

@@ -15,7 +15,8 @@ typedef struct CdpFlip
 {
 	int64 profile_id;
 	int32 ord;
-	int32 segment_id;
+	int32 segment_id; /* the set of members */
+	int32 announce; /* the segment that she is told to enter; 0: nobody is told */
 	bool enters;
 	TimestampTz at;
 	const char *cause; /* event, identity, time, definition */

@@ -203,8 +203,41 @@ load_rule(CdpRules *rules, int i)
 		rule->json = DatumGetJsonbPCopy(d);
 	rule->fields = text_list(cdp_store_value(i, 5, &isnull));
 	rule->timed = DatumGetBool(cdp_store_value(i, 7, &isnull));
+	rule->segment_id = (int32) cdp_store_int64(i, 8);
+	rule->task_id = (int32) cdp_store_int64(i, 9);
 	rule->answer = (AttrNumber) (rules->ncolumns + i + 1);
 	name_columns(rules, rule, i);
+}
+
+int
+cdp_rules_of(const CdpRules *rules, int32 segment_id)
+{
+	for (int i = 0; i < rules->n; i++)
+		if (rules->rules[i].segment_id == segment_id && rules->rules[i].task_id == 0)
+			return i;
+	return -1;
+}
+
+int
+cdp_rule_used(const CdpRules *rules, const CdpRule *rule, const char *name, int len)
+{
+	int other = -1;
+
+	while ((other = bms_next_member(rule->uses, other)) >= 0)
+		if ((int) strlen(rules->rules[other].name) == len &&
+			memcmp(rules->rules[other].name, name, len) == 0)
+			return other;
+	return -1;
+}
+
+/* What a rule of a task means by a segment: what the task builds of it, if it does. */
+static int
+rule_meant(const CdpRules *rules, int32 segment_id, int32 task_id)
+{
+	for (int i = 0; task_id != 0 && i < rules->n; i++)
+		if (rules->rules[i].segment_id == segment_id && rules->rules[i].task_id == task_id)
+			return i;
+	return cdp_rules_of(rules, segment_id);
 }
 
 /* Rules that this one needs; those disabled are nobody's. */
@@ -218,7 +251,7 @@ load_uses(CdpRules *rules, int i)
 
 	for (int k = 0; k < n; k++)
 	{
-		int other = cdp_rules_find(rules, ids[k]);
+		int other = rule_meant(rules, ids[k], rules->rules[i].task_id);
 
 		if (other >= 0)
 			rules->rules[i].uses = bms_add_member(rules->rules[i].uses, other);
@@ -266,6 +299,8 @@ arrange(CdpRules *rules)
 			used->dependents = bms_add_members(used->dependents, rule->dependents);
 		}
 		rules->all = bms_add_member(rules->all, i);
+		if (rule->task_id == 0)
+			rules->in_force = bms_add_member(rules->in_force, i);
 		if (rule->timed)
 			rules->timed = bms_add_member(rules->timed, i);
 	}
@@ -283,8 +318,11 @@ CdpRules *
 cdp_rules_load(void)
 {
 	static const char *const sql =
-		"SELECT g.segment_id, g.name, g.predicate, g.rule, g.columns, g.uses, g.timed "
-		"FROM cdp_data.segment g WHERE g.state = 'active' ORDER BY g.segment_id";
+		"SELECT g.set_id, g.name, g.predicate, g.rule, g.columns, g.uses, g.timed, "
+		"  g.segment_id, 0 FROM cdp_data.segment g WHERE g.state = 'active' "
+		"UNION ALL SELECT b.set_id, g.name, b.predicate, b.rule, b.columns, b.uses, b.timed, "
+		"  b.segment_id, b.task_id FROM cdp_data.segment_build b "
+		"JOIN cdp_data.segment g ON g.segment_id = b.segment_id ORDER BY 1";
 
 	while (!cdp_rules_are_current())
 	{
@@ -389,21 +427,29 @@ cdp_predicate_needs(Node *node)
 	return TextDatumGetCString(name->constvalue);
 }
 
+/* A rule being compiled. */
+typedef struct Compiling
+{
+	const CdpRules *rules;
+	const CdpRule *rule;
+} Compiling;
+
 /* Answers of other rules are columns of the row. */
 static Node *
 put_answers(Node *node, void *context)
 {
-	CdpRules *rules = context;
+	const Compiling *c = context;
 	char *name = cdp_predicate_needs(node);
+	int other;
 
 	if (node == NULL)
 		return NULL;
 	if (name == NULL)
 		return expression_tree_mutator(node, put_answers, context);
-	for (int i = 0; i < rules->n; i++)
-		if (strcmp(rules->rules[i].name, name) == 0)
-			return (Node *) makeVar(1, rules->rules[i].answer, BOOLOID, -1, InvalidOid, 0);
-	return makeBoolConst(false, false); /* it is disabled */
+	other = cdp_rule_used(c->rules, c->rule, name, (int) strlen(name));
+	if (other < 0)
+		return makeBoolConst(false, false); /* it is disabled */
+	return (Node *) makeVar(1, c->rules->rules[other].answer, BOOLOID, -1, InvalidOid, 0);
 }
 
 static bool
@@ -457,10 +503,11 @@ cdp_rule_compile(CdpRules *rules, CdpRule *rule)
 	{
 		MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "cdp rule parse",
 												   ALLOCSET_DEFAULT_SIZES);
+		Compiling compiling = {rules, rule};
 		Node *node;
 
 		MemoryContextSwitchTo(work);
-		node = put_answers(cdp_predicate_analyse(rule->predicate), rules);
+		node = put_answers(cdp_predicate_analyse(rule->predicate), &compiling);
 		node = (Node *) expression_planner((Expr *) node);
 		rule->guarded = runs_foreign_code(node, NULL);
 		MemoryContextSwitchTo(rule->context);
@@ -497,7 +544,7 @@ cdp_rule_temporary(CdpRules *rules, const char *predicate, const Jsonb *json)
 	name_columns(rules, rule, -1);
 	foreach(lc, needs.segments)
 		for (int i = 0; i < rules->n; i++)
-			if (strcmp(rules->rules[i].name, lfirst(lc)) == 0)
+			if (rules->rules[i].task_id == 0 && strcmp(rules->rules[i].name, lfirst(lc)) == 0)
 				rule->uses = bms_add_member(rule->uses, i);
 	return rule;
 }

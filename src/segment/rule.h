@@ -42,7 +42,9 @@ typedef struct CdpRuleColumn
 
 typedef struct CdpRule
 {
-	int32 id;
+	int32 id; /* of the set of its members */
+	int32 segment_id;
+	int32 task_id; /* that builds it, beside the rule in force; 0: it is in force */
 	const char *name;
 	const char *predicate; /* canonical; or NULL */
 	Jsonb *json; /* or NULL */
@@ -74,6 +76,7 @@ typedef struct CdpRules
 	CdpRule *rules; /* ascending by id */
 	int *order; /* indexes, each after those it uses */
 	Bitmapset *all;
+	Bitmapset *in_force; /* those that are not being built */
 	Bitmapset *timed;
 	TupleDesc desc; /* columns, then answers that others use */
 	int nanswers;
@@ -82,6 +85,12 @@ typedef struct CdpRules
 extern bool cdp_rules_are_current(void);
 extern CdpRules *cdp_rules_load(void);
 extern int cdp_rules_find(const CdpRules *rules, int32 id);
+
+/* The rule in force of a segment, or -1. */
+extern int cdp_rules_of(const CdpRules *rules, int32 segment_id);
+
+/* Of the rules that this one uses that of this name, or -1. */
+extern int cdp_rule_used(const CdpRules *rules, const CdpRule *rule, const char *name, int len);
 extern int cdp_rules_column(const CdpRules *rules, const char *name);
 extern void cdp_rule_compile(CdpRules *rules, CdpRule *rule);
 extern void cdp_rule_reset(CdpRule *rule);

@@ -45,8 +45,10 @@ typedef struct Flips
 	const char *cause;
 } Flips;
 
+/* announce: see CdpFlip */
 static void
-add_flip(Flips *to, const CdpPerson *person, int32 segment_id, bool enters, TimestampTz at)
+add_flip(Flips *to, const CdpPerson *person, int32 segment_id, int32 announce, bool enters,
+		 TimestampTz at)
 {
 	if (to->n == to->room)
 	{
@@ -57,6 +59,7 @@ add_flip(Flips *to, const CdpPerson *person, int32 segment_id, bool enters, Time
 	to->flips[to->n++] = (CdpFlip){.profile_id = person->profile_id,
 								   .ord = person->ord,
 								   .segment_id = segment_id,
+								   .announce = announce,
 								   .enters = enters,
 								   .at = at,
 								   .cause = to->cause};
@@ -66,8 +69,16 @@ static void
 take_flip(const CdpPerson *person, int rule, TimestampTz at, void *arg)
 {
 	Flips *to = arg;
+	const CdpRule *r = &to->rules->rules[rule];
 
-	add_flip(to, person, to->rules->rules[rule].id, person->in[rule], at);
+	if (r->task_id == 0)
+	{
+		add_flip(to, person, r->id, r->segment_id, person->in[rule], at);
+		return;
+	}
+	/* since it will be in force, and whatever led to it: see cdp_data.segment */
+	add_flip(to, person, r->id, 0, person->in[rule], DT_NOEND);
+	to->flips[to->n - 1].cause = "definition";
 }
 
 /* Segments that are no more, or disabled, have no members. */
@@ -76,7 +87,7 @@ drop_unknown(Flips *to, const CdpPerson *person, TimestampTz now)
 {
 	for (int i = 0; i < person->nstored; i++)
 		if (cdp_rules_find(to->rules, person->stored[i]) < 0)
-			add_flip(to, person, person->stored[i], false, now);
+			add_flip(to, person, person->stored[i], 0, false, now);
 }
 
 /*
@@ -96,19 +107,37 @@ record_error(int32 segment_id, int sqlstate)
 	cdp_store_run(&error_plan, args, NULL, false, -1);
 }
 
+/* A segment whose rule raised. */
+typedef struct Raised
+{
+	int32 segment_id;
+	int sqlstate;
+} Raised;
+
+static int
+compare_raised(const void *a, const void *b)
+{
+	int32 x = ((const Raised *) a)->segment_id;
+	int32 y = ((const Raised *) b)->segment_id;
+
+	return (x > y) - (x < y);
+}
+
 static void
 finish(CdpEvaluation *e, const CdpRules *rules)
 {
-	int *sqlstates = palloc0(sizeof(int) * Max(rules->n, 1));
+	Raised *raised = palloc(sizeof(Raised) * Max(rules->n, 1));
+	int n = 0;
 
 	for (int i = 0; i < rules->n; i++)
-		sqlstates[i] = cdp_eval_error(e, i);
+		if (cdp_eval_error(e, i) != 0)
+			raised[n++] = (Raised){rules->rules[i].segment_id, cdp_eval_error(e, i)};
 	cdp_eval_end(e);
 	/* by id, like every lock: another session may record the same */
-	for (int i = 0; i < rules->n; i++)
-		if (sqlstates[i] != 0)
-			record_error(rules->rules[i].id, sqlstates[i]);
-	pfree(sqlstates);
+	qsort(raised, n, sizeof(Raised), compare_raised);
+	for (int i = 0; i < n; i++)
+		record_error(raised[i].segment_id, raised[i].sqlstate);
+	pfree(raised);
 }
 
 /* When to ask a person again. */
@@ -333,36 +362,68 @@ cdp_segment_person(CdpEvaluation *e, CdpRules *rules, int64 profile_id, Timestam
 	return person;
 }
 
+/* Sets that are no segment's any more, and about to go. */
+static CdpPlan retired_plan = {
+	"SELECT t.target FROM cdp_data.task t "
+	"WHERE t.kind = 'segment_set' AND t.state IN ('waiting', 'running')",
+	0,
+	{0},
+	NULL};
+
+static Bitmapset *
+retired_sets(void)
+{
+	int rows = cdp_store_run(&retired_plan, NULL, NULL, true, -1);
+	Bitmapset *sets = NULL;
+
+	for (int r = 0; r < rows; r++)
+		sets = bms_add_member(sets, (int) cdp_store_int64(r, 1));
+	return sets;
+}
+
+static bool
+is_retired(int32 set_id, const Bitmapset *retired)
+{
+	return set_id >= 0 && bms_is_member(set_id, retired);
+}
+
 /*
- * Ids of the segments that she is in, as an array's text; those that are
- * stored and that no rule makes, too, if asked for.
+ * Ids of the segments in force that she is in, as an array's text; those that are
+ * stored and that no rule makes, but for sets about to go, too, if asked for.
  */
 static char *
-list_text(const CdpRules *rules, const CdpPerson *person, bool unknown)
+list_text(const CdpRules *rules, const CdpPerson *person, const Bitmapset *retired, bool unknown)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
 	for (int i = 0; i < rules->n; i++)
-		if (person->in[i])
+		if (person->in[i] && rules->rules[i].task_id == 0)
 			appendStringInfo(&text, "%s%d", text.len > 1 ? "," : "", rules->rules[i].id);
 	for (int i = 0; unknown && i < person->nstored; i++)
-		if (cdp_rules_find(rules, person->stored[i]) < 0)
+		if (cdp_rules_find(rules, person->stored[i]) < 0 && !is_retired(person->stored[i], retired))
 			appendStringInfo(&text, "%s%d", text.len > 1 ? "," : "", person->stored[i]);
 	appendStringInfoChar(&text, '}');
 	return text.data;
 }
 
+/* The same as stored; what is neither in force, nor being built, nor about to go is shown. */
 static char *
-stored_text(const CdpPerson *person)
+stored_text(const CdpRules *rules, const CdpPerson *person, const Bitmapset *retired)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
 	appendStringInfoChar(&text, '{');
 	for (int i = 0; i < person->nstored; i++)
-		appendStringInfo(&text, "%s%d", i ? "," : "", person->stored[i]);
+	{
+		int rule = cdp_rules_find(rules, person->stored[i]);
+
+		if (rule >= 0 ? rules->rules[rule].task_id == 0 :
+						!is_retired(person->stored[i], retired))
+			appendStringInfo(&text, "%s%d", text.len > 1 ? "," : "", person->stored[i]);
+	}
 	appendStringInfoChar(&text, '}');
 	return text.data;
 }
@@ -380,10 +441,12 @@ cdp_segment_check(const int64 *profiles, int n,
 {
 	CdpRules *rules = cdp_rules_load();
 	TimestampTz now = cdp_instant();
+	Bitmapset *retired;
 	CdpEvaluation *e;
 
 	if (n == 0)
 		return;
+	retired = retired_sets();
 	e = cdp_eval_begin(rules, true);
 	for (int i = 0; i < n; i++)
 	{
@@ -396,14 +459,14 @@ cdp_segment_check(const int64 *profiles, int n,
 		if (person == NULL)
 			continue;
 		timer = cdp_timer_seen(profiles[i]);
-		live = stored_text(person);
+		live = stored_text(rules, person, retired);
 		if (timer <= now)
 		{
 			timer = fire(e, rules, timer, now, no_flip, NULL);
-			live = list_text(rules, person, true);
+			live = list_text(rules, person, retired, true);
 		}
-		due = cdp_eval_ask(e, rules->all, now, no_flip, NULL);
-		fresh = list_text(rules, person, false);
+		due = cdp_eval_ask(e, rules->in_force, now, no_flip, NULL);
+		fresh = list_text(rules, person, NULL, false);
 		if (strcmp(live, fresh) != 0)
 			found(arg, profiles[i], "segments", live, fresh);
 		if (due < timer)
@@ -413,21 +476,17 @@ cdp_segment_check(const int64 *profiles, int n,
 	cdp_eval_end(e);
 }
 
-/* One rule, and those that need it, for these people. */
+/* These rules, and those that need them, for these people. */
 static int
-evaluate_one(int32 id, const int64 *profiles, int n, CdpEntry **entries)
+evaluate_some(const Bitmapset *which, const int64 *profiles, int n, CdpEntry **entries)
 {
 	CdpRules *rules = cdp_rules_load();
 	Flips found = {.rules = rules, .cause = "definition"};
-	int rule = cdp_rules_find(rules, id);
-	Bitmapset *which = NULL;
 	Next *next = palloc(sizeof(Next) * Max(n, 1));
 	TimestampTz now = cdp_instant();
 	CdpEvaluation *e = cdp_eval_begin(rules, false);
 	int nnext = 0;
 
-	if (rule >= 0)
-		which = bms_make_singleton(rule);
 	for (int i = 0; i < n; i++)
 	{
 		CdpPerson *person = cdp_eval_person(e, profiles[i]);
@@ -443,6 +502,57 @@ evaluate_one(int32 id, const int64 *profiles, int n, CdpEntry **entries)
 	}
 	return write_down(e, &found, next, nnext, entries);
 }
+
+/* One rule in force, and those that need it, for these people. */
+static int
+evaluate_one(int32 segment_id, const int64 *profiles, int n, CdpEntry **entries)
+{
+	int rule = cdp_rules_of(cdp_rules_load(), segment_id);
+
+	return evaluate_some(rule < 0 ? NULL : bms_make_singleton(rule), profiles, n, entries);
+}
+
+/* Whom both sets have is in it since the older one says so. */
+static CdpPlan since_plan = {
+	"UPDATE cdp_data.segment_member n SET since = o.since, cause = o.cause "
+	"FROM (SELECT b.set_id, p.ord, CASE WHEN m.since = 'infinity' THEN b.live_from ELSE m.since "
+	"    END AS since, m.cause "
+	"  FROM unnest($2) u (profile_id) "
+	"  CROSS JOIN LATERAL (SELECT s.ord FROM cdp_data.profile_state s "
+	"    WHERE s.profile_id = u.profile_id OFFSET 0) p "
+	"  CROSS JOIN LATERAL (SELECT x.set_id, g.set_id AS old_id, g.live_from "
+	"    FROM cdp_data.segment_build x JOIN cdp_data.segment g ON g.segment_id = x.segment_id "
+	"    WHERE x.task_id = $1 AND g.state = 'active' OFFSET 0) b "
+	"  CROSS JOIN LATERAL (SELECT m.since, m.cause FROM cdp_data.segment_member m "
+	"    WHERE m.segment_id = b.old_id AND m.ord = p.ord OFFSET 0) m) o "
+	"WHERE n.segment_id = ANY (ARRAY[o.set_id]) AND n.ord = ANY (ARRAY[o.ord]) "
+	"  AND n.since = 'infinity'",
+	2,
+	{INT4OID, INT8ARRAYOID},
+	NULL};
+
+void
+cdp_segment_build(int32 task_id, const int64 *profiles, int n)
+{
+	const CdpRules *rules = cdp_rules_load();
+	Bitmapset *which = NULL;
+	Datum args[2] = {Int32GetDatum(task_id), cdp_array_int64(profiles, n)};
+	CdpEntry *entries;
+
+	for (int i = 0; i < rules->n; i++)
+		if (rules->rules[i].task_id == task_id)
+			which = bms_add_member(which, i);
+	if (bms_is_empty(which))
+		return;
+	(void) evaluate_some(which, profiles, n, &entries);
+	cdp_store_run(&since_plan, args, NULL, false, -1);
+}
+
+static CdpPlan set_plan = {
+	"SELECT g.set_id FROM cdp_data.segment g WHERE g.segment_id = $1",
+	1,
+	{INT4OID},
+	NULL};
 
 /*
  * cdp.build_segment(id): membership of everybody, after a definition.  The
@@ -495,10 +605,13 @@ cdp_build_segment(PG_FUNCTION_ARGS)
 		cdp_progress_set(&progress, progress.done + (int64) n);
 	}
 	cdp_progress_end(&progress);
-	cdp_chunk_rebuild(id);
 	{
 		Datum args[1] = {Int32GetDatum(id)};
 		Oid int4[1] = {INT4OID};
+
+		cdp_store_run(&set_plan, args, NULL, false, 1);
+		args[0] = Int32GetDatum((int32) cdp_store_int64(0, 1));
+		cdp_chunk_rebuild(DatumGetInt32(args[0]));
 
 		SPI_execute_with_args("SELECT count(*) FROM cdp_data.segment_member WHERE segment_id "
 							  "= $1",

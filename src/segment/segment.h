@@ -64,6 +64,12 @@ typedef struct CdpLook
 
 extern void cdp_segment_look(const int64 *profiles, int n, TimestampTz now, const CdpLook *look);
 
+/*
+ * Evaluates what a task builds beside the rules in force for people whose locks
+ * the caller holds; their timers that are due were fired.  Nobody is told.
+ */
+extern void cdp_segment_build(int32 task_id, const int64 *profiles, int n);
+
 extern void cdp_segment_check(const int64 *profiles, int n,
 							  void (*found)(void *arg, int64 profile_id, const char *what,
 											const char *live, const char *now),
