@@ -78,6 +78,7 @@ OBJS = \
 	src/segment/clause.o \
 	src/segment/eval.o \
 	src/segment/json.o \
+	src/segment/list.o \
 	src/segment/member.o \
 	src/segment/predicate.o \
 	src/segment/rule.o \
@@ -151,6 +152,7 @@ OBJS = \
 	src/ingest/discover.o \
 	src/ingest/document.o \
 	src/ingest/inbox.o \
+	src/ingest/import_audience.o \
 	src/ingest/dedupe.o \
 	src/ingest/ingest.o \
 	src/ingest/mention.o \
@@ -190,6 +192,7 @@ INSTALL_SQL = \
 	sql/install/42_metric.sql \
 	sql/install/45_segment.sql \
 	sql/install/46_segment_build.sql \
+	sql/install/47_import.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
 	sql/install/46_dimension.sql \
@@ -239,6 +242,7 @@ REGRESS = \
 	segment_rules \
 	segment_time \
 	segment_build \
+	import \
 	consent \
 	affinity \
 	activation \

@@ -27,7 +27,8 @@ typedef enum CdpWork
 	CDP_WORK_MAINTAIN,
 	CDP_WORK_SEGMENT,
 	CDP_WORK_TRAIT,
-	CDP_WORK_RETRY
+	CDP_WORK_RETRY,
+	CDP_WORK_IMPORT
 } CdpWork;
 
 /* One piece of work; lives where the work's own state lives. */

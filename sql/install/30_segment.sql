@@ -11,9 +11,11 @@ BEGIN
 		set_id		int NOT NULL UNIQUE,
 		name		text COLLATE "C" NOT NULL UNIQUE,
 		definition	text NOT NULL,
-		-- One of them: the predicate in canonical form, or a condition.
+		-- One of them: the predicate in canonical form, a condition, or a list
+		-- of identifiers.
 		predicate	text,
 		rule		jsonb,
+		list_id		int,
 		description	text,
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
 		-- Of the rule: columns (or fields) it names, segments it needs, whether
@@ -27,7 +29,7 @@ BEGIN
 		-- since when that set answers, if it was built beside: what members
 		-- with since 'infinity' are in since
 		live_from	timestamptz NOT NULL DEFAULT '-infinity',
-		CHECK ((predicate IS NULL) <> (rule IS NULL))
+		CHECK (num_nonnulls(predicate, rule, list_id) = 1)
 	);
 
 	-- Definitions whose members are being found, beside those in force.
@@ -40,6 +42,7 @@ BEGIN
 		definition	text NOT NULL,
 		predicate	text,
 		rule		jsonb,
+		list_id		int,
 		description	text,
 		columns		text[] NOT NULL,
 		uses		int[] NOT NULL,

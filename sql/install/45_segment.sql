@@ -35,6 +35,11 @@ BEGIN
 	END IF;
 	used := ARRAY(SELECT u.segment_id FROM cdp_data.segment u WHERE u.name = ANY (needs.segments) ORDER BY 1);
 	SELECT * INTO old FROM cdp_data.segment s WHERE s.name = define_segment.name COLLATE "C";
+	IF old.list_id IS NOT NULL THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('segment %s was imported', quote_ident(name)),
+			HINT = 'Import it again, or drop it first.';
+	END IF;
 	IF old.segment_id = ANY (cdp.segments_needed(used)) THEN
 		RAISE invalid_object_definition USING
 			MESSAGE = format('segment %s cannot need itself', quote_ident(name)),
@@ -142,6 +147,7 @@ BEGIN
 	DELETE FROM cdp_data.segment_version v WHERE v.segment_id = id;
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
 	DELETE FROM cdp_data.segment_history h WHERE h.segment_id = id;
+	DELETE FROM cdp_data.import i WHERE i.segment_id = id;
 	IF cdp.is_large() THEN
 		PERFORM cdp.retire_set(set_no);
 		RETURN;

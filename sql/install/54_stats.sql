@@ -36,10 +36,10 @@ BEGIN
 	CREATE VIEW cdp.progress WITH (security_invoker = true) AS
 	SELECT p.pid, a.usename::text AS role,
 		CASE WHEN p.relid = to_regclass('cdp.inbox') THEN 'inbox'
-			ELSE (ARRAY['inbox', 'connected_components', 'ingest_edges', 'maintain', 'segment', 'trait', 'retry_rejected'])[p.param11] END AS work,
+			ELSE (ARRAY['inbox', 'connected_components', 'ingest_edges', 'maintain', 'segment', 'trait', 'retry_rejected', 'import_audience'])[p.param11] END AS work,
 		(ARRAY['reading', 'numbering', 'joining', 'labelling', 'sorting', 'returning'])[p.param12] AS phase,
 		p.param3 AS done, nullif(p.param13, 0) AS total,
-		(ARRAY['rows', 'edges', 'pairs', 'steps', 'profiles', 'values', 'messages'])[CASE WHEN p.relid = to_regclass('cdp.inbox') THEN 1 ELSE p.param11 END] AS unit,
+		(ARRAY['rows', 'edges', 'pairs', 'steps', 'profiles', 'values', 'messages', 'rows'])[CASE WHEN p.relid = to_regclass('cdp.inbox') THEN 1 ELSE p.param11 END] AS unit,
 		nullif(p.param1, 0) AS bytes_done, nullif(p.param2, 0) AS bytes_total, a.query_start AS started_at
 	FROM pg_stat_get_progress_info('COPY') p LEFT JOIN pg_stat_activity a ON a.pid = p.pid
 	WHERE p.datid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())

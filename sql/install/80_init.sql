@@ -72,6 +72,7 @@ BEGIN
 	PERFORM cdp.guard('node_base_session', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('node_base_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
+	PERFORM cdp.guard('list_identifier', 'cdp.has_kind(''privacy'')');
 	-- a value may be one person's; cdp.affinity_scores() says how common those are that the caller sees
 	PERFORM cdp.guard('dimension_base', 'false');
 	-- what few people have is theirs
@@ -257,6 +258,7 @@ BEGIN
 	PERFORM cdp.install_inbox();
 	PERFORM cdp.install_stats();
 	PERFORM cdp.install_retention_views();
+	PERFORM cdp.install_import_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -326,6 +328,7 @@ BEGIN
 		('retention', 'cdp.install_retention()'),
 		('session', 'cdp.install_session()'),
 		('sequence', 'cdp.install_sequence()'),
+		('import', 'cdp.install_import()'),
 		('ingest', 'cdp.install_ingest()'),
 		('views', 'cdp.install_views()')
 	LOOP

@@ -75,7 +75,7 @@ BEGIN
 				('namespace', '{name,rank,max_per_profile,period,on_conflict,blocked,ttl,normaliser}'),
 				('identifier', '{namespace,value,node_id,first_seen,last_seen,ended}'),
 				('event', '{ts,node_id,received_at,type,name,source,message_id,properties,traits,context,extra}'),
-				('segment', '{segment_id,set_id,name,definition,rule,description,created_at,columns,uses,timed,state,version,changed_at,live_from}'),
+				('segment', '{segment_id,set_id,name,definition,rule,description,created_at,columns,uses,timed,state,version,changed_at,live_from,list_id}'),
 				('segment_build', '{segment_id}'),
 				('segment_version', '{segment_id,version,definition,rule,valid_from,valid_to}'),
 				('segment_history', '{segment_id,ord,profile_id,entered_at,left_at,cause}'),
@@ -107,6 +107,11 @@ BEGIN
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN
+		EXECUTE format('GRANT SELECT (list_id, import_id, namespace, key, value, valid_until) ON cdp_data.list_identifier TO %I', who);
+		EXECUTE format('GRANT SELECT (list_id, purpose_id) ON cdp_data.list TO %I', who);
+		EXECUTE format('GRANT SELECT (import_id, segment_id, list_id, name, source, mode, rows, rejected, expired, identifiers, matched, imported_at, imported_by) ON cdp_data.import TO %I', who);
+		EXECUTE format('GRANT SELECT (key) ON cdp_data.identifier TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.imports, cdp.imported_identifiers TO %I', who);
 		EXECUTE format('GRANT SELECT (merge_id, winner, loser, moved_nodes, at, kind, source, message_id, reason, actor, undone_at, undone_by) ON cdp_data.identity_merge TO %I', who);
 		EXECUTE format('GRANT SELECT (separation_id, kind, merge_id, reason, at, actor, revoked_at, revoked_by) ON cdp_data.identity_separation TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.merges, cdp.separations TO %I', who);

@@ -456,11 +456,55 @@ note_message(CdpChange *change, const CdpMessage *m)
 	}
 }
 
+static int
+compare_changes(const void *a, const void *b)
+{
+	return cdp_compare_int64(&((const CdpChange *) a)->profile_id,
+							 &((const CdpChange *) b)->profile_id);
+}
+
+/*
+ * Who bears a value no more is another to lists of identifiers.  She is locked,
+ * and may not have been looked at otherwise.  changes are by person; returns how
+ * many there are now.
+ */
+static int
+add_former_bearers(const CdpGraph *graph, CdpChange *changes, int n)
+{
+	int64 *ids = palloc(sizeof(int64) * (graph->nidents + 1));
+	int known = n;
+	int m = 0;
+
+	for (int i = 0; i < graph->nidents; i++)
+	{
+		const CdpIdent *ident = &graph->idents[i];
+
+		if (ident->anew)
+			ids[m++] = graph->idents[ident->after].profile_id;
+		else if (ident->used && !ident->former && ident->ends != DT_NOEND)
+			ids[m++] = ident->profile_id;
+	}
+	qsort(ids, m, sizeof(int64), cdp_compare_int64);
+	for (int i = 0; i < m; i++)
+	{
+		CdpChange key = {.profile_id = ids[i]};
+		CdpChange *change = bsearch(&key, changes, known, sizeof(CdpChange), compare_changes);
+
+		if (i > 0 && ids[i] == ids[i - 1])
+			continue;
+		if (change == NULL)
+			change = &changes[n++];
+		change->profile_id = ids[i];
+		change->all = true;
+	}
+	return n;
+}
+
 static void
 evaluate_segments(const CdpBatch *batch, const CdpActivity *activity, int n)
 {
 	const CdpGraph *graph = &batch->graph;
-	CdpChange *changes = palloc0(sizeof(CdpChange) * Max(n, 1));
+	CdpChange *changes = palloc0(sizeof(CdpChange) * (n + graph->nidents + 1));
 	int *place = palloc(sizeof(int) * Max(graph->nlocked, 1));
 	CdpEntry *entries;
 
@@ -483,6 +527,8 @@ evaluate_segments(const CdpBatch *batch, const CdpActivity *activity, int n)
 		if (!change->all)
 			note_message(change, m);
 	}
+	if (cdp_segment_has_lists())
+		n = add_former_bearers(graph, changes, n);
 	n = cdp_segment_evaluate_changes(changes, n, "event", &entries);
 	cdp_activation_enqueue(entries, n);
 }

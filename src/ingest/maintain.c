@@ -357,6 +357,23 @@ step_fold(void)
 	return folded > 0;
 }
 
+static CdpPlan list_plan = {"SELECT cdp.list_step()", 0, {0}, NULL};
+
+/* Identifiers of lists that are over, or nobody's. */
+static bool
+step_list(void)
+{
+	CdpStore store;
+	bool isnull;
+	bool more;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&list_plan, NULL, NULL, false, 1);
+	more = DatumGetBool(cdp_store_value(0, 1, &isnull));
+	cdp_store_leave(&store);
+	return more;
+}
+
 static CdpPlan ready_plan = {"SELECT cdp.ready_step() OR cdp.built_step()", 0, {0}, NULL};
 
 /* Metrics, sequences and sessions that are complete, for segments to look at; segments. */
@@ -386,7 +403,7 @@ do_step(void)
 		   step_backfill() || cdp_apply_rules_step() ||
 		   cdp_apply_trait_step() || cdp_plan_fold_step() || cdp_metric_backfill_step() ||
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
-		   cdp_segment_build_step() || cdp_segment_set_step() ||
+		   cdp_segment_build_step() || cdp_segment_set_step() || step_list() ||
 		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_dimension_base_step() ||
 		   cdp_retention_step() || step_fold() || step_discover();
 }

@@ -41,7 +41,8 @@ static CdpPlan people_plan = {
 	NULL};
 
 static CdpPlan segment_plan = {
-	"SELECT g.segment_id, g.predicate, g.rule, g.state FROM cdp_data.segment g WHERE g.name = $1",
+	"SELECT g.segment_id, g.predicate, g.rule, g.state, coalesce(g.list_id, 0) "
+	"FROM cdp_data.segment g WHERE g.name = $1",
 	1,
 	{TEXTOID},
 	NULL};
@@ -451,10 +452,11 @@ cdp_why(PG_FUNCTION_ARGS)
 	Datum result;
 	TimestampTz entered;
 	int32 segment_id;
+	int32 list_id;
 	char *predicate;
 	Jsonb *json = NULL;
 	bool isnull;
-	bool any;
+	bool any = false;
 	char *unused; /* why nobody is in it, or NULL */
 	bool member;
 	int sqlstate = 0;
@@ -474,6 +476,7 @@ cdp_why(PG_FUNCTION_ARGS)
 	if (!isnull)
 		json = DatumGetJsonbPCopy(d);
 	unused = cdp_store_text(0, 4);
+	list_id = (int32) cdp_store_int64(0, 5);
 	if (strcmp(unused, "active") == 0)
 		unused = NULL;
 	rules = cdp_rules_load();
@@ -487,9 +490,10 @@ cdp_why(PG_FUNCTION_ARGS)
 		cdp_store_leave(&store);
 		PG_RETURN_NULL();
 	}
-	rule = cdp_rule_temporary(rules, predicate, json);
+	rule = list_id == 0 ? cdp_rule_temporary(rules, predicate, json) : palloc0(sizeof(CdpRule));
+	rule->list_id = list_id;
 	member = cdp_eval_holds(e, rule, now, &sqlstate) && !unused;
-	clauses = cdp_rule_clauses(predicate, json, &any);
+	clauses = list_id == 0 ? cdp_rule_clauses(predicate, json, &any) : NIL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, "segment", name);

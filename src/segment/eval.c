@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "segment/eval.h"
 #include "segment/json.h"
+#include "segment/list.h"
 #include "store.h"
 
 /* Rows of a table by their key. */
@@ -70,6 +71,8 @@ struct CdpEvaluation
 	TimestampTz *due; /* by column */
 	Jsonb *document;
 	const CdpRule *asked; /* at the moment */
+	int nlists; /* that she is on at the moment; -1: not looked at yet */
+	CdpListed *lists;
 	int *sqlstates; /* by rule: of its first error, 0: none */
 };
 
@@ -185,6 +188,7 @@ cdp_eval_person(CdpEvaluation *e, int64 profile_id)
 	memset(e->fetched, 0, sizeof(bool) * e->rules->ncolumns);
 	e->profile_read = false;
 	e->document = NULL;
+	e->nlists = -1;
 	e->now = DT_NOBEGIN;
 	if (!read_row(&e->state, profile_id))
 		return NULL;
@@ -275,6 +279,7 @@ set_now(CdpEvaluation *e, TimestampTz now)
 		if (e->rules->columns[i].timed)
 			e->fetched[i] = false;
 	e->document = NULL;
+	e->nlists = -1;
 	e->now = now;
 }
 
@@ -364,6 +369,16 @@ ask_group(const char *name, int len, void *arg)
 	return other >= 0 && e->person.in[other];
 }
 
+/* That she is on the list of a rule, or NULL; what she is on was read. */
+static const CdpListed *
+listed(const CdpEvaluation *e, const CdpRule *rule)
+{
+	for (int i = 0; i < e->nlists; i++)
+		if (e->lists[i].list_id == rule->list_id)
+			return &e->lists[i];
+	return NULL;
+}
+
 /* Asks one rule whose columns are in the row.  May raise. */
 static bool
 ask(CdpEvaluation *e, CdpRule *rule)
@@ -375,6 +390,8 @@ ask(CdpEvaluation *e, CdpRule *rule)
 	MemoryContext old;
 	bool met;
 
+	if (rule->list_id != 0)
+		return listed(e, rule) != NULL;
 	e->asked = rule;
 	if (rule->condition == NULL)
 	{
@@ -496,6 +513,13 @@ ask_some(CdpEvaluation *e, CdpRule **list, int n, int from, Answered answered, v
 static void
 prepare(CdpEvaluation *e, CdpRule *rule)
 {
+	if (rule->list_id != 0 && e->nlists < 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(e->person_context);
+
+		e->nlists = cdp_lists_of(e->person.profile_id, e->person.ord, e->now, &e->lists);
+		MemoryContextSwitchTo(old);
+	}
 	cdp_rule_compile(e->rules, rule);
 	fetch_columns(e, rule);
 }
@@ -542,6 +566,8 @@ take_answer(int i, bool answer, void *arg)
 
 	while (rule->timed && (column = bms_next_member(rule->columns, column)) >= 0)
 		r->due = Min(r->due, e->due[column]);
+	if (rule->list_id != 0 && answer)
+		r->due = Min(r->due, listed(e, rule)->until);
 	if (e->person.in[r->index[i]] != answer)
 	{
 		e->person.in[r->index[i]] = answer;

@@ -205,6 +205,8 @@ load_rule(CdpRules *rules, int i)
 	rule->timed = DatumGetBool(cdp_store_value(i, 7, &isnull));
 	rule->segment_id = (int32) cdp_store_int64(i, 8);
 	rule->task_id = (int32) cdp_store_int64(i, 9);
+	rule->list_id = (int32) cdp_store_int64(i, 10);
+	rules->lists |= rule->list_id != 0;
 	rule->answer = (AttrNumber) (rules->ncolumns + i + 1);
 	name_columns(rules, rule, i);
 }
@@ -319,9 +321,10 @@ cdp_rules_load(void)
 {
 	static const char *const sql =
 		"SELECT g.set_id, g.name, g.predicate, g.rule, g.columns, g.uses, g.timed, "
-		"  g.segment_id, 0 FROM cdp_data.segment g WHERE g.state = 'active' "
+		"  g.segment_id, 0, coalesce(g.list_id, 0) FROM cdp_data.segment g "
+		"WHERE g.state = 'active' "
 		"UNION ALL SELECT b.set_id, g.name, b.predicate, b.rule, b.columns, b.uses, b.timed, "
-		"  b.segment_id, b.task_id FROM cdp_data.segment_build b "
+		"  b.segment_id, b.task_id, coalesce(b.list_id, 0) FROM cdp_data.segment_build b "
 		"JOIN cdp_data.segment g ON g.segment_id = b.segment_id ORDER BY 1";
 
 	while (!cdp_rules_are_current())
@@ -490,7 +493,7 @@ cdp_rule_compile(CdpRules *rules, CdpRule *rule)
 {
 	MemoryContext old;
 
-	if (rule->compiled)
+	if (rule->compiled || rule->list_id != 0)
 		return;
 	if (rule->context == NULL)
 		rule->context = AllocSetContextCreate(rules->context, "cdp rule", ALLOCSET_SMALL_SIZES);

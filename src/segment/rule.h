@@ -48,6 +48,7 @@ typedef struct CdpRule
 	const char *name;
 	const char *predicate; /* canonical; or NULL */
 	Jsonb *json; /* or NULL */
+	int32 list_id; /* it has neither: who is on this list; or 0 */
 	Bitmapset *columns;
 	List *fields; /* of a condition: names as written */
 	Bitmapset *uses; /* indexes of other rules */
@@ -78,6 +79,7 @@ typedef struct CdpRules
 	Bitmapset *all;
 	Bitmapset *in_force; /* those that are not being built */
 	Bitmapset *timed;
+	bool lists; /* some are lists of identifiers */
 	TupleDesc desc; /* columns, then answers that others use */
 	int nanswers;
 } CdpRules;

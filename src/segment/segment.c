@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -26,7 +27,11 @@
 #include "segment/member.h"
 #include "store.h"
 
+/* People evaluated in one go. */
+#define BUILD_BATCH 10000
+
 PG_FUNCTION_INFO_V1(cdp_build_segment);
+PG_FUNCTION_INFO_V1(cdp_build_segment_of);
 
 static CdpPlan error_plan = {
 	"INSERT INTO cdp_data.segment_error (segment_id, last_error, at) VALUES ($1, $2, $3) "
@@ -245,6 +250,12 @@ cdp_segment_note_event(CdpChange *change, const char *type, const char *name)
 			(c->place == CDP_COLUMN_COMPUTED && c->source->concerns(c->definition, type, name)))
 			change->columns = bms_add_member(change->columns, i);
 	}
+}
+
+bool
+cdp_segment_has_lists(void)
+{
+	return cdp_rules_load()->lists;
 }
 
 bool
@@ -510,6 +521,37 @@ evaluate_one(int32 segment_id, const int64 *profiles, int n, CdpEntry **entries)
 	int rule = cdp_rules_of(cdp_rules_load(), segment_id);
 
 	return evaluate_some(rule < 0 ? NULL : bms_make_singleton(rule), profiles, n, entries);
+}
+
+/* cdp.build_segment_of(segment_id, people): the same for some, with writers locked out. */
+Datum
+cdp_build_segment_of(PG_FUNCTION_ARGS)
+{
+	int32 id = PG_GETARG_INT32(0);
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(1);
+	const int64 *people = (const int64 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	MemoryContext batch;
+	MemoryContext old;
+	CdpStore store;
+
+	if (ARR_HASNULL(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a profile id must not be null")));
+	cdp_store_enter(&store);
+	batch = AllocSetContextCreate(CurrentMemoryContext, "cdp segment build",
+								  ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < n; i += BUILD_BATCH)
+	{
+		CdpEntry *entries;
+
+		old = MemoryContextSwitchTo(batch);
+		(void) evaluate_one(id, people + i, Min(n - i, BUILD_BATCH), &entries);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
+	}
+	cdp_store_leave(&store);
+	PG_RETURN_VOID();
 }
 
 /* Whom both sets have is in it since the older one says so. */

@@ -47,6 +47,9 @@ extern int cdp_segment_evaluate_changes(const CdpChange *changes, int n, const c
  */
 extern int cdp_segment_fire(const int64 *profiles, int n, CdpEntry **entries);
 
+/* Is any a list of identifiers? */
+extern bool cdp_segment_has_lists(void);
+
 /* Does any rule look at the clock? */
 extern bool cdp_segment_is_timed(void);
 
