@@ -193,6 +193,7 @@ INSTALL_SQL = \
 	sql/install/45_segment.sql \
 	sql/install/46_segment_build.sql \
 	sql/install/47_import.sql \
+	sql/install/48_describe.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
 	sql/install/46_dimension.sql \
@@ -243,6 +244,7 @@ REGRESS = \
 	segment_time \
 	segment_build \
 	import \
+	describe \
 	consent \
 	affinity \
 	activation \
