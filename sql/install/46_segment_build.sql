@@ -74,8 +74,8 @@ BEGIN
 	UPDATE cdp_data.task k SET state = 'waiting', position = NULL, done_rows = 0,
 		total_rows = (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.profile_state'::regclass)
 	WHERE k.task_id = task;
-	INSERT INTO cdp_data.segment_build (segment_id, set_id, task_id, fresh, definition, predicate, rule, list_id, columns, uses, timed)
-	SELECT s.segment_id, nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id')), task, false, s.definition, s.predicate, s.rule, s.list_id, s.columns, s.uses, s.timed
+	INSERT INTO cdp_data.segment_build (segment_id, set_id, task_id, fresh, definition, predicate, rule, columns, uses, timed)
+	SELECT s.segment_id, nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id')), task, false, s.definition, s.predicate, s.rule, s.columns, s.uses, s.timed
 	FROM cdp_data.segment s WHERE s.segment_id = ANY (cdp.segments_needing(id)) AND (s.segment_id = id OR s.state = 'active')
 	ON CONFLICT (segment_id) DO NOTHING;
 END $$;
@@ -102,6 +102,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.end_build(int) IS 'Gives up what is being built of a segment; part of cdp.drop_segment() and cdp.disable_segment(), which hold cdp.lock_storage().';
 
+-- All of both sets is compared: by hashes, whatever is known of their sizes.
+CREATE FUNCTION cdp.take_over_set(segment_id int, old_set int, new_set int, live_from timestamptz, moment timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = on SET enable_nestloop = off AS $$
+BEGIN
+	IF old_set IS NOT NULL THEN
+		INSERT INTO cdp_data.segment_history (segment_id, ord, profile_id, entered_at, left_at, cause)
+		SELECT take_over_set.segment_id, o.ord, o.profile_id, CASE WHEN o.since = 'infinity' THEN live_from ELSE o.since END, moment, 'definition'
+		FROM cdp_data.segment_member o WHERE o.segment_id = old_set
+			AND NOT EXISTS (SELECT FROM cdp_data.segment_member n WHERE n.segment_id = new_set AND n.ord = o.ord);
+		-- mostly done while they were found; what came later
+		UPDATE cdp_data.segment_member n SET since = x.since, cause = x.cause
+		FROM (SELECT o.ord, CASE WHEN o.since = 'infinity' THEN live_from ELSE o.since END AS since, o.cause
+			FROM cdp_data.segment_member o WHERE o.segment_id = old_set) x
+		WHERE n.segment_id = new_set AND n.ord = x.ord AND (n.since <> x.since OR n.cause IS DISTINCT FROM x.cause);
+	END IF;
+	UPDATE cdp_data.segment_member n SET since = 'infinity', cause = 'definition'
+	WHERE n.segment_id = new_set AND (n.since < 'infinity' OR n.cause IS DISTINCT FROM 'definition')
+		AND NOT EXISTS (SELECT FROM cdp_data.segment_member o WHERE o.segment_id = old_set AND o.ord = n.ord);
+END $$;
+COMMENT ON FUNCTION cdp.take_over_set(int, int, int, timestamptz, timestamptz) IS
+'Who is in the new set of a segment''s members since when, and who left with the old one; part of cdp.maintain().';
+
 CREATE FUNCTION cdp.built_step() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -123,24 +145,11 @@ BEGIN
 	END IF;
 	FOR b IN SELECT n.*, g.set_id AS old_set, g.state, g.live_from, g.name FROM cdp_data.segment_build n JOIN cdp_data.segment g ON g.segment_id = n.segment_id
 			WHERE n.task_id = task ORDER BY n.segment_id LOOP
-		IF b.state = 'active' THEN
-			INSERT INTO cdp_data.segment_history (segment_id, ord, profile_id, entered_at, left_at, cause)
-			SELECT b.segment_id, o.ord, o.profile_id, CASE WHEN o.since = 'infinity' THEN b.live_from ELSE o.since END, moment, 'definition'
-			FROM cdp_data.segment_member o WHERE o.segment_id = b.old_set
-				AND NOT EXISTS (SELECT FROM cdp_data.segment_member n WHERE n.segment_id = b.set_id AND n.ord = o.ord);
-			-- mostly done while they were found; what came later
-			UPDATE cdp_data.segment_member n SET since = x.since, cause = x.cause
-			FROM (SELECT o.ord, CASE WHEN o.since = 'infinity' THEN b.live_from ELSE o.since END AS since, o.cause
-				FROM cdp_data.segment_member o WHERE o.segment_id = b.old_set) x
-			WHERE n.segment_id = b.set_id AND n.ord = x.ord AND (n.since <> x.since OR n.cause IS DISTINCT FROM x.cause);
-		END IF;
-		UPDATE cdp_data.segment_member n SET since = 'infinity', cause = 'definition'
-		WHERE n.segment_id = b.set_id AND (n.since < 'infinity' OR n.cause IS DISTINCT FROM 'definition')
-			AND NOT EXISTS (SELECT FROM cdp_data.segment_member o WHERE b.state = 'active' AND o.segment_id = b.old_set AND o.ord = n.ord);
+		PERFORM cdp.take_over_set(b.segment_id, CASE WHEN b.state = 'active' THEN b.old_set END, b.set_id, b.live_from, moment);
 		INSERT INTO cdp_data.segment_version (segment_id, version, definition, rule, valid_from, valid_to)
 		SELECT s.segment_id, s.version, s.definition, s.rule, s.changed_at, moment FROM cdp_data.segment s
 		WHERE s.segment_id = b.segment_id AND b.fresh AND b.state <> 'building';
-		UPDATE cdp_data.segment s SET set_id = b.set_id, definition = b.definition, predicate = b.predicate, rule = b.rule, list_id = b.list_id, description = coalesce(b.description, s.description),
+		UPDATE cdp_data.segment s SET set_id = b.set_id, definition = b.definition, predicate = b.predicate, rule = b.rule, description = coalesce(b.description, s.description),
 			columns = b.columns, uses = b.uses, timed = b.timed, version = s.version + (b.fresh AND b.state <> 'building')::int,
 			changed_at = CASE WHEN b.fresh OR b.state <> 'active' THEN moment ELSE s.changed_at END, state = 'active', live_from = moment
 		WHERE s.segment_id = b.segment_id;
