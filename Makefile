@@ -262,6 +262,7 @@ ISOLATION = \
 	withdrawal_read \
 	claim_race \
 	define_segment \
+	import_race \
 	dependants \
 	rolled_back \
 	partition_race \

@@ -86,7 +86,8 @@ SELECT cdp.segment_count('consenting');
 SELECT cdp.set_consent('email:a3@x.jp', 'partner', 'granted'), cdp.set_consent('email:a4@x.jp', 'partner', 'granted', valid_until => '2026-03-12'),
 	cdp.set_consent('email:a5@x.jp', 'news', 'granted'), cdp.set_consent('email:a6@x.jp', 'partner', 'granted');
 SELECT * FROM cdp.members('consenting') ORDER BY 1;
-SELECT cdp.set_consent('email:a3@x.jp', 'partner', 'denied', at => '2026-03-10 00:00:01');
+SET cdp.clock = '2026-03-10 01:00';
+SELECT cdp.set_consent('email:a3@x.jp', 'partner', 'denied');
 SELECT * FROM cdp.members('consenting') ORDER BY 1;
 SET cdp.clock = '2026-03-12';
 SELECT * FROM cdp.members('consenting') ORDER BY 1;

@@ -74,8 +74,8 @@ BEGIN
 	UPDATE cdp_data.task k SET state = 'waiting', position = NULL, done_rows = 0,
 		total_rows = (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c WHERE c.oid = 'cdp_data.profile_state'::regclass)
 	WHERE k.task_id = task;
-	INSERT INTO cdp_data.segment_build (segment_id, set_id, task_id, fresh, definition, predicate, rule, columns, uses, timed)
-	SELECT s.segment_id, nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id')), task, false, s.definition, s.predicate, s.rule, s.columns, s.uses, s.timed
+	INSERT INTO cdp_data.segment_build (segment_id, set_id, task_id, fresh, definition, predicate, rule, list_id, columns, uses, timed)
+	SELECT s.segment_id, nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id')), task, false, s.definition, s.predicate, s.rule, s.list_id, s.columns, s.uses, s.timed
 	FROM cdp_data.segment s WHERE s.segment_id = ANY (cdp.segments_needing(id)) AND (s.segment_id = id OR s.state = 'active')
 	ON CONFLICT (segment_id) DO NOTHING;
 END $$;
@@ -149,7 +149,7 @@ BEGIN
 		INSERT INTO cdp_data.segment_version (segment_id, version, definition, rule, valid_from, valid_to)
 		SELECT s.segment_id, s.version, s.definition, s.rule, s.changed_at, moment FROM cdp_data.segment s
 		WHERE s.segment_id = b.segment_id AND b.fresh AND b.state <> 'building';
-		UPDATE cdp_data.segment s SET set_id = b.set_id, definition = b.definition, predicate = b.predicate, rule = b.rule, description = coalesce(b.description, s.description),
+		UPDATE cdp_data.segment s SET set_id = b.set_id, definition = b.definition, predicate = b.predicate, rule = b.rule, list_id = b.list_id, description = coalesce(b.description, s.description),
 			columns = b.columns, uses = b.uses, timed = b.timed, version = s.version + (b.fresh AND b.state <> 'building')::int,
 			changed_at = CASE WHEN b.fresh OR b.state <> 'active' THEN moment ELSE s.changed_at END, state = 'active', live_from = moment
 		WHERE s.segment_id = b.segment_id;
