@@ -385,7 +385,7 @@ push_values(JsonbParseState **state, CdpEvaluation *e, const CdpRule *rule, Time
 /* Since when somebody is in one segment. */
 typedef struct Since
 {
-	int32 segment_id;
+	int32 set_id;
 	bool found;
 	TimestampTz at; /* DT_NOBEGIN: as stored */
 } Since;
@@ -397,17 +397,17 @@ take_person(int64 profile_id pg_attribute_unused(), int32 ord pg_attribute_unuse
 }
 
 static void
-take_left(int32 segment_id pg_attribute_unused(), TimestampTz entered pg_attribute_unused(),
+take_left(int32 set_id pg_attribute_unused(), TimestampTz entered pg_attribute_unused(),
 		  TimestampTz at pg_attribute_unused(), void *arg pg_attribute_unused())
 {
 }
 
 static void
-take_in(int32 segment_id, TimestampTz since, void *arg)
+take_in(int32 set_id, TimestampTz since, void *arg)
 {
 	Since *s = arg;
 
-	if (segment_id != s->segment_id)
+	if (set_id != s->set_id)
 		return;
 	s->found = true;
 	s->at = since;
@@ -417,7 +417,9 @@ take_in(int32 segment_id, TimestampTz since, void *arg)
 static bool
 find_since(const CdpPerson *person, int32 segment_id, TimestampTz now, TimestampTz *since)
 {
-	Since s = {.segment_id = segment_id};
+	const CdpRules *rules = cdp_rules_load();
+	int rule = cdp_rules_of(rules, segment_id);
+	Since s = {.set_id = rule < 0 ? 0 : rules->rules[rule].id};
 	CdpLook look = {take_person, take_left, take_in, &s};
 	int64 id = person->profile_id;
 	Datum args[2] = {Int32GetDatum(segment_id), Int32GetDatum(person->ord)};
