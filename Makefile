@@ -86,6 +86,7 @@ OBJS = \
 	src/segment/text.o \
 	src/segment/timer.o \
 	src/segment/segment_query.o \
+	src/segment/expr.o \
 	src/segment/chunk.o \
 	src/segment/chunk_fold.o \
 	src/segment/chunk_check.o \
@@ -126,6 +127,7 @@ OBJS = \
 	src/profile/window.o \
 	src/profile/explain.o \
 	src/profile/history.o \
+	src/profile/algebra.o \
 	src/profile/members.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \

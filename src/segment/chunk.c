@@ -137,16 +137,17 @@ advance(Side *side)
 }
 
 static void
-begin_side(Side *side, const char *table, const char *index, int32 segment_id)
+begin_side(Side *side, const char *table, const char *index, int32 segment_id, int32 chunk_no)
 {
-	ScanKeyData key;
+	ScanKeyData keys[2];
 
 	side->table = table_open(cdp_store_relation(table), AccessShareLock);
 	side->index = index_open(cdp_store_relation(index), AccessShareLock);
 	side->slot = table_slot_create(side->table, NULL);
-	side->scan = cdp_index_beginscan(side->table, side->index, GetActiveSnapshot(), 1);
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(segment_id));
-	index_rescan(side->scan, &key, 1, NULL, 0);
+	side->scan = cdp_index_beginscan(side->table, side->index, GetActiveSnapshot(), 2);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(segment_id));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT4GE, Int32GetDatum(chunk_no));
+	index_rescan(side->scan, keys, 2, NULL, 0);
 	side->chunk_no = 0;
 	advance(side);
 }
@@ -163,11 +164,17 @@ end_side(Side *side)
 CdpChunkScan *
 cdp_chunk_begin(int32 segment_id)
 {
+	return cdp_chunk_begin_at(segment_id, 0);
+}
+
+CdpChunkScan *
+cdp_chunk_begin_at(int32 segment_id, int32 chunk_no)
+{
 	CdpChunkScan *scan = palloc0(sizeof(CdpChunkScan));
 
 	scan->segment_id = segment_id;
-	begin_side(&scan->chunk, "segment_chunk", "segment_chunk_pkey", segment_id);
-	begin_side(&scan->delta, "segment_delta", "segment_delta_chunk", segment_id);
+	begin_side(&scan->chunk, "segment_chunk", "segment_chunk_pkey", segment_id, chunk_no);
+	begin_side(&scan->delta, "segment_delta", "segment_delta_chunk", segment_id, chunk_no);
 	scan->room = 16;
 	scan->steps = palloc(sizeof(Step) * scan->room);
 	return scan;

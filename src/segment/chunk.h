@@ -70,6 +70,9 @@ typedef struct CdpChunkScan CdpChunkScan;
 
 extern CdpChunkScan *cdp_chunk_begin(int32 segment_id);
 
+/* The same from a chunk on. */
+extern CdpChunkScan *cdp_chunk_begin_at(int32 segment_id, int32 chunk_no);
+
 /* The first chunk from this one on that may have members, or CDP_NO_CHUNK. */
 extern int32 cdp_chunk_seek(CdpChunkScan *scan, int32 chunk_no);
 
