@@ -86,6 +86,7 @@ OBJS = \
 	src/segment/text.o \
 	src/segment/timer.o \
 	src/segment/segment_query.o \
+	src/segment/segment_set.o \
 	src/segment/expr.o \
 	src/segment/chunk.o \
 	src/segment/chunk_fold.o \
@@ -128,6 +129,11 @@ OBJS = \
 	src/profile/explain.o \
 	src/profile/history.o \
 	src/profile/algebra.o \
+	src/profile/count_match.o \
+	src/profile/count_scan.o \
+	src/profile/estimate.o \
+	src/profile/in_segments.o \
+	src/profile/support.o \
 	src/profile/members.o \
 	src/profile/mark.o \
 	src/profile/trait_fold.o \
@@ -196,6 +202,7 @@ INSTALL_SQL = \
 	sql/install/46_segment_build.sql \
 	sql/install/47_import.sql \
 	sql/install/48_describe.sql \
+	sql/install/46_segment_sql.sql \
 	sql/install/43_session.sql \
 	sql/install/44_sequence.sql \
 	sql/install/46_dimension.sql \
@@ -247,6 +254,7 @@ REGRESS = \
 	segment_build \
 	import \
 	describe \
+	segment_sql \
 	consent \
 	affinity \
 	activation \

@@ -14,6 +14,7 @@
 #include "column.h"
 #include "compat.h"
 #include "guc.h"
+#include "profile/count.h"
 #include "row.h"
 #include "store.h"
 
@@ -28,4 +29,5 @@ _PG_init(void)
 	cdp_store_register();
 	cdp_row_register();
 	cdp_column_register_all();
+	cdp_count_register();
 }

@@ -11,7 +11,10 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "nodes/execnodes.h"
+#include "nodes/parsenodes.h"
 #include "utils/guc.h"
 #include "utils/snapshot.h"
 
@@ -37,6 +40,11 @@
 		return dummy; \
 	} while (0)
 #define cdp_escontext(fcinfo) ((Node *) NULL)
+#endif
+
+/* 18: what writes properties of plans has a header of its own. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
 #endif
 
 /* 18: index_beginscan() takes instrumentation. */
@@ -121,6 +129,34 @@ cdp_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Snap
 	*indexes = update ? CDP_INDEX_ALL : CDP_INDEX_NONE;
 #endif
 	return result;
+}
+
+/* 16: the right to do something to an object is asked by its catalog. */
+#if PG_VERSION_NUM >= 160000
+#define cdp_may_execute(funcid, role) \
+	(object_aclcheck(ProcedureRelationId, funcid, role, ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define cdp_may_execute(funcid, role) \
+	(pg_proc_aclcheck(funcid, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/*
+ * View that the subquery of a range table entry is, or InvalidOid.  16: the
+ * entry knows; before, the first entry of a view's own query is the view.
+ */
+static inline Oid
+cdp_view_of(const RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	return rte->relid;
+#else
+	const RangeTblEntry *first =
+		rte->subquery->rtable ? linitial(rte->subquery->rtable) : NULL;
+
+	return first && first->rtekind == RTE_RELATION && first->relkind == RELKIND_VIEW ?
+			   first->relid :
+			   InvalidOid;
+#endif
 }
 
 /* 18: PG_MODULE_MAGIC_EXT carries name and version. */

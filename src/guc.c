@@ -23,6 +23,7 @@ int cdp_guc_max_message_kb = 1024;
 char *cdp_guc_clock = NULL;
 int cdp_guc_progress_interval = 10000;
 bool cdp_guc_direct_storage = true;
+bool cdp_guc_enable_count_pushdown = true;
 
 static void
 assign_purpose(const char *newval pg_attribute_unused(),
@@ -64,6 +65,14 @@ cdp_guc_define(void)
 							 true,
 							 PGC_SUSET,
 							 GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("cdp.enable_count_pushdown",
+							 "Answers count(*) of segments from the membership index where it may.",
+							 "Off: rows are counted, to compare.",
+							 &cdp_guc_enable_count_pushdown,
+							 true,
+							 PGC_USERSET,
+							 GUC_EXPLAIN,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("cdp.max_message_size",
 							"Largest message that ingest accepts.",

@@ -21,6 +21,9 @@ extern char *cdp_guc_clock;
 extern int cdp_guc_progress_interval;
 extern bool cdp_guc_direct_storage;
 
+/* count(*) of segments by the membership index; see profile/count.h. */
+extern bool cdp_guc_enable_count_pushdown;
+
 extern void cdp_guc_define(void);
 
 #endif /* CDP_GUC_H */

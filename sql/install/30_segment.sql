@@ -29,6 +29,7 @@ BEGIN
 		-- since when that set answers, if it was built beside: what members
 		-- with since 'infinity' are in since
 		live_from	timestamptz NOT NULL DEFAULT '-infinity',
+		shown		boolean NOT NULL DEFAULT false,	-- as a column of cdp.profiles
 		CHECK (num_nonnulls(predicate, rule, list_id) = 1)
 	);
 

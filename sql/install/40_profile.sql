@@ -51,7 +51,16 @@ CREATE FUNCTION cdp.profile_columns(of_view text, fixed int) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result text;
+	twice text;
 BEGIN
+	SELECT min(x.name) INTO twice FROM (SELECT t.name::text FROM cdp_data.trait t UNION ALL SELECT m.name FROM cdp_data.metric m
+		UNION ALL SELECT q.name FROM cdp_data.sequence q UNION ALL SELECT 'is_' || s.name FROM cdp_data.segment s WHERE s.shown) x
+		GROUP BY x.name HAVING count(*) > 1 LIMIT 1;
+	IF twice IS NOT NULL THEN
+		RAISE duplicate_column USING
+			MESSAGE = format('cdp.profiles cannot have two columns %s', quote_ident(twice)),
+			HINT = 'One is a segment''s: see cdp.show_segment().';
+	END IF;
 	SELECT string_agg(format(', %s AS %I', coalesce(c.expr, format('NULL::%s', format_type(a.atttypid, NULL))), coalesce(c.name, a.attname)), ''
 		ORDER BY a.attnum, c.kind, c.id) INTO result
 	FROM (SELECT 1 AS kind, t.trait_id AS id, t.name::text AS name, format('p.%I', t.name) AS expr FROM cdp_data.trait t
@@ -61,13 +70,15 @@ BEGIN
 		UNION ALL SELECT 2, d.dimension_id, d.profile_column, format('cdp.metric_%s(p.profile_id, %s)', CASE d.top WHEN 1 THEN 'text' ELSE 'text_array' END, d.dimension_id)
 		FROM cdp_data.dimension d WHERE d.profile_column IS NOT NULL
 		UNION ALL SELECT 3, q.sequence_id, q.name, format('cdp.sequence_%s(p.profile_id, %s)', CASE q.type WHEN 'text[]' THEN 'text_array' ELSE q.type END, q.sequence_id)
-		FROM cdp_data.sequence q) c
+		FROM cdp_data.sequence q
+		UNION ALL SELECT 4, s.segment_id, 'is_' || s.name, format('cdp.in_segments(p.ord, %L)', CASE WHEN s.name IN ('and', 'or', 'not') THEN '"' || s.name || '"' ELSE s.name END)
+		FROM cdp_data.segment s WHERE s.shown AND of_view = 'cdp.profiles') c
 	FULL JOIN (SELECT * FROM pg_attribute x WHERE x.attrelid = to_regclass(of_view) AND x.attnum > fixed AND NOT x.attisdropped) a
 		ON a.attname::text = c.name;
 	RETURN coalesce(result, '');
 END $$;
 COMMENT ON FUNCTION cdp.profile_columns(text, int) IS
-'Select list of declared traits and metrics for a view of people, after its fixed columns; part of cdp.refresh_views().';
+'Select list of declared traits, metrics and shown segments for a view of people, after its fixed columns; part of cdp.refresh_views().';
 
 -- Columns are only ever appended, so that views upon these views survive.
 CREATE FUNCTION cdp.refresh_views() RETURNS void
@@ -87,7 +98,7 @@ BEGIN
 			SELECT i.namespace, jsonb_agg(i.value ORDER BY i.value) AS found
 			FROM cdp_data.node n JOIN cdp_data.identifier i ON i.node_id = n.node_id
 			WHERE n.profile_id = p.profile_id AND i.ended IS NULL GROUP BY i.namespace) x) AS identifiers,
-		p.traits' || cdp.profile_columns('cdp.profiles', 7) || '
+		p.traits, cdp.segments_of(p.ord, p.profile_id, s.segments) AS segment_set' || cdp.profile_columns('cdp.profiles', 8) || '
 	FROM cdp_data.profile p LEFT JOIN cdp_data.profile_state s ON s.profile_id = p.profile_id';
 
 	-- What a segment's predicate may look at; for the owner alone.
@@ -102,6 +113,7 @@ BEGIN
 	COMMENT ON COLUMN cdp.profiles.events IS 'Number of events.';
 	COMMENT ON COLUMN cdp.profiles.segments IS 'Segments the person is in now.';
 	COMMENT ON COLUMN cdp.profiles.identifiers IS 'Identifiers by namespace: {"email": ["ada@example.com"]}.';
+	COMMENT ON COLUMN cdp.profiles.segment_set IS 'The same as a value to search: segment_set @> ''vip'', segment_set @@ ''vip & !churned''.';
 	COMMENT ON COLUMN cdp.profiles.traits IS 'Traits that were not declared with cdp.define_trait().';
 	FOR t IN SELECT d.name, d.type, d.description FROM cdp_data.trait d LOOP
 		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name,
@@ -122,6 +134,9 @@ BEGIN
 	FOR t IN SELECT q.name, concat('did ', q.did, ', ' || nullif(q.did_filter, '{}')::text, ', and not ', q.then_not, ', ' || nullif(q.then_filter, '{}')::text,
 			' with the same ' || q.same, ', within ', q.period, ' (holds ' || q.holds::text || ')') AS description FROM cdp_data.sequence q LOOP
 		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name, 'Sequence: ' || t.description || '.');
+	END LOOP;
+	FOR t IN SELECT s.name FROM cdp_data.segment s WHERE s.shown LOOP
+		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', 'is_' || t.name, 'Is the person in segment ' || t.name || '?');
 	END LOOP;
 	PERFORM set_config('role', saved, true);
 END $$;
@@ -233,7 +248,7 @@ BEGIN
 				HINT = 'Its column is an array, whose operators do not use an index under row-level policies.';
 		END IF;
 	END IF;
-	IF name IN ('profile_id', 'ord', 'traits', 'trait_meta', 'created_at', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers',
+	IF name IN ('profile_id', 'ord', 'traits', 'trait_meta', 'created_at', 'first_seen', 'last_seen', 'events', 'segments', 'segment_set', 'identifiers',
 				'rev', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
 		RAISE reserved_name USING
 			MESSAGE = format('trait %s cannot be declared: cdp.profiles has such a column', quote_ident(name)),
@@ -253,6 +268,12 @@ BEGIN
 	IF EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = define_trait.name COLLATE "C") THEN
 		RAISE reserved_name USING
 			MESSAGE = format('trait %s cannot be declared: a sequence has this name', quote_ident(name)),
+			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
+	END IF;
+
+	IF EXISTS (SELECT FROM cdp_data.segment s WHERE s.shown AND 'is_' || s.name = define_trait.name COLLATE "C") THEN
+		RAISE reserved_name USING
+			MESSAGE = format('trait %s cannot be declared: a segment is shown by this name', quote_ident(name)),
 			HINT = 'Undeclared, it stays readable as traits->>''' || name || '''.';
 	END IF;
 

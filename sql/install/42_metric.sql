@@ -73,7 +73,8 @@ BEGIN
 		OR EXISTS (SELECT FROM cdp_data.metric m WHERE m.name = check_profile_column.name COLLATE "C")
 		OR EXISTS (SELECT FROM cdp_data.sequence s WHERE s.name = check_profile_column.name COLLATE "C")
 		OR EXISTS (SELECT FROM cdp_data.dimension d WHERE d.profile_column = check_profile_column.name COLLATE "C")
-		OR name IN ('profile_id', 'first_seen', 'last_seen', 'events', 'segments', 'identifiers', 'traits',
+		OR EXISTS (SELECT FROM cdp_data.segment s WHERE s.shown AND 'is_' || s.name = check_profile_column.name COLLATE "C")
+		OR name IN ('profile_id', 'first_seen', 'last_seen', 'events', 'segments', 'segment_set', 'identifiers', 'traits',
 			'tableoid', 'xmin', 'xmax', 'cmin', 'cmax', 'ctid') THEN
 		RAISE reserved_name USING
 			MESSAGE = format('%s %s cannot be defined: cdp.profiles has such a column', kind, quote_ident(name)),

@@ -128,14 +128,15 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id int;
 	set_no int;
+	shown boolean;
 BEGIN
 	PERFORM cdp.require_admin();
-	SELECT s.segment_id INTO id FROM cdp_data.segment s WHERE s.name = drop_segment.name COLLATE "C";
+	SELECT s.segment_id, s.shown INTO id, shown FROM cdp_data.segment s WHERE s.name = drop_segment.name COLLATE "C";
 	IF id IS NULL THEN
 		RAISE undefined_object USING MESSAGE = format('segment %s does not exist', coalesce(quote_ident(name), 'NULL'));
 	END IF;
-	PERFORM cdp.lock_storage();
-	SELECT s.set_id INTO set_no FROM cdp_data.segment s WHERE s.segment_id = id FOR UPDATE;
+	PERFORM cdp.lock_storage(shown);
+	SELECT s.set_id, s.shown INTO set_no, shown FROM cdp_data.segment s WHERE s.segment_id = id FOR UPDATE;
 	IF EXISTS (SELECT FROM cdp_data.activation a WHERE a.segment_id = id) THEN
 		RAISE dependent_objects_still_exist USING
 			MESSAGE = format('segment %s cannot be dropped: an activation uses it', quote_ident(name)),
@@ -148,6 +149,9 @@ BEGIN
 	DELETE FROM cdp_data.segment_error e WHERE e.segment_id = id;
 	DELETE FROM cdp_data.segment_history h WHERE h.segment_id = id;
 	DELETE FROM cdp_data.import i WHERE i.segment_id = id;
+	IF shown THEN
+		PERFORM cdp.refresh_views();
+	END IF;
 	IF cdp.is_large() THEN
 		PERFORM cdp.retire_set(set_no);
 		RETURN;

@@ -23,6 +23,7 @@ GRANT EXECUTE ON FUNCTION cdp.metric_bigint(bigint, int), cdp.metric_float8(bigi
 	cdp.is_due(bigint), cdp.present_segments(bigint, int[]), cdp.fired_members(),
 	cdp.fired_exits(), cdp.pending_timers(),
 	cdp.affinity_scores(bigint, int), cdp.affinity_of(bigint, text, text), cdp.explain_affinity(bigint, text),
+	cdp.in_segments(int, text), cdp.member_ords(text), cdp.segments_of(int, bigint, int[]),
 	cdp.person_sessions(bigint), cdp.session_due(bigint, interval), cdp.sequence_boolean(bigint, int),
 	cdp.sequence_bigint(bigint, int), cdp.sequence_text_array(bigint, int), cdp.sequence_due(bigint, int) TO PUBLIC;
 -- these read the clock

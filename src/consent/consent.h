@@ -5,6 +5,7 @@
 #ifndef CDP_CONSENT_CONSENT_H
 #define CDP_CONSENT_CONSENT_H
 
+#include "fmgr.h"
 #include "utils/timestamp.h"
 
 /* One statement of a person about a purpose, for one of her identifiers. */
@@ -27,6 +28,8 @@ extern void cdp_consent_record(const CdpConsentRecord *records, int n,
 extern void cdp_consent_refresh(const int64 *profiles, int n,
 								const int32 *dead_ords, int ndead);
 
+/* cdp.allowed(ord) */
+extern Datum cdp_allowed(PG_FUNCTION_ARGS);
 extern bool cdp_consent_is_used(void);
 extern bool cdp_consent_sees(Oid role, int32 ord);
 

@@ -5,6 +5,8 @@
 #ifndef CDP_PROFILE_DUE_H
 #define CDP_PROFILE_DUE_H
 
+#include "fmgr.h"
+
 /* Somebody whose segments time has changed, whom the caller may see. */
 typedef struct CdpDue
 {
@@ -15,5 +17,8 @@ typedef struct CdpDue
 
 /* By ord.  Called as the caller, outside of cdp_store_enter(). */
 extern int cdp_due_people(CdpDue **people);
+
+/* cdp.present_segments(profile_id, stored) */
+extern Datum cdp_present_segments(PG_FUNCTION_ARGS);
 
 #endif /* CDP_PROFILE_DUE_H */
