@@ -255,6 +255,7 @@ REGRESS = \
 	import \
 	describe \
 	segment_sql \
+	segment_fuzz \
 	consent \
 	affinity \
 	activation \
