@@ -32,6 +32,7 @@ CREATE FUNCTION cdp.members_support(pg_catalog.internal) RETURNS pg_catalog.inte
 LANGUAGE c STABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'cdp_members_support';
 COMMENT ON FUNCTION cdp.members_support(pg_catalog.internal) IS 'Planner support of cdp.members(): how many people it lists.';
 ALTER FUNCTION cdp.members(pg_catalog.text) SUPPORT cdp.members_support;
+ALTER FUNCTION cdp.fired_members() SUPPORT cdp.members_support;
 
 CREATE TYPE cdp.segment_set;
 

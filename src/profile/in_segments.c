@@ -60,10 +60,11 @@ typedef struct Kept
 	TimestampTz now;
 
 	/* in_segments() */
+	CdpDueList due;
 	bool stable; /* the expression is the same for all rows */
+	MemoryContext one; /* of this expression */
 	text *source;
 	CdpSegmentExpr *expr; /* NULL: malformed, or of unknown segments */
-	CdpDueList due;
 	int nchunks;
 	CdpCoreBitmap **chunks; /* by number; NULL: not evaluated */
 	FmgrInfo allowed;
@@ -96,10 +97,7 @@ kept_here(FunctionCallInfo fcinfo)
 	}
 	kept->valid = false;
 	MemoryContextReset(kept->context);
-	kept->source = NULL;
-	kept->expr = NULL;
-	kept->nchunks = 0;
-	kept->chunks = NULL;
+	kept->one = NULL;
 	kept->names = NULL;
 	cdp_stamp_set(&kept->stamp, snapshot);
 	kept->generation = cdp_store_generation();
@@ -139,16 +137,18 @@ take_source(Kept *kept, text *source, bool stable)
 {
 	MemoryContext old = MemoryContextSwitchTo(kept->context);
 
-	if (!kept->valid)
+	if (kept->one == NULL)
+	{
 		kept->due = copy_due();
-	kept->valid = false;
+		kept->one = AllocSetContextCreate(kept->context, "cdp expression of segments",
+										  ALLOCSET_DEFAULT_SIZES);
+	}
 	/* a place that is asked with ever other expressions holds one at a time */
-	for (int i = 0; i < kept->nchunks; i++)
-		if (kept->chunks[i])
-			pfree(kept->chunks[i]);
+	kept->valid = false;
+	MemoryContextReset(kept->one);
+	MemoryContextSwitchTo(kept->one);
 	kept->nchunks = 0;
-	if (kept->source)
-		pfree(kept->source);
+	kept->chunks = NULL;
 	kept->source = (text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(source));
 	kept->stable = stable;
 	kept->expr = read_expr(text_to_cstring(source), stable);
@@ -167,7 +167,7 @@ is_source(const Kept *kept, text *source)
 static const CdpCoreBitmap *
 chunk_of(Kept *kept, int32 chunk_no)
 {
-	MemoryContext old = MemoryContextSwitchTo(kept->context);
+	MemoryContext old = MemoryContextSwitchTo(kept->one);
 	CdpLens lens = {.clear = true};
 	CdpAlgebra a;
 	CdpCoreBitmap *result;

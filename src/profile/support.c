@@ -68,7 +68,9 @@ known_text(Node *arg)
 static char *
 known_expr(Node *node)
 {
-	return is_funcclause(node) ? known_text(llast(((FuncExpr *) node)->args)) : NULL;
+	const FuncExpr *call = (FuncExpr *) node;
+
+	return is_funcclause(node) && call->args != NIL ? known_text(llast(call->args)) : NULL;
 }
 
 static FuncExpr *
@@ -208,7 +210,10 @@ cdp_member_ords_support(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(request);
 }
 
-/* Support function of cdp.members(). */
+/*
+ * Support function of cdp.members().  And of cdp.fired_members(), of which it
+ * says nothing: a session that plans cdp.segment_members has loaded the library.
+ */
 Datum
 cdp_members_support(PG_FUNCTION_ARGS)
 {
