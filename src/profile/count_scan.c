@@ -198,7 +198,8 @@ count_people(const CdpSegmentExpr *expr, CdpLens *lens)
 	CdpCoreBitmap *people;
 	int64 n = 0;
 
-	cdp_algebra_open(&a, expr, 0, lens, cdp_due_list());
+	/* time moves nobody in or out of everybody */
+	cdp_algebra_open(&a, expr, 0, lens, expr->n > 0 ? cdp_due_list() : (CdpDueList){0, NULL});
 	while ((people = cdp_algebra_next(&a)) != NULL)
 		n += cdp_core_bitmap_count(people);
 	cdp_algebra_close(&a);
