@@ -336,6 +336,7 @@ match_members(const RelOptInfo *rel, const RangeTblEntry *rte, CdpCount *count)
 {
 	Oid view = get_relname_relid("segment_members", get_namespace_oid(CDP_SCHEMA, true));
 	char *name;
+	bool building;
 	bool known = false;
 	ListCell *lc;
 
@@ -343,7 +344,7 @@ match_members(const RelOptInfo *rel, const RangeTblEntry *rte, CdpCount *count)
 		return false;
 	name = named_segment(rel, get_attnum(view, "segment"));
 	/* none of this name: nobody, as ever */
-	if (name == NULL || name[0] == '\0' || cdp_segment_find(name) < 0)
+	if (name == NULL || name[0] == '\0' || cdp_segment_find(name, &building) < 0)
 		return false;
 	foreach(lc, rte->subquery->rtable)
 	{

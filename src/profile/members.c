@@ -54,6 +54,8 @@ open_expression(CdpAlgebra *a, const char *text, CdpLens *lens, Oid caller, CdpD
 	CdpSegmentExpr *expr = cdp_segment_expr_parse(text, true);
 
 	(void) cdp_segment_expr_resolve(expr, true);
+	if (expr->building)
+		cdp_segment_raise_building(expr->building);
 	cdp_lens_open(lens, caller);
 	cdp_algebra_open(a, expr, 0, lens, due);
 }
@@ -228,6 +230,7 @@ cdp_overlap(PG_FUNCTION_ARGS)
 	CdpLens lens;
 	CdpAlgebra a = {.lens = &lens};
 	int32 id;
+	bool building;
 	CdpAlgebraSource one;
 	Other *others;
 	int n = 0;
@@ -239,7 +242,9 @@ cdp_overlap(PG_FUNCTION_ARGS)
 	cdp_store_require();
 	a.due = cdp_due_list();
 	cdp_store_enter(&store);
-	id = cdp_segment_find(name);
+	id = cdp_segment_find(name, &building);
+	if (building)
+		cdp_segment_raise_building(name);
 	if (id < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

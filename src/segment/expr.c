@@ -61,11 +61,16 @@ cdp_segment_expr_parse(const char *text, bool raise)
 bool
 cdp_segment_expr_resolve(CdpSegmentExpr *expr, bool raise)
 {
+	bool building;
+
+	expr->building = NULL;
 	for (size_t i = 0; i < expr->n; i++)
 	{
 		if (expr->names[i] == NULL)
 			continue;
-		expr->ids[i] = cdp_segment_find(expr->names[i]);
+		expr->ids[i] = cdp_segment_find(expr->names[i], &building);
+		if (building && expr->building == NULL)
+			expr->building = expr->names[i];
 		if (expr->ids[i] >= 0)
 			continue;
 		if (!raise)
@@ -135,15 +140,22 @@ cdp_segment_expr_quote(const char *name)
 	return quoted.data;
 }
 
-/* The segment that an index has under a key: one of its columns, copied. */
+/* What is looked up of a segment. */
+typedef struct Known
+{
+	int32 set_id;
+	bool building;
+	char *name;
+} Known;
+
+/* The segment that an index has under a key. */
 static bool
-find(const char *index_name, RegProcedure equal, Datum key, const char *column, Datum *value)
+find(const char *index_name, RegProcedure equal, Datum key, Known *known)
 {
 	Oid relid = cdp_store_relation("segment");
 	Relation table = table_open(relid, AccessShareLock);
 	Relation index = index_open(cdp_store_relation(index_name), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
-	AttrNumber attnum = get_attnum(relid, column);
 	IndexScanDesc scan = cdp_index_beginscan(table, index, GetActiveSnapshot(), 1);
 	ScanKeyData scankey;
 	bool found;
@@ -153,10 +165,16 @@ find(const char *index_name, RegProcedure equal, Datum key, const char *column, 
 	ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, equal, key);
 	index_rescan(scan, &scankey, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	if (found && strcmp(column, "name") == 0)
-		*value = PointerGetDatum(TextDatumGetCString(slot_getattr(slot, attnum, &isnull)));
-	else if (found)
-		*value = slot_getattr(slot, attnum, &isnull);
+	if (found)
+	{
+		char *state =
+			TextDatumGetCString(slot_getattr(slot, get_attnum(relid, "state"), &isnull));
+
+		known->set_id = DatumGetInt32(slot_getattr(slot, get_attnum(relid, "set_id"), &isnull));
+		known->name = TextDatumGetCString(slot_getattr(slot, get_attnum(relid, "name"), &isnull));
+		known->building = strcmp(state, "building") == 0;
+		pfree(state);
+	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
@@ -165,21 +183,29 @@ find(const char *index_name, RegProcedure equal, Datum key, const char *column, 
 }
 
 int32
-cdp_segment_find(const char *name)
+cdp_segment_find(const char *name, bool *building)
 {
-	Datum id;
+	Known known = {0};
+	bool found = find("segment_name_key", F_TEXTEQ, CStringGetTextDatum(name), &known);
 
-	return find("segment_name_key", F_TEXTEQ, CStringGetTextDatum(name), "segment_id", &id) ?
-			   DatumGetInt32(id) :
-			   -1;
+	*building = known.building;
+	return found ? known.set_id : -1;
 }
 
 char *
-cdp_segment_name(int32 id)
+cdp_segment_name(int32 set_id)
 {
-	Datum name;
+	Known known;
 
-	return find("segment_pkey", F_INT4EQ, Int32GetDatum(id), "name", &name) ?
-			   (char *) DatumGetPointer(name) :
-			   NULL;
+	return find("segment_set_id_key", F_INT4EQ, Int32GetDatum(set_id), &known) ? known.name : NULL;
+}
+
+void
+cdp_segment_raise_building(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("segment \"%s\" is being built", name),
+			 errdetail("Its members are not all found yet."),
+			 errhint("CALL cdp.maintain() goes on with it; cdp.tasks says how far it is.")));
 }
