@@ -212,5 +212,22 @@ CALL cdp.maintain();
 SELECT count(*) AS notes FROM cdp.events WHERE name = 'Note';
 SELECT * FROM cdp.verify();
 
+--
+-- Whatever the transactions of a database are by default, maintenance goes on
+--
+SET default_transaction_isolation = 'repeatable read';
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SELECT cdp.set_session('6 hours'), cdp.set_message_retention('1 year');
+COMMIT;
+CALL cdp.maintain();
+SELECT r.state, (SELECT count(*) FROM cdp.tasks k WHERE k.state <> 'done') AS waiting FROM cdp.session_rule r;
+SHOW transaction_isolation;
+SET default_transaction_isolation = 'serializable';
+SELECT cdp.retention_due();
+CALL cdp.maintain();
+SELECT count(*) AS waiting FROM cdp.tasks k WHERE k.state <> 'done';
+RESET default_transaction_isolation;
+SELECT * FROM cdp.verify();
+
 \c :main
 DROP DATABASE regress_retention;

@@ -439,6 +439,8 @@ cdp_maintain(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdp maintain step",
 									ALLOCSET_DEFAULT_SIZES);
 	cdp_progress_start(&progress, CDP_WORK_MAINTAIN, 0);
+	if (!atomic && IsolationUsesXactSnapshot())
+		SPI_commit();
 	for (;;)
 	{
 		bool more;
@@ -446,6 +448,9 @@ cdp_maintain(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(context);
+		/* whatever the default: some steps wait for writers, and must see what they wrote */
+		if (!atomic)
+			XactIsoLevel = XACT_READ_COMMITTED;
 		PushActiveSnapshot(GetTransactionSnapshot());
 		more = do_step();
 		PopActiveSnapshot();
