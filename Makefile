@@ -145,6 +145,7 @@ OBJS = \
 	src/profile/resolve.o \
 	src/profile/state.o \
 	src/profile/survive.o \
+	src/profile/tally.o \
 	src/profile/trait.o \
 	src/profile/trait_backfill.o \
 	src/profile/verify.o \

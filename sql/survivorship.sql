@@ -247,6 +247,56 @@ SELECT cdp.unmerge(:merge, 'not the same') > 0 AS parted;
 SELECT often, cardinality(all_of) AS kept FROM cdp.profiles ORDER BY 1;
 SELECT count(*) AS differences FROM cdp.verify();
 
+-- however many values: exact, and a message costs the same whatever she said before
+CREATE FUNCTION law.usual() RETURNS TABLE (profile_id bigint, live text, naive text) LANGUAGE sql AS $$
+	SELECT p.profile_id, p.often, (SELECT e.traits->>'often' FROM cdp_data.node n JOIN cdp_data.event e USING (node_id) WHERE n.profile_id = p.profile_id AND e.type = 'identify' AND e.traits->>'often' IS NOT NULL
+		GROUP BY 1 ORDER BY count(*) DESC, max(e.ts) DESC, (array_agg(e.message_key ORDER BY e.ts DESC, e.message_key DESC))[1] DESC LIMIT 1)
+	FROM cdp.profiles p
+$$;
+CREATE TABLE law.wrong_usual (step int, live text, naive text);
+CREATE TABLE law.tallied (step int, people int);
+SELECT setseed(0.3);
+DO $$
+DECLARE
+	batch jsonb;
+	merged bigint;
+BEGIN
+	FOR i IN 1 .. 60 LOOP
+		SELECT jsonb_agg(jsonb_build_object('type', 'identify', 'anonymousId', 'many' || floor(random() ^ 3 * 9), 'messageId', 'often' || i || '-' || k - (random() < 0.1)::int,
+			'timestamp', timestamptz '2024-02-01' + floor(random() * 3000) * interval '1 minute', 'traits', jsonb_build_object('often', 'w' || floor(random() ^ 2 * 700))))
+		INTO batch FROM generate_series(1, CASE WHEN i % 10 = 0 THEN 1 ELSE 60 END) k;
+		PERFORM cdp.ingest(batch);
+		IF i % 8 = 5 THEN
+			merged := cdp.merge(format('{anonymous_id:many%s,anonymous_id:many%s}', i / 8, i / 8 + 1), 'same');
+		ELSIF i % 8 = 1 AND merged IS NOT NULL THEN
+			PERFORM cdp.unmerge(merged, 'not the same');
+			merged := NULL;
+		END IF;
+		INSERT INTO law.wrong_usual SELECT i, u.live, u.naive FROM law.usual() u WHERE u.live IS DISTINCT FROM u.naive;
+		INSERT INTO law.tallied SELECT i, count(DISTINCT t.profile_id) FROM cdp_data.trait_tally t;
+	END LOOP;
+END $$;
+SELECT * FROM law.wrong_usual;
+SELECT max(people) AS people_with_many, count(DISTINCT people) > 2 AS more_and_less FROM law.tallied;
+SELECT count(*) AS differences FROM cdp.verify();
+SELECT count(*) > 300 AS many FROM cdp_data.event e WHERE e.node_id = (SELECT i.node_id FROM cdp_data.identifier i WHERE i.value = 'many0');
+BEGIN;
+SELECT coalesce(sum(coalesce(x.idx_tup_fetch, 0) + coalesce(x.seq_tup_read, 0)), 0) AS before FROM pg_stat_xact_all_tables x WHERE x.schemaname = 'cdp_data' AND x.relname ~ '^event_' \gset
+SELECT count(cdp.identify('anonymous_id:many0', jsonb_build_object('often', 'w' || i), '2024-03-01')) FROM generate_series(1, 20) i;
+SELECT sum(coalesce(x.idx_tup_fetch, 0) + coalesce(x.seq_tup_read, 0)) - :before < 300 AS bounded FROM pg_stat_xact_all_tables x WHERE x.schemaname = 'cdp_data' AND x.relname ~ '^event_';
+ROLLBACK;
+-- a tally that somebody changed is found, and made good; so is one that is gone
+UPDATE cdp_data.trait_tally SET times = times + 1 WHERE value = 'w3';
+SELECT DISTINCT what FROM cdp.verify();
+SELECT count(cdp.rebuild(profile_id)) > 0 AS rebuilt FROM cdp.profiles WHERE profile_id IN (SELECT t.profile_id FROM cdp_data.trait_tally t);
+DELETE FROM cdp_data.trait_tally;
+SELECT DISTINCT what FROM cdp.verify();
+SELECT count(cdp.identify('anonymous_id:many' || i, '{"often": "w1"}', '2024-03-01')) FROM generate_series(0, 3) i;
+SELECT * FROM law.usual() WHERE live IS DISTINCT FROM naive;
+SELECT count(cdp.rebuild(profile_id)) > 0 AS rebuilt FROM cdp.profiles;
+SELECT count(*) AS differences FROM cdp.verify();
+SELECT count(*) > 600 AS many FROM cdp_data.trait_tally;
+
 --
 -- Another rule: in the background, and exact meanwhile for whom a message comes
 --

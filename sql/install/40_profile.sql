@@ -42,6 +42,20 @@ BEGIN
 		contested	boolean NOT NULL DEFAULT false,
 		separated	boolean NOT NULL DEFAULT false
 	) WITH (fillfactor = 70);
+
+	-- How often a person gave which value of a most_frequent trait, of whom
+	-- trait_meta would get too large.
+	CREATE TABLE cdp_data.trait_tally (
+		profile_id	bigint NOT NULL,
+		name		text COLLATE "C" NOT NULL,
+		key			bytea NOT NULL, -- SHA-256 of the value
+		value		text NOT NULL,
+		times		bigint NOT NULL,
+		ts			timestamptz NOT NULL,
+		message_key	uuid NOT NULL,
+		source		text NOT NULL,
+		PRIMARY KEY (profile_id, name, key)
+	) WITH (fillfactor = 85);
 END $$;
 COMMENT ON FUNCTION cdp.install_profile() IS 'Step of cdp.init(): tables of profiles and traits.';
 

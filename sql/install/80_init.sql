@@ -62,6 +62,7 @@ BEGIN
 	PERFORM cdp.guard('consent_node', 'false');
 	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
+	PERFORM cdp.guard('trait_tally', 'false');
 	PERFORM cdp.guard('metric_state', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('session_part', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('sequence_mark', 'cdp.allowed_node(node_id)');

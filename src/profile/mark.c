@@ -4,7 +4,8 @@
  *
  * "<event time, microseconds> <message key, hex> <source>"; of a trait that
  * keeps a tally of values (survive.h), an object: {"values": {text: "times
- * mark"}}, or {"many": true} when there are too many to be kept.
+ * mark"}}, or {"many": "<the one given most often>"} when there are too many to
+ * be kept: see tally.c.
  */
 #include "postgres.h"
 
@@ -70,7 +71,23 @@ cdp_mark_damaged(const char *name)
 			 errhint("See cdp.verify() and cdp.rebuild().")));
 }
 
-/* Reads the tallies of a trait: {"values": {text: "times mark"}} or {"many": true}. */
+/* The value given most often of a trait whose tallies are in a table; NULL: they are not. */
+const char *
+cdp_mark_many(const JsonbValue *state)
+{
+	JsonbValue place;
+	JsonbValue *value;
+
+	if (state == NULL || state->type != jbvBinary ||
+		!JsonContainerIsObject(state->val.binary.data))
+		return NULL;
+	value = getKeyJsonValueFromContainer(state->val.binary.data, "many", 4, &place);
+	return value && value->type == jbvString ?
+			   pnstrdup(value->val.string.val, value->val.string.len) :
+			   NULL;
+}
+
+/* Reads the tallies of a trait, if it says them. */
 bool
 cdp_mark_tallies(const JsonbValue *state, CdpTallies *t)
 {

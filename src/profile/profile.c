@@ -205,6 +205,9 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 		declared[written] = cdp_fold_columns(&people[p]);
 		written++;
 	}
+	/* before triggers on people, which may fold them again */
+	for (int p = 0; p < npeople; p++)
+		cdp_tally_write(people[p].pending);
 	if (written > 0)
 	{
 		args[0] = cdp_array_int64(ids, written);
@@ -219,12 +222,14 @@ cdp_profile_fold(CdpTraitChange *changes, int n, int *refused)
 /*
  * Folds all that these people (ascending) ever said of themselves, and writes
  * nothing: traits, marks and declared traits of each, as cdp_profile_fold()
- * would write them to people of whom nothing is known.
+ * would write them to people of whom nothing is known.  Returns the tallies, as
+ * a list of CdpPending.
  */
-void
+List *
 cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
 					   Datum *traits, Datum *meta, Datum *declared)
 {
+	List *pending = NIL;
 	CdpTraitChange **order = cdp_fold_sort(changes, n);
 	int *refused = palloc(sizeof(int) * Max(n, 1));
 	Jsonb *nothing = cdp_jsonb_empty();
@@ -238,8 +243,10 @@ cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npe
 		i += cdp_fold_person(&person, &order[i], n - i, changes, refused, &nrefused);
 		cdp_fold_compose(&person, &traits[p], &meta[p]);
 		declared[p] = cdp_fold_columns(&person);
+		pending = list_concat(pending, person.pending);
 	}
 	Assert(i == n);
+	return pending;
 }
 
 /* Values of a trait as changes: those of its tallies, or that only the events tell. */
@@ -379,4 +386,5 @@ cdp_profile_join(CdpGraph *graph)
 	args[1] = cdp_array_int64(loser, n);
 	cdp_store_run(&join_plan, args, NULL, false, -1);
 	cdp_store_run(&drop_plan, &args[1], NULL, false, n);
+	cdp_tally_clear(loser, n, NULL);
 }

@@ -54,8 +54,8 @@ extern void cdp_profile_join(CdpGraph *graph);
 extern void cdp_profile_rebuild(CdpGraph *graph);
 extern CdpPast *cdp_profile_past(const int64 *ids, int n, TimestampTz from, TimestampTz to);
 extern int cdp_profile_fold(CdpTraitChange *changes, int n, int *refused);
-extern void cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids, int npeople,
-								   Datum *traits, Datum *meta, Datum *declared);
+extern List *cdp_profile_fold_apart(CdpTraitChange *changes, int n, const int64 *ids,
+									int npeople, Datum *traits, Datum *meta, Datum *declared);
 extern void cdp_trait_refold(const char *name, const int64 *profiles, int n);
 
 /* state.c */

@@ -49,6 +49,7 @@ typedef struct Fold
 	int *refused;
 	int *nrefused;
 	int before; /* refused when it was her turn, -1: it was not */
+	List *pending; /* tallies to be written */
 } Fold;
 
 static int
@@ -163,6 +164,7 @@ fold(CdpRow *row, void *arg)
 	if (person.npatches == 0)
 		return false;
 	cdp_fold_compose(&person, &row->values[COLUMN_TRAITS], &row->values[COLUMN_META]);
+	f->pending = person.pending;
 	for (int p = 0; p < person.npatches; p++)
 	{
 		const CdpPatch *patch = &person.patches[p];
@@ -219,5 +221,9 @@ cdp_profile_fold_rows(CdpTraitChange **order, int n, const int64 *ids, int npeop
 	 * Nothing between two people may fold others: a statement would fire a
 	 * trigger that does, and that would choose other columns.
 	 */
-	return cdp_row_change_many(&fold_row, npeople, keys, NULL, fold, args);
+	if (!cdp_row_change_many(&fold_row, npeople, keys, NULL, fold, args))
+		return false;
+	for (p = 0; p < npeople; p++)
+		cdp_tally_write(folds[p].pending);
+	return true;
 }

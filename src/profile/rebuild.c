@@ -18,7 +18,7 @@
 #include "compat.h"
 #include "profile/base.h"
 #include "profile/profile.h"
-#include "profile/trait.h"
+#include "profile/trait_fold.h"
 #include "store.h"
 
 /* Events in one fetch. */
@@ -197,6 +197,7 @@ cdp_profile_rebuild(CdpGraph *graph)
 	if (n == 0)
 		return;
 	clear_traits(ids, n);
+	cdp_tally_clear(ids, n, NULL);
 	past = cdp_profile_past(ids, n, from, to);
 	args[0] = cdp_array_int64(ids, n);
 	args[1] = cdp_array_int64(past->events, n);

@@ -144,6 +144,17 @@ compare_as_values(const void *a, const void *b)
 									  ((const CdpTally *) b)->text);
 }
 
+/* Two tallies of one value as one. */
+void
+cdp_survive_join(CdpTally *to, const CdpTally *other)
+{
+	int64 times = to->times + other->times;
+
+	if (compare_places(other, to) > 0)
+		*to = *other;
+	to->times = times;
+}
+
 /* Each value once; of a union, those that are kept, in their order. */
 void
 cdp_survive_settle(const CdpTrait *trait, CdpTallies *t)
@@ -156,17 +167,13 @@ cdp_survive_settle(const CdpTrait *trait, CdpTallies *t)
 	for (int i = 0; i < t->n; i++)
 	{
 		CdpTally *last = n > 0 ? &t->all[n - 1] : NULL;
-		int64 times = t->all[i].times;
 
 		if (last == NULL || strcmp(last->text, t->all[i].text) != 0)
 		{
 			t->all[n++] = t->all[i];
 			continue;
 		}
-		times += last->times;
-		if (compare_places(&t->all[i], last) > 0)
-			*last = t->all[i];
-		last->times = times;
+		cdp_survive_join(last, &t->all[i]);
 	}
 	t->n = n;
 	if (trait->survival != CDP_SURVIVE_UNION)

@@ -10,9 +10,8 @@
  *	latest, oldest		highest, lowest (time, key)
  *	source_priority		lowest place of the source in the list, then latest
  *	max, min			highest, lowest value, then latest
- *	most_frequent		most often given, then latest.  Who got more different
- *						values than are counted has no tally: the events are
- *						counted each time
+ *	most_frequent		most often given, then latest.  Of who gave more different
+ *						values the tally is rows of a table: tally.c
  *	union				the values given last, each by its latest (time, key)
  */
 #ifndef CDP_PROFILE_SURVIVE_H
@@ -58,6 +57,7 @@ extern int cdp_survive_compare_values(const CdpTrait *trait, const char *a, cons
 extern bool cdp_survive_beats(const CdpTrait *trait, const CdpTally *a, const CdpTally *b);
 extern const char *cdp_survive_ignores(const CdpTrait *trait, const char *text);
 extern void cdp_survive_add(CdpTallies *t, const CdpTally *one);
+extern void cdp_survive_join(CdpTally *to, const CdpTally *other);
 extern void cdp_survive_settle(const CdpTrait *trait, CdpTallies *t);
 extern const CdpTally *cdp_survive_find(const CdpTrait *trait, const CdpTallies *t,
 										const char *text);
@@ -66,6 +66,7 @@ extern const CdpTally *cdp_survive_most(const CdpTrait *trait, const CdpTallies 
 /* mark.c */
 extern bool cdp_mark_parse(const char *mark, int len, TimestampTz *ts, uint8 *key, char **source);
 extern char *cdp_mark_text(const CdpTally *t);
+extern const char *cdp_mark_many(const JsonbValue *state);
 extern bool cdp_mark_tallies(const JsonbValue *state, CdpTallies *t);
 CDP_NORETURN extern void cdp_mark_damaged(const char *name);
 

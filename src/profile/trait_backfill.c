@@ -20,7 +20,7 @@
 #include "compat.h"
 #include "profile/profile.h"
 #include "profile/survive.h"
-#include "profile/trait.h"
+#include "profile/trait_fold.h"
 #include "progress.h"
 #include "store.h"
 
@@ -69,6 +69,7 @@ cdp_trait_refold(const char *name, const int64 *profiles, int n)
 	args[1] = cdp_array_int64(profiles, n);
 	empty_column(name, args[1]);
 	cdp_store_run(&unmark_plan, args, NULL, false, -1);
+	cdp_tally_clear(profiles, n, name);
 	rows = cdp_trait_history(name, profiles, n, &changes);
 	refused = palloc(sizeof(int) * Max(rows, 1));
 	(void) cdp_profile_fold(changes, rows, refused);

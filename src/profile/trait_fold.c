@@ -147,7 +147,8 @@ tallies_patch(CdpPerson *person, const CdpTraitChange *change, int namelen, cons
 		return slot;
 	slot = add_patch(person, change->name, namelen, trait);
 	state = getKeyJsonValueFromContainer(&person->meta->root, change->name, namelen, &place);
-	if (state)
+	slot->most = cdp_mark_many(state);
+	if (state && !slot->most)
 		slot->from_events = !cdp_mark_tallies(state, &slot->tallies);
 	return slot;
 }
@@ -196,14 +197,33 @@ push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text)
 		pushJsonbValue(state, token, &null);
 }
 
+/* Leaves rows of the table of tallies to be written. */
+static void
+leave_pending(CdpPerson *person, const CdpPatch *patch, bool replaces, int n)
+{
+	CdpPending *p = palloc(sizeof(CdpPending));
+
+	p->profile_id = person->profile_id;
+	p->name = pnstrdup(patch->name, patch->namelen);
+	p->replaces = replaces;
+	p->all = patch->tallies.all;
+	p->n = n;
+	person->pending = lappend(person->pending, p);
+}
+
 /* A trait with tallies: its state, and what its column becomes. */
 static void
-compose_tallies(CdpPatch *patch, JsonbParseState **meta)
+compose_tallies(CdpPerson *person, CdpPatch *patch, JsonbParseState **meta)
 {
 	CdpTallies *t = &patch->tallies;
 	const char *column = NULL;
+	bool many;
 
-	cdp_survive_settle(patch->trait, t);
+	if (!patch->counted)
+		cdp_survive_settle(patch->trait, t);
+	many = patch->counted || t->n > CDP_MAX_TALLIES;
+	if (many || patch->anew)
+		leave_pending(person, patch, !patch->counted, many ? t->n : 0);
 	if (t->n > 0 && patch->trait->survival == CDP_SURVIVE_UNION)
 	{
 		List *texts = NIL;
@@ -219,12 +239,10 @@ compose_tallies(CdpPatch *patch, JsonbParseState **meta)
 		return;
 	push_string(meta, WJB_KEY, patch->name, patch->namelen);
 	pushJsonbValue(meta, WJB_BEGIN_OBJECT, NULL);
-	if (t->n > CDP_MAX_TALLIES)
+	if (many)
 	{
-		JsonbValue yes = {.type = jbvBool, .val.boolean = true};
-
 		push_text(meta, WJB_KEY, "many");
-		pushJsonbValue(meta, WJB_VALUE, &yes);
+		push_text(meta, WJB_VALUE, column);
 	}
 	else
 	{
@@ -247,6 +265,7 @@ cdp_fold_compose(CdpPerson *person, Datum *traits, Datum *meta)
 	JsonbParseState *t = NULL;
 	JsonbParseState *m = NULL;
 
+	person->pending = NIL;
 	pushJsonbValue(&t, WJB_BEGIN_OBJECT, NULL);
 	pushJsonbValue(&m, WJB_BEGIN_OBJECT, NULL);
 	push_rest(&t, person->traits, person);
@@ -258,7 +277,7 @@ cdp_fold_compose(CdpPerson *person, Datum *traits, Datum *meta)
 
 		if (cdp_survive_tallies(patch->trait))
 		{
-			compose_tallies(patch, &m);
+			compose_tallies(person, patch, &m);
 			continue;
 		}
 		if (change)
@@ -379,11 +398,37 @@ fold_history(CdpPerson *person, CdpPatch *patch)
 	for (int i = 0; i < n; i++)
 		(void) fold_change(&apart, &changes[i]);
 	patch->from_events = false;
+	patch->most = NULL;
 	patch->change = NULL;
 	patch->text = NULL;
 	memset(&patch->tallies, 0, sizeof(CdpTallies));
 	if (apart.npatches > 0)
 		*patch = apart.patches[0];
+	patch->anew = true;
+}
+
+/* Adds values to the table's tallies; false: the table does not have them. */
+static bool
+count_on(const CdpPerson *person, CdpPatch *patch)
+{
+	CdpTallies *t = &patch->tallies;
+	CdpTally most = {.text = patch->most, .ts = DT_NOBEGIN, .source = ""};
+	int last;
+
+	cdp_survive_settle(patch->trait, t);
+	/* the one that was given most often is last, with what it is given now */
+	for (last = 0; last < t->n && strcmp(t->all[last].text, patch->most) != 0; last++)
+		;
+	if (last == t->n)
+		cdp_survive_add(t, &most);
+	else if (last < t->n - 1)
+	{
+		most = t->all[last];
+		t->all[last] = t->all[t->n - 1];
+		t->all[t->n - 1] = most;
+	}
+	patch->counted = cdp_tally_add_stored(person->profile_id, patch->name, t);
+	return patch->counted;
 }
 
 /* Folds the first changes of the order, those of this person; returns how many they are. */
@@ -403,7 +448,11 @@ cdp_fold_person(CdpPerson *person, CdpTraitChange **order, int n, const CdpTrait
 			refused[(*nrefused)++] = (int) (order[i] - first);
 	}
 	for (int p = 0; p < person->npatches; p++)
-		if (person->patches[p].from_events)
-			fold_history(person, &person->patches[p]);
+	{
+		CdpPatch *patch = &person->patches[p];
+
+		if (patch->from_events || (patch->most && !count_on(person, patch)))
+			fold_history(person, patch);
+	}
 	return mine;
 }

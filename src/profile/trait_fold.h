@@ -19,8 +19,21 @@ typedef struct CdpPatch
 	const char *text; /* canonical, declared traits; NULL unsets */
 	CdpTallies tallies; /* instead, of a trait that has them */
 	bool from_events; /* what is stored does not tell: to be folded from events */
+	const char *most; /* or what its tallies are in is a table, and was given most often; or NULL */
+	bool anew; /* it was folded from events: rows of before are not true */
+	bool counted; /* its tallies are those of the table that change, the last is the most frequent */
 	const char *column; /* what a declared trait's column becomes, once composed */
 } CdpPatch;
+
+/* Rows of trait_tally that a fold leaves to be written. */
+typedef struct CdpPending
+{
+	int64 profile_id;
+	const char *name;
+	bool replaces; /* all there are */
+	const CdpTally *all;
+	int n;
+} CdpPending;
 
 /* One person under the fold. */
 typedef struct CdpPerson
@@ -36,6 +49,7 @@ typedef struct CdpPerson
 	int npatches;
 	int *slots; /* open addressing: index of a patch by its name, or -1 */
 	uint32 nslots; /* a power of two, at least twice the patches */
+	List *pending; /* of CdpPending, once composed */
 } CdpPerson;
 
 
@@ -50,6 +64,11 @@ extern char *cdp_fold_declared(Datum array, const CdpTrait *trait);
  */
 extern void cdp_fold_compose(CdpPerson *person, Datum *traits, Datum *meta);
 extern Datum cdp_fold_columns(const CdpPerson *person);
+
+/* tally.c */
+extern bool cdp_tally_add_stored(int64 profile_id, const char *name, CdpTallies *t);
+extern void cdp_tally_clear(const int64 *profiles, int n, const char *name);
+extern void cdp_tally_write(const List *pending);
 
 /* profile_row.c */
 extern bool cdp_profile_fold_rows(CdpTraitChange **order, int n, const int64 *ids, int npeople,

@@ -20,6 +20,10 @@ extern void cdp_profile_repair_sources(const int64 *profiles, int n);
 extern void cdp_profile_repair_mirrors(const int64 *profiles, int n);
 extern void cdp_profile_repair_strays(void);
 
+/* tally.c */
+extern void cdp_tally_check(const int64 *profiles, int n, const List *pending, Datum but,
+							CdpFound *to);
+
 /* restore.c */
 extern bool cdp_profile_has_nodes(int64 profile_id);
 extern void cdp_profile_check_rows(const int64 *profiles, int n, CdpFound *to);
