@@ -19,9 +19,9 @@ typedef struct CdpPatch
 	const char *text; /* canonical, declared traits; NULL unsets */
 	CdpTallies tallies; /* instead, of a trait that has them */
 	bool from_events; /* what is stored does not tell: to be folded from events */
-	const char *most; /* or what its tallies are in is a table, and was given most often; or NULL */
+	const char *most; /* or its tallies are in the table, and this is the most frequent; or NULL */
 	bool anew; /* it was folded from events: rows of before are not true */
-	bool counted; /* its tallies are those of the table that change, the last is the most frequent */
+	bool counted; /* its tallies are rows of the table to be written, the last of the most */
 	const char *column; /* what a declared trait's column becomes, once composed */
 } CdpPatch;
 

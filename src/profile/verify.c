@@ -399,7 +399,7 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	Datum *docs[3];
 	Datum args[4];
 	Datum pending;
-	List *pending_tallies;
+	List *tallies;
 	bool isnull;
 
 	for (int d = 0; d < 3; d++)
@@ -411,7 +411,8 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	args[3] = cdp_array_datums(past->last, past->none, n, TIMESTAMPTZOID);
 	cdp_found_rows(to, cdp_store_run(&state_plan, args, NULL, true, -1));
 
-	pending_tallies = cdp_profile_fold_apart(past->changes, past->nchanges, profiles, n, docs[0], docs[1], docs[2]);
+	tallies = cdp_profile_fold_apart(past->changes, past->nchanges, profiles, n, docs[0], docs[1],
+									 docs[2]);
 	args[1] = cdp_array_datums(docs[0], NULL, n, JSONBOID);
 	args[2] = cdp_array_datums(docs[1], NULL, n, JSONBOID);
 	(void) cdp_store_run(&pending_plan, NULL, NULL, true, 1);
@@ -420,7 +421,7 @@ cdp_profile_check(const int64 *profiles, int n, CdpFound *to)
 	cdp_found_rows(to, cdp_store_run(&trait_plan, args, NULL, true, -1));
 	check_columns(args[0], cdp_array_datums(docs[2], NULL, n, JSONBOID), pending, to);
 
-	cdp_tally_check(profiles, n, pending_tallies, pending, to);
+	cdp_tally_check(profiles, n, tallies, pending, to);
 	cdp_metric_check(profiles, n, to);
 	cdp_session_check(profiles, n, to);
 	cdp_sequence_check(profiles, n, to);
