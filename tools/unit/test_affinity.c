@@ -657,47 +657,58 @@ bytes_add_up(const CdpAffinity *a)
 	return a->used == sum && a->used <= a->bytes_room;
 }
 
+/* Values of these lengths, each above all, so that somebody is forgotten for it. */
+static void
+add_long(CdpAffinity *a, uint32_t *seed, int *n)
+{
+	char value[CDP_AFFINITY_MAX_VALUE];
+
+	memset(value, 'x', sizeof(value));
+	value[sprintf(value, "%d", ++*n)] = 'x'; /* no null byte within */
+	*seed = *seed * 1664525 + 1013904223;
+	cdp_core_affinity_add(a, value, 160 + *seed / 65536 % 96, *n, 0);
+}
+
 /*
- * A merge of long values into a full summary whose block is nearly as large as
- * it can be, and half taken by what was forgotten.
+ * A merge of long values into a full summary whose block is nearly, but not
+ * quite, as large as it can be, and taken by what was forgotten to less than a half.
  */
 static void
 test_room(void)
 {
-	/* what is used when the block grows to twice of it, the last time to 65,400 bytes */
-	static const int grows_at[] = {413, 926, 1950, 4000, 8100, 16300, 32700, 41100};
 	char value[CDP_AFFINITY_MAX_VALUE];
-	CdpAffinity a;
 	CdpAffinity other;
 	CdpAffinityView view;
-	bool good;
-	int n = 0;
+	CdpAffinityView read;
+	bool good = true;
+	int found = 0;
 
 	memset(value, 'x', sizeof(value));
-	cdp_core_affinity_init(&a, &host, DAY, CDP_AFFINITY_MAX_SLOTS);
-	for (size_t i = 0; i < sizeof(grows_at) / sizeof(grows_at[0]); i++)
-	{
-		while (a.used < grows_at[i])
-		{
-			int left = grows_at[i] - a.used;
-			int len = left <= 255 ? left : left < 400 ? left - 150 :
-														255;
-
-			/* each newcomer is above all, so that somebody is forgotten */
-			sprintf(value, "%d", ++n);
-			cdp_core_affinity_add(&a, value, len, n, 0);
-		}
-	}
-	good = a.bytes_room == 65400 && bytes_add_up(&a);
 	cdp_core_affinity_init(&other, &host, DAY, CDP_AFFINITY_MAX_SLOTS);
 	for (int i = 0; i < CDP_AFFINITY_MAX_SLOTS; i++)
 	{
-		sprintf(value, "other %d", i);
+		value[sprintf(value, "other %d", i)] = 'x';
 		cdp_core_affinity_add(&other, value, sizeof(value), 1, 0);
 	}
-	cdp_core_affinity_view(&other, &view);
-	good = good && cdp_core_affinity_merge(&a, &view) == CDP_AFFINITY_DONE && bytes_add_up(&a);
-	ok(good && reopen(&view, &a), "long values have room, however many were forgotten before");
+	for (uint32_t k = 1; k <= 2000; k++)
+	{
+		CdpAffinity a;
+		uint32_t seed = k;
+		int n = 0;
+
+		cdp_core_affinity_init(&a, &host, DAY, CDP_AFFINITY_MAX_SLOTS);
+		while (n < 400 && a.bytes_room < 65280)
+			add_long(&a, &seed, &n);
+		if (a.bytes_room < 65280 || a.bytes_room == UINT16_MAX)
+			continue;
+		while (n < 600 && a.used < 45000)
+			add_long(&a, &seed, &n);
+		found++;
+		cdp_core_affinity_view(&other, &view);
+		good = good && cdp_core_affinity_merge(&a, &view) == CDP_AFFINITY_DONE &&
+			   bytes_add_up(&a) && reopen(&read, &a);
+	}
+	ok(found > 2 && good, "long values have room, however many were forgotten before");
 	free_blocks();
 }
 
