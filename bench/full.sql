@@ -1,5 +1,5 @@
--- The full event: two identifiers, three traits, five metrics of which two windowed, twenty segments. bench/full.sh runs
--- it. Affinities come with their own bench.
+-- The full event: two identifiers, three traits, five metrics of which two windowed, one affinity, twenty segments.
+-- bench/full.sh runs it.
 SET client_min_messages = warning;
 CREATE EXTENSION cdp;
 SELECT count(*) FROM cdp.init();
@@ -13,6 +13,7 @@ SELECT cdp.define_metric('views', 'identify'), cdp.define_metric('spent', 'ident
 SELECT count(cdp.define_segment('s' || i, predicate => CASE i % 4
 	WHEN 0 THEN format('points >= %s', i * 500) WHEN 1 THEN format('city = %L', 'city ' || i) WHEN 2 THEN format('events > %s', i) ELSE format('tier = %L AND points < %s', 't' || i % 3, i * 300) END))
 FROM generate_series(1, 20) i;
+SELECT cdp.define_dimension('category'), cdp.define_action('identify', 1);
 CALL cdp.maintain();
 
 -- Peer: a table of events with a key and an index for a person's history.
