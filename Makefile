@@ -215,6 +215,7 @@ INSTALL_SQL = \
 	sql/install/54_stats.sql \
 	sql/install/55_discover.sql \
 	sql/install/56_retention.sql \
+	sql/install/57_card.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 

@@ -37,6 +37,13 @@ SELECT dimension, horizon, value, round(score::numeric, 6) AS score, round(share
 SELECT at, event, item_id, value, weight, round(weight_now::numeric, 4) AS weight_now, declared, source, message_id IS NOT NULL AS known FROM cdp.explain_affinity(cdp.resolve('user:ada'), 'brand') ORDER BY abs(weight_now) DESC, at DESC, value, weight;
 SELECT cdp.affinity_score(cdp.affinity_of(cdp.resolve('user:ada'), 'brand'), 'Lego') AS lego, cdp.affinity_score(cdp.affinity_of(cdp.resolve('user:ada'), 'brand', 'declared'), 'Nike') AS nike,
 	cdp.affinity_distance(cdp.affinity_of(cdp.resolve('user:ada'), 'brand'), cdp.affinity_of(cdp.resolve('user:ada'), 'brand', 'short')) < 0.1 AS alike;
+-- a clerk sees her, and says what she said
+SELECT cdp.give_feedback('user:ada', 'p2', 'like', 'tried it on', message_id => 'f1') > 0 AS likes, cdp.give_feedback('user:ada', 'p1', 'dislike', message_id => 'f2') > 0 AS dislikes, cdp.give_feedback('user:ada', 'p1', 'neutral', message_id => 'f3') > 0 AS neither;
+SELECT cdp.give_feedback('user:ada', 'p2', 'loves');
+SELECT cdp.give_feedback('user:ada', '', 'like');
+SELECT jsonb_pretty(cdp.card('user:ada') - 'profile_id' - 'events_lately');
+SELECT e ->> 'event' AS event, e -> 'properties' AS properties FROM jsonb_array_elements(cdp.card('user:ada') -> 'events_lately') e ORDER BY 1, 2;
+SELECT cdp.card('user:nobody') IS NULL AS nobody;
 -- scores fade with the clock, their order stays
 SET cdp.clock = '2026-03-31';
 SELECT value, round(score::numeric, 6) AS score, rank FROM cdp.affinities WHERE dimension = 'brand' AND horizon = 'long' ORDER BY rank;
@@ -145,6 +152,7 @@ SET ROLE regress_dimension_analyst;
 SELECT array_agg(DISTINCT profile_id) = ARRAY[:deep::bigint] AS hers_only FROM cdp.affinities;
 SELECT cdp.affinity_of(:ada, 'brand') IS NULL AS hidden, cdp.affinity_of(:deep, 'brand') IS NOT NULL AS seen;
 SELECT (SELECT count(*) FROM cdp.explain_affinity(:ada, 'brand')) AS hidden, (SELECT count(*) FROM cdp.explain_affinity(:deep, 'brand')) AS seen, (SELECT count(*) FROM cdp.affinity_scores(:ada, 2)) AS scores;
+SELECT cdp.card('user:ada') IS NULL AS hidden, cdp.card('user:deep') -> 'allows' AS allows;
 SELECT count(*) > 0 AS dimensions FROM cdp.dimensions;
 SELECT * FROM cdp_data.dimension_base;
 SELECT cdp.define_dimension('mine');

@@ -31,7 +31,7 @@ BEGIN
 	INSERT INTO cdp_data.action (event, weight) VALUES
 		('Product Viewed', 1), ('Product Clicked', 1), ('Product Shared', 2), ('Product Added', 3), ('Product Removed', -1),
 		('Product Added to Wishlist', 3), ('Product Removed from Wishlist', -1), ('Order Completed', 5), ('Order Refunded', -5), ('Order Cancelled', -5);
-	INSERT INTO cdp_data.action (event, weight, property, middle, most) VALUES ('Product Reviewed', 1.5, 'rating', 3, 2);
+	INSERT INTO cdp_data.action (event, weight, property, middle, most) VALUES ('Product Reviewed', 1.5, 'rating', 3, 2), ('Feedback Given', 3, 'score', 0, 1);
 
 	-- Where events name items; the first path that finds one holds.
 	CREATE TABLE cdp_data.item_path (

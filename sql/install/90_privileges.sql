@@ -46,11 +46,11 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = 'role does not exist';
 	END IF;
 	functions := CASE kind
-		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,state_preference,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,state_preference,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
-		WHEN 'analyst' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
-		WHEN 'service' THEN '{resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
+		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,card,set_consent,upsert_profile,merge,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
+		WHEN 'analyst' THEN '{card,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
+		WHEN 'service' THEN '{card,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,claim,ack,require_init}'
+		WHEN 'privacy' THEN '{card,source_stats,resolve,canonical,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
