@@ -396,7 +396,7 @@ BEGIN
 
 	INSERT INTO law.known SELECT h, arrangement, k.* FROM (
 		SELECT 'person', idents FROM person
-		UNION ALL SELECT 'traits', p.name || ' ' || (to_jsonb(v) - '{profile_id,first_seen,last_seen,events,segments,identifiers}'::text[])::text
+		UNION ALL SELECT 'traits', p.name || ' ' || (to_jsonb(v) - '{profile_id,first_seen,last_seen,events,segments,segment_set,identifiers}'::text[])::text
 			FROM cdp.profiles v LEFT JOIN person p USING (profile_id)
 		UNION ALL SELECT 'activity', format('%s %s %s %s', p.name, v.events, v.first_seen, v.last_seen)
 			FROM cdp.profiles v LEFT JOIN person p USING (profile_id)

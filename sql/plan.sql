@@ -213,7 +213,7 @@ DECLARE
 	batch jsonb;
 BEGIN
 	TRUNCATE cdp_data.identifier, cdp_data.node, cdp_data.identity_edge, cdp_data.identity_merge, cdp_data.profile_merged,
-		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.tracking_violation, cdp_data.rejected;
+		cdp_data.profile, cdp_data.profile_state, cdp_data.event, cdp_data.message_seen, cdp_data.segment_chunk, cdp_data.segment_delta, cdp_data.tracking_violation, cdp_data.rejected;
 	FOR batch IN EXECUTE format('SELECT jsonb_agg(m ORDER BY o) FROM (SELECT m, row_number() OVER (ORDER BY %s) - 1 AS o FROM message) x GROUP BY o / %s ORDER BY min(o)', sorting, size) LOOP
 		PERFORM cdp.ingest(batch);
 	END LOOP;

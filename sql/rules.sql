@@ -37,7 +37,7 @@ CREATE FUNCTION scenario.reset() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	TRUNCATE cdp_data.identifier, cdp_data.identifier_retired, cdp_data.node, cdp_data.node_history, cdp_data.identity_edge, cdp_data.identity_merge,
 		cdp_data.identity_separation, cdp_data.separation_node, cdp_data.profile_merged, cdp_data.profile, cdp_data.profile_state,
-		cdp_data.event, cdp_data.message_seen, cdp_data.rejected RESTART IDENTITY;
+		cdp_data.event, cdp_data.message_seen, cdp_data.rejected, cdp_data.segment_chunk, cdp_data.segment_delta RESTART IDENTITY;
 	ALTER SEQUENCE cdp_data.node_id_seq RESTART;
 	ALTER SEQUENCE cdp_data.profile_id_seq RESTART;
 	ALTER SEQUENCE cdp_data.merge_id_seq RESTART;

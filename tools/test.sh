@@ -228,7 +228,9 @@ if [ $installed = yes ]; then
 			else
 				say "not ok - $t"
 				grep -a '^not ok' "$CDP_TMP/tap.log"
-				tail -n 30 "$CDP_TMP/tap.err"
+				# the first failure is the cause, the last lines say how it ended
+				head -n 20 "$CDP_TMP/tap.err"
+				tail -n +21 "$CDP_TMP/tap.err" | tail -n 30
 				for log in "$src"/tmp_check/log/*.log; do
 					[ -s "$log" ] && say "-- ${log##*/}" && tail -n 15 "$log"
 				done

@@ -268,7 +268,8 @@ BEGIN
 	FROM cdp_data.segment_history h JOIN cdp_data.segment g ON g.segment_id = h.segment_id
 	LEFT JOIN cdp_data.profile_merged x ON x.old_id = h.profile_id
 	UNION ALL
-	SELECT f.profile_id, g.name::text, coalesce(f.entered_at, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END), f.left_at, 'time'
+	-- who leaves a set by a time before it was in force never came
+	SELECT f.profile_id, g.name::text, least(coalesce(f.entered_at, CASE WHEN m.since = 'infinity' THEN g.live_from ELSE m.since END), f.left_at), f.left_at, 'time'
 	FROM cdp.fired_exits() f JOIN cdp_data.segment g ON g.set_id = f.segment_id
 	LEFT JOIN cdp_data.segment_member m ON m.segment_id = f.segment_id AND m.ord = f.ord
 	UNION ALL
@@ -396,7 +397,7 @@ BEGIN
 	FOR f IN SELECT a.attname::text AS name, format_type(a.atttypid, NULL) AS type, col_description(a.attrelid, a.attnum) AS description,
 			CASE WHEN t.name IS NOT NULL THEN 'trait' WHEN m.name IS NOT NULL THEN 'metric' ELSE 'profile' END AS kind
 		FROM pg_attribute a LEFT JOIN cdp.traits t ON t.name = a.attname LEFT JOIN cdp.metrics m ON m.name = a.attname
-		WHERE a.attrelid = 'cdp.profiles'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('segments', 'identifiers', 'traits')
+		WHERE a.attrelid = 'cdp.profiles'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('segments', 'segment_set', 'identifiers', 'traits')
 			AND (t.name IS NOT NULL OR m.name IS NOT NULL OR a.attnum <= 7) ORDER BY a.attnum LOOP
 		found := NULL;
 		IF f.type = 'boolean' THEN
