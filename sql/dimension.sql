@@ -32,7 +32,7 @@ SELECT cdp.track('user:ada', 'Product Reviewed', '{"product_id": "p1", "rating":
 SELECT cdp.track('user:ada', 'Product Viewed', '{"category": "Men", "brand": 7}', '2026-03-01', 'a5') > 0 AS of_properties, cdp.track('user:ada', 'Song Played', '{"product_id": "p1"}', '2026-03-01', 'a6') > 0 AS other,
 	cdp.track('user:ada', 'Product Viewed', '{"products": "p1", "product_id": {"a": 1}, "category": null}', '2026-03-01', 'a7') > 0 AS odd, cdp.track('user:ada', 'Product Viewed', NULL, '2026-03-01', 'a8') > 0 AS empty,
 	cdp.track('user:ada', 'Product Reviewed', '{"product_id": "p1"}', '2026-03-01', 'a9') > 0 AS without_rating;
-SELECT cdp.state_preference('user:ada', 'brand', 'Lego', 2) > 0 AS likes, cdp.state_preference('user:ada', 'brand', 'Nike', -1) > 0 AS dislikes, cdp.state_preference('user:ada', 'shape', 'round') > 0 AS unknown;
+SELECT cdp.state_preference('user:ada', 'brand', 'Lego', 2, message_id => 'e1') > 0 AS likes, cdp.state_preference('user:ada', 'brand', 'Nike', -1, message_id => 'e2') > 0 AS dislikes, cdp.state_preference('user:ada', 'shape', 'round', message_id => 'e3') > 0 AS unknown;
 SELECT dimension, horizon, value, round(score::numeric, 6) AS score, round(share::numeric, 4) AS share, rank, round(trend::numeric, 4) AS trend FROM cdp.affinities ORDER BY 1, 2, rank;
 SELECT at, event, item_id, value, weight, round(weight_now::numeric, 4) AS weight_now, declared, source, message_id IS NOT NULL AS known FROM cdp.explain_affinity(cdp.resolve('user:ada'), 'brand') ORDER BY abs(weight_now) DESC, at DESC, value, weight;
 SELECT cdp.affinity_score(cdp.affinity_of(cdp.resolve('user:ada'), 'brand'), 'Lego') AS lego, cdp.affinity_score(cdp.affinity_of(cdp.resolve('user:ada'), 'brand', 'declared'), 'Nike') AS nike,
