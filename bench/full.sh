@@ -85,8 +85,8 @@ for round in $(seq "$rounds"); do
 		CALL bench.rows();
 		SELECT split_part(pg_read_file('/proc/self/schedstat'), ' ', 1) AS e, pg_current_wal_insert_lsn() AS we \gset
 		SELECT format('batches of 1,000, CPU of a message: %s us, WAL %s bytes (whoever comes next), %s us, %s bytes (visits of five); COPY of such events %s us, %s bytes: %s and %s of COPY; their rows by prepared statements with nothing decided: %s us, %s bytes',
-			round((:b - :a) / 5e7, 1), (:'wb'::pg_lsn - :'wa') / 50000, round((:c - :b) / 5e7, 1), (:'wc'::pg_lsn - :'wb') / 50000, round((:d - :c) / 5e7, 1), (:'wd'::pg_lsn - :'wc') / 50000,
-			round((:d - :c)::numeric / (:b - :a), 2), round((:d - :c)::numeric / (:c - :b), 2), round((:e - :d) / 5e7, 1), (:'we'::pg_lsn - :'wd') / 50000);
+			round((:b - :a) / 5e7, 1), round((:'wb'::pg_lsn - :'wa') / 50000), round((:c - :b) / 5e7, 1), round((:'wc'::pg_lsn - :'wb') / 50000), round((:d - :c) / 5e7, 1), round((:'wd'::pg_lsn - :'wc') / 50000),
+			round((:d - :c)::numeric / (:b - :a), 2), round((:d - :c)::numeric / (:c - :b), 2), round((:e - :d) / 5e7, 1), round((:'we'::pg_lsn - :'wd') / 50000));
 			DELETE FROM cdp_data.message_seen WHERE source = 'rows';
 			UPDATE bench.prepared SET key = gen_random_uuid(), ts = ts + interval '1 day';
 			VACUUM bench.prepared, cdp_data.message_seen;
