@@ -22,6 +22,7 @@ OBJS = \
 	src/row_insert.o \
 	src/row_table.o \
 	src/store.o \
+	src/task.o \
 	src/core/text.o \
 	src/core/fold.o \
 	src/core/email.o \

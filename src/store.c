@@ -626,6 +626,17 @@ cdp_store_value(uint64 row, int col, bool *isnull)
 						 col, isnull);
 }
 
+int64 *
+cdp_store_ids(int rows)
+{
+	int64 *ids = palloc(sizeof(int64) * Max(rows, 1));
+
+	for (int r = 0; r < rows; r++)
+		ids[r] = cdp_store_int64(r, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return ids;
+}
+
 /* An int2, int4 or int8 column that is never null. */
 int64
 cdp_store_int64(uint64 row, int col)

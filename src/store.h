@@ -108,6 +108,8 @@ extern TimestampTz cdp_instant(void);
 extern Datum cdp_store_value(uint64 row, int col, bool *isnull);
 extern int64 cdp_store_int64(uint64 row, int col);
 extern char *cdp_store_text(uint64 row, int col); /* NULL for null */
+/* Column 1 of all rows of the last result, which is freed. */
+extern int64 *cdp_store_ids(int rows);
 
 /* For qsort() and bsearch(), ascending. */
 static inline int

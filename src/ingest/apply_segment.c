@@ -90,18 +90,6 @@ static CdpPlan progress_plan = {
 	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
 	NULL};
 
-/* Ids of the last result's first column. */
-static int64 *
-take_ids(int rows)
-{
-	int64 *ids = palloc(sizeof(int64) * Max(rows, 1));
-
-	for (int r = 0; r < rows; r++)
-		ids[r] = cdp_store_int64(r, 1);
-	SPI_freetuptable(SPI_tuptable);
-	return ids;
-}
-
 /* Takes a task, with the lock that comes before any other; false: none waits. */
 static bool
 take_task(CdpPlan *plan, int32 *task, int64 *position)
@@ -147,13 +135,13 @@ cdp_segment_build_step(void)
 	args[0] = Int64GetDatum(after);
 	args[1] = Int64GetDatum(CHUNK);
 	seen = cdp_store_run(&next_plan, args, NULL, false, -1);
-	ids = take_ids(seen);
+	ids = cdp_store_ids(seen);
 	if (seen > 0)
 	{
 		after = ids[seen - 1];
 		args[0] = cdp_array_int64(ids, seen);
 		n = cdp_store_run(&lock_plan, args, NULL, false, -1);
-		ids = take_ids(n);
+		ids = cdp_store_ids(n);
 		entered = cdp_segment_fire(ids, n, &entries);
 		cdp_activation_enqueue(entries, entered);
 		cdp_segment_build(task, ids, n);
@@ -173,7 +161,7 @@ leave_set(int32 set_id, const int64 *ids, int n)
 	TimestampTz now = cdp_now();
 
 	n = cdp_store_run(&lock_plan, &args[1], NULL, false, -1);
-	args[1] = cdp_array_int64(take_ids(n), n);
+	args[1] = cdp_array_int64(cdp_store_ids(n), n);
 	n = cdp_store_run(&rows_plan, args, NULL, false, -1);
 	flips = palloc(sizeof(CdpFlip) * Max(n, 1));
 	for (int r = 0; r < n; r++)
@@ -211,7 +199,7 @@ cdp_segment_set_step(void)
 	n = cdp_store_run(&members_plan, args, NULL, false, -1);
 	if (n > 0)
 		after = cdp_store_int64(n - 1, 2);
-	ids = take_ids(n);
+	ids = cdp_store_ids(n);
 	if (n > 0)
 		leave_set(set_id, ids, n);
 	else

@@ -41,18 +41,6 @@ static CdpPlan stray_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* Ids of the last result's first column. */
-static int64 *
-take_ids(int rows)
-{
-	int64 *ids = palloc(sizeof(int64) * Max(rows, 1));
-
-	for (int r = 0; r < rows; r++)
-		ids[r] = cdp_store_int64(r, 1);
-	SPI_freetuptable(SPI_tuptable);
-	return ids;
-}
-
 /* Some timers that are due; false: none is that could be fired. */
 bool
 cdp_apply_timer_step(void)
@@ -73,10 +61,10 @@ cdp_apply_timer_step(void)
 		cdp_store_leave(&store);
 		return false;
 	}
-	ids = take_ids(n);
+	ids = cdp_store_ids(n);
 	args[0] = cdp_array_int64(ids, n);
 	held = cdp_store_run(&lock_plan, args, NULL, false, -1);
-	ids = take_ids(held);
+	ids = cdp_store_ids(held);
 	if (held < n)
 		cdp_store_run(&stray_plan, args, NULL, false, -1);
 	n = cdp_segment_fire(ids, held, &entries);

@@ -19,6 +19,7 @@
 #include "profile/profile.h"
 #include "segment/segment.h"
 #include "store.h"
+#include "task.h"
 
 /* People folded in one transaction. */
 #define CHUNK 200
@@ -61,25 +62,6 @@ static CdpPlan touch_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-static CdpPlan progress_plan = {
-	"UPDATE cdp_data.task t SET state = $2, position = to_jsonb($3), "
-	"  done_rows = t.done_rows + $4, updated_at = $5 WHERE t.task_id = $1",
-	5,
-	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
-	NULL};
-
-/* Ids of the last result's first column. */
-static int64 *
-take_ids(int rows)
-{
-	int64 *ids = palloc(sizeof(int64) * Max(rows, 1));
-
-	for (int r = 0; r < rows; r++)
-		ids[r] = cdp_store_int64(r, 1);
-	SPI_freetuptable(SPI_tuptable);
-	return ids;
-}
-
 /* Some people of one trait; false: no task waits. */
 bool
 cdp_apply_trait_step(void)
@@ -108,13 +90,13 @@ cdp_apply_trait_step(void)
 	args[0] = Int64GetDatum(after);
 	args[1] = Int64GetDatum(CHUNK);
 	seen = cdp_store_run(&next_plan, args, NULL, false, -1);
-	ids = take_ids(seen);
+	ids = cdp_store_ids(seen);
 	if (seen > 0)
 		after = ids[seen - 1];
 	args[0] = cdp_array_int64(ids, seen);
 	args[1] = CStringGetTextDatum(name);
 	n = cdp_store_run(&lock_plan, args, NULL, false, -1);
-	ids = take_ids(n);
+	ids = cdp_store_ids(n);
 	if (n > 0)
 	{
 		cdp_trait_refold(name, ids, n);
@@ -123,12 +105,7 @@ cdp_apply_trait_step(void)
 		n = cdp_segment_evaluate(ids, n, "definition", &entries);
 		cdp_activation_enqueue(entries, n);
 	}
-	args[0] = Int32GetDatum(task);
-	args[1] = CStringGetTextDatum(seen < CHUNK ? "done" : "running");
-	args[2] = Int64GetDatum(after);
-	args[3] = Int64GetDatum(seen);
-	args[4] = TimestampTzGetDatum(cdp_now());
-	cdp_store_run(&progress_plan, args, NULL, false, 1);
+	cdp_task_advance(task, seen < CHUNK, after, seen);
 	cdp_store_leave(&store);
 	return true;
 }

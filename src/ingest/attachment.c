@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
+#include "utils/syscache.h"
 #include "catalog/pg_type.h"
 #include "storage/proc.h"
 #include "utils/array.h"
@@ -155,4 +157,18 @@ cdp_attachment_find(int32 id)
 	if (cdp_store_try(read_attachment, &f, is_not_ready) != NULL || f.entry == NULL)
 		return NULL;
 	return &f.entry->attachment;
+}
+
+Oid
+cdp_table_owner(Oid table)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the table does not exist")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
 }

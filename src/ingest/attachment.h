@@ -26,4 +26,7 @@ typedef struct CdpAttachment
 
 extern CdpAttachment *cdp_attachment_find(int32 id);
 
+/* Who reads the rows of a table, whoever asks; 42P01 if it is gone. */
+extern Oid cdp_table_owner(Oid table);
+
 #endif /* CDP_INGEST_ATTACHMENT_H */

@@ -13,9 +13,7 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -28,7 +26,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "cdp.h"
 #include "compat.h"
@@ -294,16 +291,9 @@ cdp_check_mapping(PG_FUNCTION_ARGS)
 {
 	Oid table = PG_GETARG_OID(0);
 	char *expression = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	Oid owner;
 	CdpBecome become;
 
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the table does not exist")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	cdp_capture_become(&become, owner);
+	cdp_capture_become(&become, cdp_table_owner(table));
 	if (SPI_prepare(psprintf("SELECT %s FROM %s n", expression,
 							 quote_qualified_identifier(
 								 get_namespace_name(get_rel_namespace(table)),

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -18,26 +17,12 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
-#include "utils/syscache.h"
 
 #include "compat.h"
+#include "ingest/attachment.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_read_table);
-
-static Oid
-owner_of(Oid table)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the table does not exist")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
 
 /* cdp.read_table(tbl, query): the first column of the query, which is jsonb. */
 Datum
@@ -52,7 +37,7 @@ cdp_read_table(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	GetUserIdAndSecContext(&user, &sec);
-	reader = superuser() ? owner_of(PG_GETARG_OID(0)) : user;
+	reader = superuser() ? cdp_table_owner(PG_GETARG_OID(0)) : user;
 	SetUserIdAndSecContext(reader,
 						   sec | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	level = cdp_store_pin_settings();

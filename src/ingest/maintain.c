@@ -10,7 +10,6 @@
 
 #include "access/stratnum.h"
 #include "access/xact.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -29,6 +28,7 @@
 
 #include "cdp.h"
 #include "compat.h"
+#include "ingest/attachment.h"
 #include "ingest/capture.h"
 #include "ingest/captured.h"
 #include "ingest/config.h"
@@ -234,21 +234,13 @@ read_backfill(const Backfill *b, Datum **documents, Datum *position)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(b->table));
-	Oid owner;
+	Oid owner = cdp_table_owner(b->table);
 	Oid save_user;
 	int save_sec;
 	int level;
 	Oid types[1] = {JSONBOID};
 	Datum args[1] = {b->position};
 	int n;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the table to be backfilled is gone")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
 
 	GetUserIdAndSecContext(&save_user, &save_sec);
 	SetUserIdAndSecContext(owner, save_sec | SECURITY_RESTRICTED_OPERATION);

@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -19,7 +17,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "cdp.h"
 #include "compat.h"
@@ -156,20 +153,6 @@ typedef struct Mapping
 	MemoryContext context; /* of what is found out */
 } Mapping;
 
-static Oid
-owner_of(Oid table)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("the table does not exist any more")));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 static CdpAttachment *
 attachment_of(Oid table)
 {
@@ -212,7 +195,7 @@ map_rows(void *arg)
 	Mapping *m = arg;
 	Oid table = m->rows[0]->table;
 	bool update = m->rows[0]->before != NULL;
-	Oid owner = owner_of(table);
+	Oid owner = cdp_table_owner(table);
 	CdpAttachment *attachment = attachment_of(table);
 	Datum *documents[2];
 	Datum args[2];

@@ -388,31 +388,20 @@ find_events(const Step *step, Datum **tids, int64 **nodes)
 	return n;
 }
 
-static int64 *
-take_ids(int n)
-{
-	int64 *ids = palloc(sizeof(int64) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-		ids[i] = cdp_store_int64(i, 1);
-	SPI_freetuptable(SPI_tuptable);
-	return ids;
-}
-
 /* Locks the people of these nodes; returns those of the nodes that are theirs still. */
 static Datum
 lock_people(const int64 *nodes, int n, Datum *people)
 {
 	Datum args[2] = {cdp_array_int64(nodes, n)};
 	int rows = cdp_store_run(&people_plan, args, NULL, false, -1);
-	int64 *ids = take_ids(rows);
+	int64 *ids = cdp_store_ids(rows);
 
 	*people = cdp_array_int64(ids, rows);
 	rows = cdp_store_run(&lock_plan, people, NULL, false, -1);
-	ids = take_ids(rows);
+	ids = cdp_store_ids(rows);
 	*people = args[1] = cdp_array_int64(ids, rows);
 	rows = cdp_store_run(&again_plan, args, NULL, false, -1);
-	ids = take_ids(rows);
+	ids = cdp_store_ids(rows);
 	return cdp_array_int64(ids, rows);
 }
 

@@ -22,6 +22,7 @@
 #include "profile/dimension.h"
 #include "profile/metric_affinity.h"
 #include "store.h"
+#include "task.h"
 
 /* Nodes of one step. */
 #define CHUNK 1000
@@ -83,14 +84,6 @@ static CdpPlan swap_plans[] = {
 	{"UPDATE cdp_data.dimension_base b SET next = false WHERE b.next", 0, {0}, NULL},
 	{"DELETE FROM cdp_data.dimension_total t WHERE NOT t.next", 0, {0}, NULL},
 	{"UPDATE cdp_data.dimension_total t SET next = false WHERE t.next", 0, {0}, NULL}};
-
-static CdpPlan progress_plan = {
-	"UPDATE cdp_data.task t SET state = $2, position = to_jsonb($3), "
-	"  done_rows = CASE WHEN $2 = 'done' THEN 0 ELSE t.done_rows + $4 END, updated_at = $5 "
-	"WHERE t.task_id = $1",
-	5,
-	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
-	NULL};
 
 typedef struct SumKey
 {
@@ -224,7 +217,7 @@ cdp_dimension_base_step(void)
 	CdpStore store;
 	const CdpMetricConfig *c;
 	Sums sums;
-	Datum args[5] = {TimestampTzGetDatum(cdp_now() - ROUND_EVERY)};
+	Datum args[1] = {TimestampTzGetDatum(cdp_now() - ROUND_EVERY)};
 	int32 task_id;
 	int64 last;
 	bool isnull;
@@ -259,12 +252,7 @@ cdp_dimension_base_step(void)
 	write_sums(&sums, c);
 	for (int i = 0; n < CHUNK && i < (int) lengthof(swap_plans); i++)
 		cdp_store_run(&swap_plans[i], NULL, NULL, false, -1);
-	args[0] = Int32GetDatum(task_id);
-	args[1] = CStringGetTextDatum(n < CHUNK ? "done" : "running");
-	args[2] = Int64GetDatum(n < CHUNK ? 0 : last);
-	args[3] = Int64GetDatum(n);
-	args[4] = TimestampTzGetDatum(cdp_now());
-	cdp_store_run(&progress_plan, args, NULL, false, 1);
+	cdp_task_advance(task_id, n < CHUNK, n < CHUNK ? 0 : last, n);
 	cdp_store_leave(&store);
 	return true;
 }

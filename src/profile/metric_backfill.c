@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "profile/metric.h"
 #include "store.h"
+#include "task.h"
 
 /* Nodes of one step. */
 #define CHUNK 200
@@ -40,13 +41,6 @@ static CdpPlan take_plan = {
 	"ORDER BY t.task_id LIMIT 1 FOR UPDATE SKIP LOCKED",
 	1,
 	{TEXTOID},
-	NULL};
-
-static CdpPlan progress_plan = {
-	"UPDATE cdp_data.task t SET state = $2, position = to_jsonb($3), "
-	"  done_rows = t.done_rows + $4, updated_at = $5 WHERE t.task_id = $1",
-	5,
-	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
 	NULL};
 
 /* One row of cdp_data.task stands for all rounds: done until the next day. */
@@ -147,7 +141,8 @@ bool
 cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *ready)
 {
 	CdpStore store;
-	Datum args[5];
+	Datum args[1];
+	int32 task_id;
 	int32 target;
 	int64 last;
 	int n;
@@ -161,15 +156,11 @@ cdp_nodes_backfill_step(const char *kind, CdpNodesRebuild rebuild, CdpPlan *read
 		cdp_store_leave(&store);
 		return false;
 	}
-	args[0] = Int32GetDatum((int32) cdp_store_int64(0, 1));
+	task_id = (int32) cdp_store_int64(0, 1);
 	last = cdp_store_int64(0, 2);
 	target = (int32) cdp_store_int64(0, 3);
 	n = make_nodes(rebuild, target, last, &last);
-	args[1] = CStringGetTextDatum(n == 0 ? "done" : "running");
-	args[2] = Int64GetDatum(last);
-	args[3] = Int64GetDatum(n);
-	args[4] = TimestampTzGetDatum(cdp_now());
-	cdp_store_run(&progress_plan, args, NULL, false, 1);
+	cdp_task_advance(task_id, n == 0, last, n);
 	if (n == 0 && ready)
 	{
 		args[0] = Int32GetDatum(target);
@@ -220,7 +211,7 @@ bool
 cdp_metric_tidy_step(void)
 {
 	CdpStore store;
-	Datum args[5] = {TimestampTzGetDatum(cdp_now() - TIDY_EVERY)};
+	Datum args[2] = {TimestampTzGetDatum(cdp_now() - TIDY_EVERY)};
 	int64 last;
 	int64 *nodes;
 	int32 task_id;
@@ -247,12 +238,7 @@ cdp_metric_tidy_step(void)
 	n = cdp_metric_tidy(nodes, seen, false);
 	if (n > 0)
 		tidy_nodes(nodes, n);
-	args[0] = Int32GetDatum(task_id);
-	args[1] = CStringGetTextDatum(seen < TIDY_CHUNK ? "done" : "running");
-	args[2] = Int64GetDatum(seen < TIDY_CHUNK ? 0 : last);
-	args[3] = Int64GetDatum(n);
-	args[4] = TimestampTzGetDatum(cdp_now());
-	cdp_store_run(&progress_plan, args, NULL, false, 1);
+	cdp_task_advance(task_id, seen < TIDY_CHUNK, seen < TIDY_CHUNK ? 0 : last, n);
 	cdp_store_leave(&store);
 	return true;
 }

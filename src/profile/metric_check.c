@@ -375,18 +375,6 @@ static CdpPlan locked_plan = {
 	{INT8ARRAYOID, INT8ARRAYOID},
 	NULL};
 
-/* Takes the nodes of the last result. */
-static int64 *
-take_nodes(int n)
-{
-	int64 *nodes = palloc(sizeof(int64) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-		nodes[i] = cdp_store_int64(i, 1);
-	SPI_freetuptable(SPI_tuptable);
-	return nodes;
-}
-
 /* The nodes of a person, in the caller's context. */
 int64 *
 cdp_metric_nodes(int64 profile_id, int *n)
@@ -394,7 +382,7 @@ cdp_metric_nodes(int64 profile_id, int *n)
 	Datum args[1] = {Int64GetDatum(profile_id)};
 
 	*n = cdp_store_run(&hers_plan, args, NULL, false, -1);
-	return take_nodes(*n);
+	return cdp_store_ids(*n);
 }
 
 /*
@@ -407,5 +395,5 @@ cdp_metric_repair(const int64 *nodes, int n, const int64 *people, int npeople)
 	Datum args[2] = {cdp_array_int64(nodes, n), cdp_array_int64(people, npeople)};
 	int rows = cdp_store_run(&locked_plan, args, NULL, false, -1);
 
-	(void) cdp_metric_rebuild(take_nodes(rows), rows, 0);
+	(void) cdp_metric_rebuild(cdp_store_ids(rows), rows, 0);
 }

@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "profile/sequence.h"
 #include "store.h"
+#include "task.h"
 
 /* Marks looked at in one step of tidying, and the time between two rounds. */
 #define TIDY_CHUNK 5000
@@ -61,13 +62,6 @@ static CdpPlan page_plan = {
 static CdpPlan forget_plans[2] = {
 	{FORGET("sequence_mark"), 4, {INT8OID, INT8OID, INT4ARRAYOID, TIMESTAMPTZARRAYOID}, NULL},
 	{FORGET("node_base_mark"), 4, {INT8OID, INT8OID, INT4ARRAYOID, TIMESTAMPTZARRAYOID}, NULL}};
-
-static CdpPlan progress_plan = {
-	"UPDATE cdp_data.task t SET state = $2, position = to_jsonb($3), "
-	"  done_rows = t.done_rows + $4, updated_at = $5 WHERE t.task_id = $1",
-	5,
-	{INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID},
-	NULL};
 
 /* The nodes of these people, and whose they are. */
 static int
@@ -223,7 +217,9 @@ cdp_sequence_tidy_step(void)
 	CdpStore store;
 	TimestampTz now = cdp_now();
 	Datum args[5] = {TimestampTzGetDatum(now - TIDY_EVERY)};
-	Datum progress[5];
+	int32 task_id;
+	bool through;
+	int64 last;
 	int32 *ids;
 	TimestampTz *horizons;
 	int64 seen;
@@ -237,15 +233,15 @@ cdp_sequence_tidy_step(void)
 		cdp_store_leave(&store);
 		return false;
 	}
-	progress[0] = Int32GetDatum((int32) cdp_store_int64(0, 1));
+	task_id = (int32) cdp_store_int64(0, 1);
 	args[0] = Int64GetDatum(cdp_store_int64(0, 2));
 	args[1] = Int64GetDatum(TIDY_CHUNK);
 	(void) cdp_store_run(&page_plan, args, NULL, false, 1);
 	seen = cdp_store_int64(0, 1);
-	progress[1] = CStringGetTextDatum(seen < TIDY_CHUNK ? "done" : "running");
-	progress[2] = Int64GetDatum(seen < TIDY_CHUNK ? 0 : cdp_store_int64(0, 2));
+	through = seen < TIDY_CHUNK;
+	last = through ? PG_INT64_MAX : cdp_store_int64(0, 2);
 	/* a base may have marks of nodes behind the last one that has others */
-	args[1] = seen < TIDY_CHUNK ? Int64GetDatum(PG_INT64_MAX) : progress[2];
+	args[1] = Int64GetDatum(last);
 	config = cdp_sequence_config();
 	ids = palloc(sizeof(int32) * Max(config->n, 1));
 	horizons = palloc(sizeof(TimestampTz) * Max(config->n, 1));
@@ -258,9 +254,7 @@ cdp_sequence_tidy_step(void)
 	args[3] = cdp_array_timestamptz(horizons, config->n);
 	for (int i = 0; i < (int) lengthof(forget_plans); i++)
 		forgotten += cdp_store_run(&forget_plans[i], args, NULL, false, -1);
-	progress[3] = Int64GetDatum(forgotten);
-	progress[4] = TimestampTzGetDatum(now);
-	cdp_store_run(&progress_plan, progress, NULL, false, 1);
+	cdp_task_advance(task_id, through, through ? 0 : last, forgotten);
 	cdp_store_leave(&store);
 	return true;
 }

@@ -315,31 +315,3 @@ cdp_chunk_read_checked(CdpChunkScan *scan, int32 chunk_no, CdpCoreBitmap *member
 {
 	return read_chunk(scan, chunk_no, members, true);
 }
-
-/* Steps are true changes, so nothing need be opened. */
-int64
-cdp_chunk_count(int32 segment_id)
-{
-	CdpChunkScan *scan = cdp_chunk_begin(segment_id);
-	int64 n = 0;
-
-	for (; scan->chunk.chunk_no != CDP_NO_CHUNK; advance(&scan->chunk))
-	{
-		bool isnull;
-		struct varlena *payload =
-			PG_DETOAST_DATUM_PACKED(slot_getattr(scan->chunk.slot, PAYLOAD, &isnull));
-
-		CHECK_FOR_INTERRUPTS();
-		if (VARSIZE_ANY_EXHDR(payload) >= CDP_CORE_BITMAP_HEADER)
-			n += cdp_core_bitmap_bytes_count((const uint8 *) VARDATA_ANY(payload));
-	}
-	for (; scan->delta.chunk_no != CDP_NO_CHUNK; advance(&scan->delta))
-	{
-		bool isnull;
-
-		CHECK_FOR_INTERRUPTS();
-		n += DatumGetInt16(slot_getattr(scan->delta.slot, STEP, &isnull));
-	}
-	cdp_chunk_end(scan);
-	return n;
-}

@@ -84,9 +84,6 @@ extern const char *cdp_chunk_read_checked(CdpChunkScan *scan, int32 chunk_no,
 										  CdpCoreBitmap *members);
 extern void cdp_chunk_end(CdpChunkScan *scan);
 
-/* Members of a segment, whoever may see them. */
-extern int64 cdp_chunk_count(int32 segment_id);
-
 /* Folds up to so many chunks that are worth it; returns how many. */
 extern int cdp_chunk_fold(int max);
 
