@@ -92,6 +92,9 @@ BEGIN
 	END LOOP;
 	PERFORM cdp.define_sequence('cold', 'Ordered', 'Viewed', same => 'brand', period => '5 days', result => 'list'),
 		cdp.define_sequence('quiet', 'Ordered', 'page', period => '3 days', holds => '20 days');
+	-- a few values of many are kept of sku: cdp.verify() knows what may be lost
+	PERFORM cdp.define_action('Ordered', 3), cdp.define_action('Viewed', 1), cdp.define_action('Refunded', -2);
+	PERFORM cdp.define_dimension('brand', half_life => '20 days', short_half_life => '2 days', profile_column => 'liked'), cdp.define_dimension('sku', slots => 6);
 	PERFORM cdp.define_segment('visitor', predicate => 'visits >= 12'), cdp.define_segment('regular', predicate => 'visits_20d >= 2'),
 		cdp.define_segment('lost', predicate => 'quiet'), cdp.define_segment('lately', predicate => 'cdp.within(last_seen, ''9 days 12 hours'') AND NOT cdp.within(first_seen, ''2 months'')');
 END $$;
@@ -157,6 +160,8 @@ CREATE FUNCTION hist.metrics() RETURNS TABLE (part text, item text) LANGUAGE sql
 	FROM p, jsonb_each(to_jsonb(p)) t JOIN cdp_data.sequence s ON s.name = t.key WHERE t.value NOT IN ('null', 'false', '0')
 	UNION ALL SELECT 'visit', format('%s %s %s %s %s %s %s %s %s', p.name, s.started_at, s.ended_at, s.open, s.events, s.first_page, s.last_page, s.source, s.session_id)
 	FROM p JOIN cdp.sessions s USING (profile_id)
+	UNION ALL SELECT 'affinity', format('%s %s %s=%s', p.name, a.horizon, a.value, round(a.score::numeric, 4)) FROM p JOIN cdp.affinities a USING (profile_id) WHERE a.dimension = 'brand'
+	UNION ALL SELECT 'liked', format('%s %s', p.name, p.liked) FROM p WHERE p.liked IS NOT NULL
 	UNION ALL SELECT 'segment then', format('%s %s', p.name, s.name) FROM p, unnest(p.segments) s (name) WHERE s.name IN (SELECT name FROM hist.timed())
 	UNION ALL SELECT 'member then', format('%s %s', p.name, m.segment) FROM p JOIN cdp.segment_members m USING (profile_id) WHERE m.segment IN (SELECT name FROM hist.timed())
 $$;
@@ -318,6 +323,13 @@ CREATE FUNCTION hist.naive_metric(who text, m cdp_data.metric) RETURNS jsonb LAN
 		WHEN 'list' THEN (SELECT jsonb_agg(t ORDER BY t COLLATE "C") FROM (SELECT DISTINCT t FROM e) d) END
 $$;
 
+-- What events credit, faded to then.
+CREATE FUNCTION hist.naive_likes() RETURNS TABLE (person text, horizon text, value text, score float8) LANGUAGE sql STABLE AS $$
+	SELECT e.person, h.horizon, v.value, sum(a.weight * 2 ^ (extract(epoch FROM e.ts - current_setting('cdp.clock')::timestamptz) / extract(epoch FROM h.half_life))::float8)
+	FROM hist.event e JOIN cdp.actions a ON a.event = e.name CROSS JOIN (VALUES ('long', interval '20 days'), ('short', '2 days')) h (horizon, half_life)
+	CROSS JOIN LATERAL (SELECT e.properties ->> 'brand' AS value WHERE jsonb_typeof(e.properties -> 'brand') IN ('string', 'number', 'boolean') AND e.properties ->> 'brand' <> '') v
+	WHERE e.kind = 'track' GROUP BY 1, 2, 3
+$$;
 CREATE FUNCTION hist.naive_metrics() RETURNS TABLE (part text, item text) LANGUAGE sql AS $$
 	SELECT 'metric', format('%s %s=%s', p.name, m.name, v.v) FROM (SELECT DISTINCT name FROM hist.label) p CROSS JOIN cdp_data.metric m
 	CROSS JOIN LATERAL (SELECT hist.naive_metric(p.name, m) AS v OFFSET 0) v WHERE v.v IS NOT NULL
@@ -326,5 +338,8 @@ CREATE FUNCTION hist.naive_metrics() RETURNS TABLE (part text, item text) LANGUA
 	FROM hist.naive_sequences(current_setting('cdp.clock')::timestamptz) q JOIN cdp_data.sequence s ON s.name = q.name GROUP BY q.person, q.name, s.result
 	UNION ALL SELECT 'visit', format('%s %s %s %s %s %s %s %s %s', v.person, v.started_at, v.ended_at, v.ended_at + v.silence > current_setting('cdp.clock')::timestamptz,
 		v.events, v.first_page, v.last_page, v.source, v.key) FROM hist.visit v
+	UNION ALL SELECT 'affinity', format('%s %s %s=%s', l.person, l.horizon, l.value, round(l.score::numeric, 4)) FROM hist.naive_likes() l
+	UNION ALL SELECT * FROM (SELECT DISTINCT ON (l.person) 'liked', format('%s %s', l.person, l.value) FROM hist.naive_likes() l WHERE l.horizon = 'long' AND l.score > 1e-9
+		ORDER BY l.person, round(l.score::numeric, 9) DESC, l.value COLLATE "C") x
 	UNION ALL SELECT k.part, format('%s %s', m.person, m.segment) FROM hist.naive_members(current_setting('cdp.clock')::timestamptz) m, (VALUES ('segment then'), ('member then')) k (part)
 $$;

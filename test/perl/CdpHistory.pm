@@ -301,7 +301,7 @@ sub operation
 	if ($kind < 95)
 	{
 		# what was said before, by anybody, in another form
-		my @old = grep { $_->{minute} <= $self->{minute} && $_->{source} eq $source && $_->{kind} ne 'consent' } map { $self->{message}{$_} } sort keys %{ $self->{message} };
+		my @old = grep { $_->{minute} <= $self->{minute} && $_->{source} eq $source && $_->{kind} ne 'consent' && ($_->{joins} // $s) == $s } map { $self->{message}{$_} } sort keys %{ $self->{message} };
 		my @messages = grep { defined } map { $old[ $self->roll(1 + @old, 'old', $op, $_) ] } 1 .. 12;
 
 		return $self->add($self->batch((qw(ingest inbox copy))[ $kind % 3 ], @messages), @messages) if @messages;
@@ -360,7 +360,11 @@ sub pair
 
 	if ($way < 2)
 	{
-		$cause = $say->(idents => \@both, track => 'Viewed')->{id};
+		my $m = $say->(idents => \@both, track => 'Viewed');
+
+		# a session that is ahead would make them one person to begin with, and there were no merge to undo
+		$m->{joins} = $s;
+		$cause = $m->{id};
 	}
 	else
 	{
