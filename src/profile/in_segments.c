@@ -61,7 +61,6 @@ typedef struct Kept
 
 	/* in_segments() */
 	CdpDueList due;
-	bool stable; /* the expression is the same for all rows */
 	MemoryContext one; /* of this expression */
 	text *source;
 	CdpSegmentExpr *expr; /* NULL: malformed, or of unknown segments */
@@ -133,7 +132,7 @@ read_expr(const char *source, bool raise)
 }
 
 static void
-take_source(Kept *kept, text *source, bool stable)
+take_source(Kept *kept, text *source, bool raise)
 {
 	MemoryContext old = MemoryContextSwitchTo(kept->context);
 
@@ -150,8 +149,7 @@ take_source(Kept *kept, text *source, bool stable)
 	kept->nchunks = 0;
 	kept->chunks = NULL;
 	kept->source = (text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(source));
-	kept->stable = stable;
-	kept->expr = read_expr(text_to_cstring(source), stable);
+	kept->expr = read_expr(text_to_cstring(source), raise);
 	kept->valid = true;
 	MemoryContextSwitchTo(old);
 }
@@ -220,10 +218,9 @@ cdp_in_segments(PG_FUNCTION_ARGS)
 	if (!ActiveSnapshotSet() || !cdp_store_exists())
 		PG_RETURN_NULL();
 	kept = kept_here(fcinfo);
-	if (!kept->valid)
+	/* a variable of PL/pgSQL is stable in each call, and changes between them */
+	if (!kept->valid || !is_source(kept, source))
 		take_source(kept, source, get_fn_expr_arg_stable(fcinfo->flinfo, 1));
-	else if (!kept->stable && !is_source(kept, source))
-		take_source(kept, source, false);
 	if (kept->expr == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_BOOL(ord >= 0 &&
