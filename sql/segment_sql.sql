@@ -108,6 +108,22 @@ SELECT e.* FROM estimate('SELECT * FROM cdp.members(''vip & !few'')') e;
 SET ROLE regress_cdp_sql_reader;
 SELECT plan('SELECT profile_id FROM cdp.profiles WHERE is_few');
 RESET ROLE;
+-- and neither how many people there are, nor whether there is anybody
+CREATE FUNCTION told(query text) RETURNS TABLE (plan_rows numeric, cost numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	p jsonb;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO p;
+	plan_rows := p #>> '{0,Plan,Plan Rows}';
+	cost := p #>> '{0,Plan,Total Cost}';
+	RETURN NEXT;
+END $$;
+SET ROLE regress_cdp_sql_reader;
+SELECT e AS condition, told.plan_rows FROM unnest(ARRAY['vip | !vip', 'few', 'few & !few']) e, told(format('SELECT * FROM cdp.members(%L)', e));
+SELECT count(DISTINCT told) FROM unnest(ARRAY['few & !orders', 'few & !vip']) e, told(format('SELECT profile_id FROM cdp.profiles WHERE segment_set @@ %L', e));
+SELECT count(DISTINCT told) FROM unnest(ARRAY['few & !orders', 'few & !vip']) e, told(format('SELECT count(*) FROM cdp.profiles WHERE segment_set @@ %L', e));
+RESET ROLE;
+SELECT e AS condition, told.plan_rows FROM unnest(ARRAY['vip | !vip', 'few', 'few & !few']) e, told(format('SELECT * FROM cdp.members(%L)', e));
 SELECT plan('SELECT profile_id FROM cdp.profiles WHERE is_vip');
 SELECT plan('SELECT profile_id FROM cdp.profiles WHERE is_few');
 SELECT plan('SELECT profile_id FROM cdp.profiles WHERE segment_set @> ''grand lyon''');
@@ -314,6 +330,26 @@ BEGIN
 		PERFORM cdp.identify('user_id:u1', CASE i WHEN 1 THEN '{"plan": "gold"}' ELSE '{"plan": "free"}' END::jsonb, at => '2031-01-02'::timestamptz + i * interval '1 s');
 	END LOOP;
 	RAISE WARNING '%', was;
+END $$;
+-- where a variable names the segment, too
+DO $$
+DECLARE
+	name text;
+	was text[];
+BEGIN
+	FOREACH name IN ARRAY ARRAY['vip', 'few', 'vip & !few', 'few | vip', 'few'] LOOP
+		was := was || format('%s: %s', name, cdp.in_segments(2, name));
+	END LOOP;
+	RAISE WARNING '%', was;
+END $$;
+DO $$
+DECLARE
+	name text;
+	was boolean;
+BEGIN
+	FOREACH name IN ARRAY ARRAY['vip', 'nobody'] LOOP
+		was := cdp.in_segments(2, name);
+	END LOOP;
 END $$;
 -- readers of a snapshot of before
 BEGIN ISOLATION LEVEL REPEATABLE READ;

@@ -111,20 +111,27 @@ sample(const char *text, CdpEstimate *estimate)
 }
 
 /*
- * The share as it is told to who does not see everybody: the next power of 2,
- * and none below this, so that a plan does not show whether somebody he may
- * not see is in it.
+ * What is told to who does not see everybody: the next powers of 2, and never
+ * less than these, so that a plan does not show how many people there are, nor
+ * whether somebody he may not see is in it.
  */
 #define SMALLEST_SHARE 0.0001
+#define FEWEST_PEOPLE 16
 
-static double
-coarse(double share)
+static void
+make_coarse(CdpEstimate *estimate)
 {
-	double power = 1;
+	double people = FEWEST_PEOPLE;
+	double share = 1;
+	double smallest;
 
-	while (power / 2 >= share && power / 2 >= SMALLEST_SHARE)
-		power /= 2;
-	return power;
+	while (people < estimate->people)
+		people *= 2;
+	smallest = Max(SMALLEST_SHARE, FEWEST_PEOPLE / people);
+	while (share / 2 >= estimate->share && share / 2 >= smallest)
+		share /= 2;
+	estimate->people = people;
+	estimate->share = share;
 }
 
 /* One that was made of it within the last second. */
@@ -177,6 +184,6 @@ cdp_estimate(const char *expr, CdpEstimate *estimate)
 		keep(expr, now, estimate);
 	}
 	if (!cdp_role_is_exempt(GetUserId()))
-		estimate->share = coarse(estimate->share);
+		make_coarse(estimate);
 	return true;
 }
