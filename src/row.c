@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "row_private.h"
 
 /*
@@ -241,7 +242,7 @@ seek(Cursor *c, const Datum *keys, ItemPointer hint)
 		ScanKeyEntryInitialize(&scankeys[k], 0, k + 1, BTEqualStrategyNumber, InvalidOid,
 							   entry->collations[k], entry->equal[k], keys[k]);
 	index_rescan(c->scan, scankeys, entry->nkeys, NULL, 0);
-	found = index_getnext_slot(c->scan, ForwardScanDirection, c->row);
+	found = cdp_index_next(c->scan, ForwardScanDirection, c->row);
 	if (found && hint)
 		*hint = c->row->tts_tid;
 	return found;

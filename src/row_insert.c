@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "row_private.h"
 
 /* Puts a tuple into the indexes; false: a unique one has it already (ignore). */
@@ -99,7 +100,7 @@ conflicts(Relation rel, const CdpTable *table, TupleTableSlot *slot)
 			InitDirtySnapshot(dirty);
 			scan = cdp_index_beginscan(rel, index, &dirty, entry->nkeys);
 			index_rescan(scan, scankeys, entry->nkeys, NULL, 0);
-			if (index_getnext_slot(scan, ForwardScanDirection, other))
+			if (cdp_index_next(scan, ForwardScanDirection, other))
 			{
 				busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
 				tid = other->tts_tid;

@@ -47,6 +47,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "index_scan.h"
 #include "stamp.h"
 #include "store.h"
 
@@ -260,8 +261,7 @@ load_roles(void)
 		foreach(lc, loading.kinds)
 			kinds[roles.nkinds++] = *(Kind *) lfirst(lc);
 		MemoryContextSwitchTo(old);
-		if (roles.context)
-			MemoryContextDelete(roles.context);
+		cdp_store_retire(roles.context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
 		roles.context = fresh;
 		roles.grants = grants;
@@ -427,7 +427,7 @@ probe(Oid table, Oid index, int64 id, bool wide, TimestampTz now)
 		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum((int32) id));
 	scan = cdp_index_beginscan(rel, idx, GetActiveSnapshot(), 1);
 	index_rescan(scan, &key, 1, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (cdp_index_next(scan, ForwardScanDirection, slot))
 		found |= row_bit(slot, now);
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);

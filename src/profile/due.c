@@ -31,6 +31,7 @@
 #include "compat.h"
 #include "consent/consent.h"
 #include "guc.h"
+#include "index_scan.h"
 #include "profile/due.h"
 #include "segment/rule.h"
 #include "segment/segment.h"
@@ -109,7 +110,7 @@ read_timers(Snapshot snapshot, TimestampTz now)
 	ScanKeyInit(&key, 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(now));
 	scan = cdp_index_beginscan(rel, index, snapshot, 1);
 	index_rescan(scan, &key, 1, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (cdp_index_next(scan, ForwardScanDirection, slot))
 	{
 		bool isnull;
 		int64 id = DatumGetInt64(slot_getattr(slot, 1, &isnull));

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "profile/algebra.h"
 #include "profile/estimate.h"
 #include "store.h"
@@ -58,7 +59,7 @@ count_chunks(void)
 	bool isnull;
 
 	index_rescan(scan, NULL, 0, NULL, 0);
-	if (index_getnext_slot(scan, BackwardScanDirection, slot))
+	if (cdp_index_next(scan, BackwardScanDirection, slot))
 		n = DatumGetInt32(slot_getattr(slot, get_attnum(relid, "ord"), &isnull)) / BITS + 1;
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);

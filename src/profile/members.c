@@ -25,6 +25,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "profile/algebra.h"
 #include "store.h"
 
@@ -126,7 +127,7 @@ list_range(Profiles *p, int32 first, int32 last, int32 base, const CdpCoreBitmap
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT4GE, Int32GetDatum(first));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT4LE, Int32GetDatum(last));
 	index_rescan(p->scan, keys, 2, NULL, 0);
-	while (index_getnext_slot(p->scan, ForwardScanDirection, p->slot))
+	while (cdp_index_next(p->scan, ForwardScanDirection, p->slot))
 	{
 		bool isnull;
 		int32 ord = DatumGetInt32(slot_getattr(p->slot, p->ord, &isnull));

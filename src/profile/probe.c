@@ -14,6 +14,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "profile/probe.h"
 #include "store.h"
 
@@ -59,7 +60,7 @@ cdp_probe(const char *table, const char *index, int64 id, const int32 *second, C
 		ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(*second));
 	desc = cdp_index_beginscan(rel, idx, GetActiveSnapshot(), nkeys);
 	index_rescan(desc, keys, nkeys, NULL, 0);
-	while (index_getnext_slot(desc, ForwardScanDirection, slot))
+	while (cdp_index_next(desc, ForwardScanDirection, slot))
 		row(slot, arg);
 	index_endscan(desc);
 	ExecDropSingleTupleTableSlot(slot);

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "row.h"
 #include "segment/chunk.h"
 #include "store.h"
@@ -131,7 +132,7 @@ advance(Side *side)
 {
 	if (side->chunk_no == CDP_NO_CHUNK)
 		return;
-	side->chunk_no = index_getnext_slot(side->scan, ForwardScanDirection, side->slot) ?
+	side->chunk_no = cdp_index_next(side->scan, ForwardScanDirection, side->slot) ?
 						 column(side, CHUNK_NO) :
 						 CDP_NO_CHUNK;
 }

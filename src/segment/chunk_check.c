@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "segment/chunk.h"
 #include "store.h"
 
@@ -103,7 +104,7 @@ advance(Rows *rows)
 {
 	bool isnull;
 
-	rows->next = index_getnext_slot(rows->scan, ForwardScanDirection, rows->slot) ?
+	rows->next = cdp_index_next(rows->scan, ForwardScanDirection, rows->slot) ?
 					 DatumGetInt32(slot_getattr(rows->slot, rows->ord, &isnull)) :
 					 PG_INT32_MAX;
 }

@@ -33,6 +33,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "segment/eval.h"
 #include "segment/json.h"
 #include "segment/list.h"
@@ -93,7 +94,7 @@ read_row(Reader *r, int64 id)
 	ExecClearTuple(r->slot);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	index_rescan(r->scan, &key, 1, NULL, 0);
-	return index_getnext_slot(r->scan, ForwardScanDirection, r->slot);
+	return cdp_index_next(r->scan, ForwardScanDirection, r->slot);
 }
 
 static void

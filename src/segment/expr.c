@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "index_scan.h"
 #include "segment/expr.h"
 #include "store.h"
 
@@ -164,7 +165,7 @@ find(const char *index_name, RegProcedure equal, Datum key, Known *known)
 	/* of collation C, as the column is */
 	ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, equal, key);
 	index_rescan(scan, &scankey, 1, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	found = cdp_index_next(scan, ForwardScanDirection, slot);
 	if (found)
 	{
 		char *state =
