@@ -56,7 +56,7 @@ cdp_guc_define(void)
 							   &cdp_guc_clock,
 							   "",
 							   PGC_SUSET,
-							   GUC_NO_SHOW_ALL,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							   check_clock, NULL, NULL);
 	DefineCustomBoolVariable("cdp.direct_storage",
 							 "Writes rows of cdp's tables without statements where it may.",
