@@ -57,6 +57,15 @@ static uint64 generation = 1;
 
 static bool frozen; /* see cdp_store_freeze() */
 
+/* Caches that were replaced; see cdp_store_retire(). */
+static struct
+{
+	const CdpStore *outermost; /* the visit that is in no other, or NULL */
+	int level; /* transaction nesting where it began */
+	MemoryContext contexts; /* parent of theirs, in the transaction; or NULL */
+	MemoryContextCallback gone;
+} retired;
+
 PG_FUNCTION_INFO_V1(cdp_config_changed);
 PG_FUNCTION_INFO_V1(cdp_lock_relation);
 PG_FUNCTION_INFO_V1(cdp_require_init);
@@ -82,12 +91,30 @@ invalidate_names(Datum arg pg_attribute_unused(),
 	known.schema = InvalidOid;
 }
 
+/* A visit that ended by an error never leaves. */
+static void
+end_transaction(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		retired.outermost = NULL;
+}
+
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId mine pg_attribute_unused(),
+				   SubTransactionId parent pg_attribute_unused(), void *arg pg_attribute_unused())
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && retired.level >= GetCurrentTransactionNestLevel())
+		retired.outermost = NULL;
+}
+
 /* Registers the library's callbacks; once, from _PG_init(). */
 void
 cdp_store_register(void)
 {
 	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, invalidate_names, (Datum) 0);
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
 }
 
 uint64
@@ -284,11 +311,43 @@ cdp_store_pin_settings(void)
 	return level;
 }
 
+static void
+forget_retired(void *arg pg_attribute_unused())
+{
+	retired.contexts = NULL;
+}
+
+/*
+ * A cache was replaced: its memory goes when nobody can hold a part of it any
+ * more.  That is when the outermost visit of the storage ends: what a caller up
+ * the stack has read of the configuration stays good, though somebody changed it
+ * meanwhile and a function further down read it anew.
+ */
+void
+cdp_store_retire(MemoryContext context)
+{
+	if (context == NULL)
+		return;
+	if (retired.contexts == NULL)
+	{
+		retired.contexts = AllocSetContextCreate(TopTransactionContext, "cdp retired caches",
+												 ALLOCSET_SMALL_SIZES);
+		retired.gone.func = forget_retired;
+		MemoryContextRegisterResetCallback(retired.contexts, &retired.gone);
+	}
+	MemoryContextSetParent(context, retired.contexts);
+}
+
 /* Becomes the owner of the storage; see store.h. */
 void
 cdp_store_enter(CdpStore *store)
 {
 	cdp_store_require();
+	if (retired.outermost == NULL)
+	{
+		retired.outermost = store;
+		retired.level = GetCurrentTransactionNestLevel();
+	}
 	GetUserIdAndSecContext(&store->caller, &store->caller_sec);
 	SetUserIdAndSecContext(known.owner,
 						   store->caller_sec | SECURITY_LOCAL_USERID_CHANGE |
@@ -316,6 +375,11 @@ cdp_store_leave(CdpStore *store)
 	SPI_finish();
 	AtEOXact_GUC(false, store->guc_level);
 	SetUserIdAndSecContext(store->caller, store->caller_sec);
+	if (retired.outermost != store)
+		return;
+	retired.outermost = NULL;
+	if (retired.contexts)
+		MemoryContextDelete(retired.contexts);
 }
 
 /* What the planner may do for the statements of the storage; see store.h. */

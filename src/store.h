@@ -85,6 +85,7 @@ extern uint64 cdp_store_generation(void);
 extern int cdp_store_pin_settings(void);
 extern void cdp_store_enter(CdpStore *store);
 extern void cdp_store_leave(CdpStore *store);
+extern void cdp_store_retire(MemoryContext context);
 extern int cdp_store_run(CdpPlan *plan, Datum *values, const char *nulls,
 						 bool read_only, int expected);
 extern Portal cdp_store_open(CdpPlan *plan, Datum *values);

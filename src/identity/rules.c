@@ -23,7 +23,8 @@
 #include "identity/rules.h"
 #include "store.h"
 
-static CdpRules current;
+static CdpRules none;
+static CdpRules *current = &none;
 static const CdpRules *supposed; /* what-if; see cdp_rules_suppose() */
 
 /* Order of the columns below. */
@@ -179,29 +180,28 @@ load(CdpRules *fresh, const char *changes)
 	MemoryContextSwitchTo(old);
 }
 
-/* The rules; valid until the next call.  Inside cdp_store_enter(). */
+/* The rules; valid for the visit of the storage, inside cdp_store_enter(). */
 const CdpRules *
 cdp_rules(void)
 {
 	if (supposed)
 		return supposed;
-	while (current.generation != cdp_store_generation())
+	while (current->generation != cdp_store_generation())
 	{
-		CdpRules fresh = {0};
+		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdp identity rules",
+													  ALLOCSET_SMALL_SIZES);
+		CdpRules *fresh = MemoryContextAllocZero(context, sizeof(CdpRules));
 		CdpResult saved = cdp_store_save_result();
 
-		fresh.generation = cdp_store_generation();
-		fresh.context = AllocSetContextCreate(CurrentMemoryContext, "cdp identity rules",
-											  ALLOCSET_SMALL_SIZES);
-		load(&fresh, NULL);
+		fresh->generation = cdp_store_generation();
+		fresh->context = context;
+		load(fresh, NULL);
 		cdp_store_restore_result(saved);
-		if (current.previous)
-			MemoryContextDelete(current.previous);
-		fresh.previous = current.context;
-		MemoryContextSetParent(fresh.context, CacheMemoryContext);
+		cdp_store_retire(current->context);
+		MemoryContextSetParent(context, CacheMemoryContext);
 		current = fresh;
 	}
-	return &current;
+	return current;
 }
 
 /*

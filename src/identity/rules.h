@@ -24,7 +24,6 @@ typedef struct CdpRules
 {
 	uint64 generation;
 	MemoryContext context;
-	MemoryContext previous; /* the one before, still alive */
 	CdpNamespace *namespaces; /* the default first */
 	int n;
 	int max_nodes; /* identifiers of one person */

@@ -17,7 +17,8 @@
 #include "ingest/plan.h"
 #include "store.h"
 
-static CdpIngestConfig config;
+static CdpIngestConfig none;
+static CdpIngestConfig *config = &none;
 
 static char **
 split_path(const char *path, int *n)
@@ -121,33 +122,31 @@ load_partitions(CdpIngestConfig *fresh)
 	qsort(fresh->partitions, fresh->npartitions, sizeof(CdpRange), compare_ranges);
 }
 
-/* The configuration; valid until the next call.  Inside cdp_store_enter(). */
+/* The configuration; valid for the visit of the storage, inside cdp_store_enter(). */
 const CdpIngestConfig *
 cdp_ingest_config(void)
 {
-	while (config.generation != cdp_store_generation())
+	while (config->generation != cdp_store_generation())
 	{
-		CdpIngestConfig fresh = {0};
+		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdp ingest config",
+													  ALLOCSET_SMALL_SIZES);
+		CdpIngestConfig *fresh = MemoryContextAllocZero(context, sizeof(CdpIngestConfig));
 		CdpResult saved = cdp_store_save_result();
 
-		fresh.generation = cdp_store_generation();
-		fresh.context = AllocSetContextCreate(CurrentMemoryContext,
-											  "cdp ingest config",
-											  ALLOCSET_SMALL_SIZES);
-		load_paths(&fresh);
-		load_partitions(&fresh);
-		fresh.plan = cdp_plan_load(fresh.context);
-		fresh.seen_since = DT_NOBEGIN;
+		fresh->generation = cdp_store_generation();
+		fresh->context = context;
+		load_paths(fresh);
+		load_partitions(fresh);
+		fresh->plan = cdp_plan_load(context);
+		fresh->seen_since = DT_NOBEGIN;
 		if (cdp_store_run_latest("SELECT seen_since FROM cdp_data.message_horizon") > 0)
-			fresh.seen_since = cdp_store_int64(0, 1);
+			fresh->seen_since = cdp_store_int64(0, 1);
 		cdp_store_restore_result(saved);
-		if (config.previous)
-			MemoryContextDelete(config.previous);
-		fresh.previous = config.context;
-		MemoryContextSetParent(fresh.context, CacheMemoryContext);
+		cdp_store_retire(config->context);
+		MemoryContextSetParent(context, CacheMemoryContext);
 		config = fresh;
 	}
-	return &config;
+	return config;
 }
 
 /* The partition of this time, InvalidOid if there is none. */

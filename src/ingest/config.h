@@ -32,7 +32,6 @@ typedef struct CdpIngestConfig
 {
 	uint64 generation;
 	MemoryContext context;
-	MemoryContext previous; /* the one before, still alive */
 	CdpIdentifierPath *paths;
 	int npaths;
 	CdpRange *partitions; /* ascending */

@@ -35,7 +35,8 @@
 
 #define VERSION 1
 
-static CdpMetricConfig config;
+static CdpMetricConfig none;
+static CdpMetricConfig *config = &none;
 
 static CdpRowOp insert_row = {
 	.table = "metric_state",
@@ -155,11 +156,11 @@ load_metric(CdpMetric *metric, int row, MemoryContext context)
 bool
 cdp_metric_config_is_current(void)
 {
-	return config.generation == cdp_store_generation() &&
-		   (!config.provisional || IsInParallelMode());
+	return config->generation == cdp_store_generation() &&
+		   (!config->provisional || IsInParallelMode());
 }
 
-/* The metrics; valid until the next call. */
+/* The metrics; valid for the visit of the storage. */
 const CdpMetricConfig *
 cdp_metric_config(void)
 {
@@ -180,10 +181,12 @@ cdp_metric_config(void)
 													ALLOCSET_SMALL_SIZES);
 		int n = cdp_store_run_latest(sql);
 		MemoryContext old;
+		CdpMetricConfig *loaded;
 		CdpMetric *metrics;
 		CdpDimensions *dimensions;
 
 		old = MemoryContextSwitchTo(fresh);
+		loaded = palloc0(sizeof(CdpMetricConfig));
 		metrics = palloc0(sizeof(CdpMetric) * Max(n, 1));
 		for (int i = 0; i < n; i++)
 			load_metric(&metrics[i], i, fresh);
@@ -192,34 +195,32 @@ cdp_metric_config(void)
 			metrics[i].dimension = cdp_dimension_find(dimensions, metrics[i].id);
 		MemoryContextSwitchTo(old);
 		cdp_store_restore_result(saved);
-		/* kept one reload longer: a caller may hold a metric of it */
-		if (config.previous)
-			MemoryContextDelete(config.previous);
-		config.previous = config.context;
+		loaded->context = fresh;
+		loaded->metrics = metrics;
+		loaded->dimensions = dimensions;
+		loaded->n = n;
+		loaded->generation = generation;
+		loaded->provisional = IsInParallelMode();
+		cdp_store_retire(config->context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
-		config.context = fresh;
-		config.metrics = metrics;
-		config.dimensions = dimensions;
-		config.n = n;
-		config.generation = generation;
-		config.provisional = IsInParallelMode();
+		config = loaded;
 	}
-	return &config;
+	return config;
 }
 
 static int
 metric_index(int32 id)
 {
 	int low = 0;
-	int high = config.n - 1;
+	int high = config->n - 1;
 
 	while (low <= high)
 	{
 		int mid = (low + high) / 2;
 
-		if (config.metrics[mid].id == id)
+		if (config->metrics[mid].id == id)
 			return mid;
-		if (config.metrics[mid].id < id)
+		if (config->metrics[mid].id < id)
 			low = mid + 1;
 		else
 			high = mid - 1;
@@ -235,7 +236,7 @@ cdp_metric_find(int32 id)
 
 	(void) cdp_metric_config();
 	i = metric_index(id);
-	return i < 0 ? NULL : &config.metrics[i];
+	return i < 0 ? NULL : &config->metrics[i];
 }
 
 static CdpCorePeriod
@@ -353,7 +354,7 @@ cdp_metric_input(const CdpMetric *metric, const CdpMetricEvent *event, CdpMetric
 	if (metric->dimension)
 	{
 		in->dimension = metric->dimension;
-		in->ncredits = cdp_dimension_credits(config.dimensions, metric->dimension, event,
+		in->ncredits = cdp_dimension_credits(config->dimensions, metric->dimension, event,
 											 &in->credits);
 		return in->ncredits > 0;
 	}
@@ -466,9 +467,9 @@ compose(const Holder *node, bool anew)
 	initStringInfo(&state);
 	pq_begintypsend(&out);
 	pq_sendint8(&out, VERSION);
-	for (int m = 0; m < config.n; m++)
+	for (int m = 0; m < config->n; m++)
 	{
-		const CdpMetric *metric = &config.metrics[m];
+		const CdpMetric *metric = &config->metrics[m];
 
 		while (e < n && entries[e].id < metric->id)
 			e++;
@@ -495,8 +496,8 @@ compose(const Holder *node, bool anew)
 static void
 start_states(Holder *node)
 {
-	node->states = palloc(sizeof(CdpMetricState) * Max(config.n, 1));
-	node->touched = palloc0(sizeof(bool) * Max(config.n, 1));
+	node->states = palloc(sizeof(CdpMetricState) * Max(config->n, 1));
+	node->touched = palloc0(sizeof(bool) * Max(config->n, 1));
 }
 
 /*
@@ -517,7 +518,7 @@ fold_node(Holder *node, const Hit *hits, int n, TimestampTz now, MemoryContext w
 	for (int i = 0; i < n; i++)
 	{
 		int m = hits[i].metric;
-		const CdpMetric *metric = &config.metrics[m];
+		const CdpMetric *metric = &config->metrics[m];
 
 		if (!node->touched[m])
 		{
@@ -736,9 +737,9 @@ cdp_metric_fold_whole(bytea *old, const CdpMetricEvent *events, int n)
 	(void) cdp_metric_config();
 	cdp_dimension_start(false, false);
 	start_states(&node);
-	for (int m = 0; m < config.n; m++)
+	for (int m = 0; m < config->n; m++)
 	{
-		const CdpMetric *metric = &config.metrics[m];
+		const CdpMetric *metric = &config->metrics[m];
 		CdpMetricState *state = &node.states[m];
 
 		while (e < nentries && entries[e].id < metric->id)
@@ -776,9 +777,9 @@ rebuild_event(const CdpMetricEvent *event, void *arg)
 	Holder key = {.node_id = event->node_id};
 	Holder *node = bsearch(&key, r->nodes, r->n, sizeof(Holder), compare_nodes);
 
-	for (int m = 0; m < config.n; m++)
+	for (int m = 0; m < config->n; m++)
 	{
-		const CdpMetric *metric = &config.metrics[m];
+		const CdpMetric *metric = &config->metrics[m];
 		CdpMetricInput in;
 
 		if (node->touched[m] && cdp_metric_input(metric, event, &in))
@@ -854,9 +855,9 @@ tidy_node(Holder *node, const TimestampTz *cutoffs)
 	{
 		int m = metric_index(entries[e].id);
 
-		if (m < 0 || config.metrics[m].period == NULL)
+		if (m < 0 || config->metrics[m].period == NULL)
 			continue;
-		cdp_metric_state_read(config.metrics[m].kind, entries[e].bytes, entries[e].len,
+		cdp_metric_state_read(config->metrics[m].kind, entries[e].bytes, entries[e].len,
 							  &node->states[m]);
 		node->touched[m] = cdp_metric_state_expire(&node->states[m], cutoffs[m]);
 	}

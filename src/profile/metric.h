@@ -169,7 +169,6 @@ typedef struct CdpMetricConfig
 	uint64 generation;
 	bool provisional; /* read in parallel mode, under a query's snapshot */
 	MemoryContext context;
-	MemoryContext previous; /* the one before, still alive */
 	int n;
 	CdpMetric *metrics; /* ascending by id */
 	CdpDimensions *dimensions; /* NULL: there are none */

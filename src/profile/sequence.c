@@ -53,8 +53,7 @@ static struct
 	uint64 generation;
 	bool provisional; /* read in parallel mode, under a query's snapshot */
 	MemoryContext context;
-	MemoryContext previous; /* the one before, still alive */
-	CdpSequenceConfig config;
+	CdpSequenceConfig *config; /* in it */
 } cache;
 
 /* What was read in parallel mode is read again after it. */
@@ -108,7 +107,7 @@ load_sequence(CdpSequence *s, int row, MemoryContext context)
 	s->ready = DatumGetBool(cdp_store_value(row, 11, &isnull));
 }
 
-/* The sequences; valid until the next call. */
+/* The sequences; valid for the visit of the storage. */
 const CdpSequenceConfig *
 cdp_sequence_config(void)
 {
@@ -125,24 +124,22 @@ cdp_sequence_config(void)
 													ALLOCSET_SMALL_SIZES);
 		int n = cdp_store_run_latest(sql);
 		MemoryContext old = MemoryContextSwitchTo(fresh);
-		CdpSequence *sequences = palloc0(sizeof(CdpSequence) * Max(n, 1));
+		CdpSequenceConfig *config = palloc(sizeof(CdpSequenceConfig));
 
+		config->n = n;
+		config->sequences = palloc0(sizeof(CdpSequence) * Max(n, 1));
 		for (int i = 0; i < n; i++)
-			load_sequence(&sequences[i], i, fresh);
+			load_sequence(&config->sequences[i], i, fresh);
 		MemoryContextSwitchTo(old);
 		cdp_store_restore_result(saved);
-		/* kept one reload longer: a caller may hold a sequence of it */
-		if (cache.previous)
-			MemoryContextDelete(cache.previous);
-		cache.previous = cache.context;
+		cdp_store_retire(cache.context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
 		cache.context = fresh;
-		cache.config.n = n;
-		cache.config.sequences = sequences;
+		cache.config = config;
 		cache.generation = generation;
 		cache.provisional = IsInParallelMode();
 	}
-	return &cache.config;
+	return cache.config;
 }
 
 /* The sequence with this id, or NULL. */
@@ -218,9 +215,9 @@ add_marks(const CdpMetricEvent *event, void *arg)
 {
 	Marks *marks = arg;
 
-	for (int s = 0; s < cache.config.n; s++)
+	for (int s = 0; s < cache.config->n; s++)
 	{
-		const CdpSequence *sequence = &cache.config.sequences[s];
+		const CdpSequence *sequence = &cache.config->sequences[s];
 		char *value;
 		int kind;
 		CdpRow *row;

@@ -85,7 +85,7 @@ static struct
 	uint64 generation;
 	bool provisional; /* read in parallel mode, under a query's snapshot */
 	MemoryContext context;
-	CdpSessionRule rule;
+	CdpSessionRule *rule; /* in it */
 } config;
 
 /* What was read in parallel mode is read again after it. */
@@ -121,7 +121,7 @@ load_rule(CdpSessionRule *rule, MemoryContext context)
 	MemoryContextSwitchTo(old);
 }
 
-/* What a session is; valid until the next call. */
+/* What a session is; valid for the visit of the storage. */
 const CdpSessionRule *
 cdp_session_rule(void)
 {
@@ -131,19 +131,18 @@ cdp_session_rule(void)
 		CdpResult saved = cdp_store_save_result();
 		MemoryContext fresh = AllocSetContextCreate(CurrentMemoryContext, "cdp session rule",
 													ALLOCSET_SMALL_SIZES);
-		CdpSessionRule rule;
+		CdpSessionRule *rule = MemoryContextAlloc(fresh, sizeof(CdpSessionRule));
 
-		load_rule(&rule, fresh);
+		load_rule(rule, fresh);
 		cdp_store_restore_result(saved);
-		if (config.context)
-			MemoryContextDelete(config.context);
+		cdp_store_retire(config.context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
 		config.context = fresh;
 		config.rule = rule;
 		config.generation = generation;
 		config.provisional = IsInParallelMode();
 	}
-	return &config.rule;
+	return config.rule;
 }
 
 /* Do such events count? */

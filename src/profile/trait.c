@@ -23,7 +23,8 @@
 #include "profile/trait.h"
 #include "store.h"
 
-static CdpTraitConfig config;
+static CdpTraitConfig none;
+static CdpTraitConfig *config = &none;
 
 static CdpTraitType
 type_of(const char *column)
@@ -79,11 +80,11 @@ read_sources(CdpTrait *trait, MemoryContext context, int row, int col)
 		trait->sources[i] = MemoryContextStrdup(context, TextDatumGetCString(elems[i]));
 }
 
-/* The declared traits; valid until the next call.  Inside cdp_store_enter(). */
+/* The declared traits; valid for the visit of the storage, inside cdp_store_enter(). */
 const CdpTraitConfig *
 cdp_trait_config(void)
 {
-	while (config.generation != cdp_store_generation())
+	while (config->generation != cdp_store_generation())
 	{
 		uint64 generation = cdp_store_generation();
 		CdpResult saved = cdp_store_save_result();
@@ -93,6 +94,7 @@ cdp_trait_config(void)
 		int n = cdp_store_run_latest("SELECT name, type, survivorship, indexed, sources, "
 									 "  ignore_empty "
 									 "FROM cdp_data.trait ORDER BY name COLLATE \"C\"");
+		CdpTraitConfig *loaded = MemoryContextAllocZero(fresh, sizeof(CdpTraitConfig));
 		CdpTrait *traits = MemoryContextAllocZero(fresh, sizeof(CdpTrait) * Max(n, 1));
 
 		for (int i = 0; i < n; i++)
@@ -109,17 +111,12 @@ cdp_trait_config(void)
 			traits[i].ignore_empty = DatumGetBool(cdp_store_value(i, 6, &isnull));
 		}
 		cdp_store_restore_result(saved);
-		/* kept one reload longer: a caller may hold a trait of it */
-		if (config.previous)
-			MemoryContextDelete(config.previous);
-		config.previous = config.context;
+		*loaded = (CdpTraitConfig){generation, fresh, n, traits};
+		cdp_store_retire(config->context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
-		config.context = fresh;
-		config.traits = traits;
-		config.n = n;
-		config.generation = generation;
+		config = loaded;
 	}
-	return &config;
+	return config;
 }
 
 /* The declared trait of this name, or NULL. */

@@ -49,7 +49,6 @@ typedef struct CdpTraitConfig
 {
 	uint64 generation;
 	MemoryContext context;
-	MemoryContext previous; /* the one before, still alive */
 	int n;
 	CdpTrait *traits; /* by name, bytewise */
 } CdpTraitConfig;
