@@ -276,6 +276,7 @@ ISOLATION = \
 	withdrawal_read \
 	claim_race \
 	define_segment \
+	redefine_snapshot \
 	import_race \
 	dependants \
 	rolled_back \

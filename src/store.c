@@ -195,15 +195,9 @@ cdp_store_relation(const char *name)
 	return relid;
 }
 
-/*
- * Runs a query under the latest snapshot, whatever the transaction's own:
- * configuration has the semantics of a catalog.  A cache filled under a
- * REPEATABLE READ snapshot would stay stale after the transaction.  In parallel
- * mode there is no latest snapshot to be had: then the query's own, and what is
- * read must not be kept beyond it.
- */
+/* Runs a query on configuration under the active snapshot. */
 int
-cdp_store_run_latest(const char *sql)
+cdp_store_run_shown(const char *sql)
 {
 	bool save_jit = jit_enabled;
 	int rc = 0;
@@ -212,9 +206,7 @@ cdp_store_run_latest(const char *sql)
 	{
 		/* what is estimated without statistics would be compiled for a second */
 		jit_enabled = false;
-		PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 		rc = SPI_execute(sql, true, 0);
-		PopActiveSnapshot();
 	}
 	PG_FINALLY();
 	{
@@ -225,6 +217,24 @@ cdp_store_run_latest(const char *sql)
 		elog(ERROR, "cdp: query on configuration failed: %s",
 			 SPI_result_code_string(rc));
 	return (int) SPI_processed;
+}
+
+/*
+ * Runs a query under the latest snapshot, whatever the transaction's own:
+ * configuration has the semantics of a catalog.  A cache filled under a
+ * REPEATABLE READ snapshot would stay stale after the transaction.  In parallel
+ * mode there is no latest snapshot to be had: then the query's own, and what is
+ * read must not be kept beyond it.
+ */
+int
+cdp_store_run_latest(const char *sql)
+{
+	int rows;
+
+	PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+	rows = cdp_store_run_shown(sql);
+	PopActiveSnapshot();
+	return rows;
 }
 
 CdpResult

@@ -93,6 +93,7 @@ extern Portal cdp_store_open_read(CdpPlan *plan, Datum *values);
 extern void cdp_store_freeze(void (*work)(void *arg), void *arg);
 extern bool cdp_store_is_frozen(void);
 extern int cdp_store_run_latest(const char *sql);
+extern int cdp_store_run_shown(const char *sql);
 extern CdpResult cdp_store_save_result(void);
 extern void cdp_store_restore_result(CdpResult saved);
 extern void cdp_store_execute(const char *sql);

@@ -86,14 +86,14 @@ static bool
 is_timed(void)
 {
 	CdpStore store;
+	bool timed;
 
-	if (!cdp_rules_are_current())
-	{
-		cdp_store_enter(&store);
-		(void) cdp_rules_load();
-		cdp_store_leave(&store);
-	}
-	return cdp_segment_is_timed();
+	if (cdp_rules_are_shown())
+		return cdp_rules_shown()->timed != NULL;
+	cdp_store_enter(&store);
+	timed = cdp_rules_shown()->timed != NULL;
+	cdp_store_leave(&store);
+	return timed;
 }
 
 /* Reads whose timers are due, by their index. */

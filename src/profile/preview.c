@@ -173,7 +173,7 @@ take_apart(void *arg)
 	List *clauses;
 	ListCell *lc;
 
-	p->rules = cdp_rules_load();
+	p->rules = cdp_rules_shown();
 	if (p->json == NULL)
 		canonical = TextDatumGetCString(
 			DirectFunctionCall1(cdp_check_predicate, PointerGetDatum(p->predicate)));
@@ -417,7 +417,7 @@ take_in(int32 set_id, TimestampTz since, void *arg)
 static bool
 find_since(const CdpPerson *person, int32 segment_id, TimestampTz now, TimestampTz *since)
 {
-	const CdpRules *rules = cdp_rules_load();
+	const CdpRules *rules = cdp_rules_shown();
 	int rule = cdp_rules_of(rules, segment_id);
 	Since s = {.set_id = rule < 0 ? 0 : rules->rules[rule].id};
 	CdpLook look = {take_person, take_left, take_in, &s};
@@ -481,7 +481,7 @@ cdp_why(PG_FUNCTION_ARGS)
 	list_id = (int32) cdp_store_int64(0, 5);
 	if (strcmp(unused, "active") == 0)
 		unused = NULL;
-	rules = cdp_rules_load();
+	rules = cdp_rules_shown();
 	e = cdp_eval_begin(rules, true);
 	id = cdp_graph_canonical(id, true);
 	if (id != 0)

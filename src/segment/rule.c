@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "cdp.h"
@@ -30,8 +31,8 @@
 #include "segment/rule.h"
 #include "store.h"
 
-static CdpRules config;
-static HTAB *column_names;
+static CdpRules *config; /* the latest */
+static CdpRules *earlier; /* of a snapshot that does not show the latest */
 
 typedef struct ColumnName
 {
@@ -41,7 +42,7 @@ typedef struct ColumnName
 
 /* The column of this name, or -1. */
 int
-cdp_rules_column(const CdpRules *rules pg_attribute_unused(), const char *name)
+cdp_rules_column(const CdpRules *rules, const char *name)
 {
 	char key[NAMEDATALEN];
 	ColumnName *entry;
@@ -49,7 +50,7 @@ cdp_rules_column(const CdpRules *rules pg_attribute_unused(), const char *name)
 	if (strlen(name) >= NAMEDATALEN)
 		return -1;
 	strlcpy(key, name, NAMEDATALEN);
-	entry = hash_search(column_names, key, HASH_FIND, NULL);
+	entry = hash_search(rules->column_names, key, HASH_FIND, NULL);
 	return entry ? entry->index : -1;
 }
 
@@ -76,15 +77,15 @@ load_columns(CdpRules *rules)
 	ctl.keysize = NAMEDATALEN;
 	ctl.entrysize = sizeof(ColumnName);
 	ctl.hcxt = rules->context;
-	column_names = hash_create("cdp columns of rules", desc->natts, &ctl,
-							   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	rules->column_names = hash_create("cdp columns of rules", desc->natts, &ctl,
+									  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	rules->ncolumns = desc->natts;
 	rules->columns = palloc0(sizeof(CdpRuleColumn) * desc->natts);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		CdpRuleColumn *c = &rules->columns[i];
 		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
-		ColumnName *entry = hash_search(column_names, name, HASH_ENTER, NULL);
+		ColumnName *entry = hash_search(rules->column_names, name, HASH_ENTER, NULL);
 
 		entry->index = i;
 		c->name = pstrdup(name);
@@ -308,58 +309,119 @@ arrange(CdpRules *rules)
 	}
 }
 
-bool
-cdp_rules_are_current(void)
+static const char *const rules_sql =
+	"SELECT g.set_id, g.name, g.predicate, g.rule, g.columns, g.uses, g.timed, "
+	"  g.segment_id, 0, coalesce(g.list_id, 0) FROM cdp_data.segment g "
+	"WHERE g.state = 'active' "
+	"UNION ALL SELECT b.set_id, g.name, b.predicate, b.rule, b.columns, b.uses, b.timed, "
+	"  b.segment_id, b.task_id, coalesce(b.list_id, 0) FROM cdp_data.segment_build b "
+	"JOIN cdp_data.segment g ON g.segment_id = b.segment_id ORDER BY 1";
+
+/*
+ * The rules that the latest snapshot shows, or the active one.  What was kept
+ * before goes when nobody holds a part of it any more.
+ */
+static void
+read_rules(CdpRules **kept, bool latest)
 {
-	return config.generation == cdp_store_generation() &&
-		   (!config.provisional || IsInParallelMode());
+	uint64 generation = cdp_store_generation();
+	CdpResult saved = cdp_store_save_result();
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "cdp rules of segments", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	CdpRules *rules = palloc0(sizeof(CdpRules));
+	int n;
+
+	rules->context = context;
+	rules->generation = generation;
+	rules->provisional = IsInParallelMode();
+	load_columns(rules);
+	/* see cdp_store_run_latest() */
+	PushActiveSnapshot(latest && !IsInParallelMode() ? GetLatestSnapshot() : GetActiveSnapshot());
+	cdp_stamp_set(&rules->shown, GetActiveSnapshot());
+	n = cdp_store_run_shown(rules_sql);
+	PopActiveSnapshot();
+	/* that left us in a context of its own */
+	MemoryContextSwitchTo(context);
+	rules->rules = palloc0(sizeof(CdpRule) * Max(n, 1));
+	rules->n = n;
+	for (int i = 0; i < n; i++)
+		load_rule(rules, i);
+	for (int i = 0; i < n; i++)
+		load_uses(rules, i);
+	arrange(rules);
+	describe_row(rules);
+	MemoryContextSwitchTo(old);
+	cdp_store_restore_result(saved);
+	if (*kept)
+		cdp_store_retire((*kept)->context);
+	*kept = rules;
+	MemoryContextSetParent(context, CacheMemoryContext);
 }
 
-/* The rules in force; valid until the next call.  Inside cdp_store_enter(). */
+static bool
+is_current(void)
+{
+	return config && config->generation == cdp_store_generation() &&
+		   (!config->provisional || IsInParallelMode());
+}
+
 CdpRules *
 cdp_rules_load(void)
 {
-	static const char *const sql =
-		"SELECT g.set_id, g.name, g.predicate, g.rule, g.columns, g.uses, g.timed, "
-		"  g.segment_id, 0, coalesce(g.list_id, 0) FROM cdp_data.segment g "
-		"WHERE g.state = 'active' "
-		"UNION ALL SELECT b.set_id, g.name, b.predicate, b.rule, b.columns, b.uses, b.timed, "
-		"  b.segment_id, b.task_id, coalesce(b.list_id, 0) FROM cdp_data.segment_build b "
-		"JOIN cdp_data.segment g ON g.segment_id = b.segment_id ORDER BY 1";
+	while (!is_current())
+		read_rules(&config, true);
+	return config;
+}
 
-	while (!cdp_rules_are_current())
-	{
-		uint64 generation = cdp_store_generation();
-		CdpResult saved = cdp_store_save_result();
-		MemoryContext old;
-		int n;
+/*
+ * Does the snapshot show what was read by that of the stamp, and nothing less?
+ * Whoever ends a transaction raises xmax, or is not among those running any more.
+ */
+static bool
+is_as_late(const CdpStamp *stamp, Snapshot snapshot)
+{
+	if (stamp->transaction == cdp_my_lxid() && snapshot->curcid < stamp->curcid)
+		return false;
+	return TransactionIdFollows(snapshot->xmax, stamp->xmax) ||
+		   (snapshot->xmax == stamp->xmax && snapshot->xcnt <= stamp->xcnt &&
+			snapshot->subxcnt <= stamp->subxcnt);
+}
 
-		for (int i = 0; i < config.n; i++)
-			cdp_rule_reset(&config.rules[i]);
-		if (config.context)
-			MemoryContextDelete(config.context);
-		memset(&config, 0, sizeof(config));
-		config.context = AllocSetContextCreate(CacheMemoryContext, "cdp rules of segments",
-											   ALLOCSET_DEFAULT_SIZES);
-		old = MemoryContextSwitchTo(config.context);
-		load_columns(&config);
-		n = cdp_store_run_latest(sql);
-		/* that left us in a context of its own */
-		MemoryContextSwitchTo(config.context);
-		config.rules = palloc0(sizeof(CdpRule) * Max(n, 1));
-		config.n = n;
-		for (int i = 0; i < n; i++)
-			load_rule(&config, i);
-		for (int i = 0; i < n; i++)
-			load_uses(&config, i);
-		arrange(&config);
-		describe_row(&config);
-		MemoryContextSwitchTo(old);
-		cdp_store_restore_result(saved);
-		config.generation = generation;
-		config.provisional = IsInParallelMode();
-	}
-	return &config;
+/*
+ * A redefinition that the snapshot does not show, as that of a REPEATABLE READ
+ * transaction may not, has its members under a number that is none there.
+ */
+static CdpRules *
+find_shown(void)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+
+	if (is_current() && is_as_late(&config->shown, snapshot))
+		return config;
+	if (earlier && earlier->generation == cdp_store_generation() &&
+		cdp_stamp_is(&earlier->shown, snapshot))
+		return earlier;
+	return NULL;
+}
+
+bool
+cdp_rules_are_shown(void)
+{
+	return find_shown() != NULL;
+}
+
+CdpRules *
+cdp_rules_shown(void)
+{
+	CdpRules *rules = find_shown();
+
+	if (rules)
+		return rules;
+	(void) cdp_rules_load();
+	while ((rules = find_shown()) == NULL)
+		read_rules(&earlier, false);
+	return rules;
 }
 
 /* Errors that are the rule's fault, or its data's; others are not ours to swallow. */

@@ -18,6 +18,8 @@
 #include "nodes/bitmapset.h"
 #include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
+#include "stamp.h"
+#include "utils/hsearch.h"
 
 typedef enum CdpColumnPlace
 {
@@ -71,8 +73,10 @@ typedef struct CdpRules
 	uint64 generation;
 	bool provisional; /* read in parallel mode, under a query's snapshot */
 	MemoryContext context;
+	CdpStamp shown; /* the snapshot that it was read by */
 	int ncolumns;
 	CdpRuleColumn *columns;
+	HTAB *column_names;
 	int n;
 	CdpRule *rules; /* ascending by id */
 	int *order; /* indexes, each after those it uses */
@@ -84,8 +88,16 @@ typedef struct CdpRules
 	int nanswers;
 } CdpRules;
 
-extern bool cdp_rules_are_current(void);
+/* The rules in force; good until cdp_store_leave().  Inside cdp_store_enter(). */
 extern CdpRules *cdp_rules_load(void);
+
+/*
+ * For readers: the rules as the active snapshot shows them, like the members.
+ * Is that known, without cdp_store_enter()?
+ */
+extern CdpRules *cdp_rules_shown(void);
+extern bool cdp_rules_are_shown(void);
+
 extern int cdp_rules_find(const CdpRules *rules, int32 id);
 
 /* The rule in force of a segment, or -1. */

@@ -333,7 +333,7 @@ note_flip(const CdpPerson *person, int rule, TimestampTz at, void *arg)
 void
 cdp_segment_look(const int64 *profiles, int n, TimestampTz now, const CdpLook *look)
 {
-	CdpRules *rules = cdp_rules_load();
+	CdpRules *rules = cdp_rules_shown();
 	Looking l = {rules, look, palloc(sizeof(TimestampTz) * Max(rules->n, 1))};
 	CdpEvaluation *e;
 
@@ -450,7 +450,7 @@ cdp_segment_check(const int64 *profiles, int n,
 								const char *now),
 				  void *arg)
 {
-	CdpRules *rules = cdp_rules_load();
+	CdpRules *rules = cdp_rules_shown();
 	TimestampTz now = cdp_instant();
 	Bitmapset *retired;
 	CdpEvaluation *e;
