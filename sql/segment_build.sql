@@ -209,6 +209,27 @@ SELECT cdp.define_segment('broken', predicate => '1 / (v - 7) >= 0', background 
 CALL cdp.maintain();
 SELECT name, state, last_error FROM cdp.segments WHERE name = 'broken';
 
+--
+-- A segment that is disabled stays so, however it is redefined; one that is being enabled does not
+--
+SELECT cdp.define_segment('off', predicate => 'v >= 10', background => false) > 0 AS id;
+SELECT cdp.disable_segment('off');
+SELECT cdp.define_segment('off', predicate => 'v >= 20', background => true) > 0 AS id;
+CALL cdp.maintain();
+SELECT name, state, building, predicate, members, version FROM cdp.segments WHERE name = 'off';
+SELECT cdp.enable_segment('off', background => true);
+SELECT cdp.define_segment('off', predicate => 'v >= 30', background => true) > 0 AS id;
+CALL cdp.maintain();
+SELECT name, state, building, predicate, members > 0 AS members FROM cdp.segments WHERE name = 'off';
+CREATE TABLE partner AS SELECT 'user_id:u' || i AS u FROM generate_series(1, 9) i;
+SELECT cdp.import_audience('lent', 'SELECT u FROM partner', 'a partner') ->> 'matched' AS matched;
+SELECT cdp.disable_segment('lent');
+SELECT cdp.import_audience('lent', 'SELECT u FROM partner LIMIT 3', 'a partner', background => true) ->> 'building' AS building;
+CALL cdp.maintain();
+SELECT name, state, building, members FROM cdp.segments WHERE name = 'lent';
+SELECT cdp.enable_segment('lent');
+SELECT name, state, building, members FROM cdp.segments WHERE name = 'lent';
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_segment_build;

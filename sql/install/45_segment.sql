@@ -46,7 +46,7 @@ BEGIN
 			DETAIL = format('Its rule names %s.', (SELECT string_agg(quote_ident(n), ', ' ORDER BY n) FROM unnest(needs.segments) n)),
 			HINT = 'Of two segments only one can look at the other.';
 	END IF;
-	background := cdp.builds_beside(name, old.segment_id, used, background);
+	background := NOT cdp.is_off(old.segment_id) AND cdp.builds_beside(name, old.segment_id, used, background);
 	id := old.segment_id;
 	IF id IS NULL THEN
 		id := nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id'));
@@ -68,7 +68,7 @@ BEGIN
 		UPDATE cdp_data.segment_build b SET fresh = true, definition = coalesce(define_segment.predicate, define_segment.rule::text), predicate = canonical,
 			rule = define_segment.rule, description = coalesce(define_segment.description, b.description), columns = needs.columns, uses = used, timed = needs.timed
 		WHERE b.segment_id = id;
-	ELSE
+	ELSIF NOT cdp.is_off(id) THEN
 		PERFORM cdp.build_segment(id);
 	END IF;
 	RETURN id;

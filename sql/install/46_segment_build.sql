@@ -59,6 +59,14 @@ END $$;
 COMMENT ON FUNCTION cdp.builds_beside(text, int, int[], boolean) IS
 'Is the segment to be built in the background? Part of cdp.define_segment().';
 
+-- Whatever its definition is, it has no members: there is nothing to build.
+CREATE FUNCTION cdp.is_off(id int) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT EXISTS (SELECT FROM cdp_data.segment s WHERE s.segment_id = id AND s.state = 'disabled')
+		AND NOT EXISTS (SELECT FROM cdp_data.segment_build b WHERE b.segment_id = id)
+$$;
+COMMENT ON FUNCTION cdp.is_off(int) IS 'Is the segment disabled, and not being enabled? Part of cdp.define_segment().';
+
 CREATE FUNCTION cdp.begin_build(id int, used int[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

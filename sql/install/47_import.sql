@@ -128,6 +128,7 @@ DECLARE
 	old_list int;
 	purpose int;
 	size bigint;
+	off boolean;
 	beside boolean;
 	touched bigint[];
 	counts record;
@@ -150,7 +151,8 @@ BEGIN
 	END IF;
 	-- a few are put into place, many are put beside and taken over
 	size := (SELECT count(*) FROM (SELECT FROM cdp_data.list_identifier r WHERE r.list_id = new_list OR (i.mode = 'replace' AND r.list_id = old_list) LIMIT 100001) x);
-	beside := cdp.builds_beside(i.name, g.segment_id, '{}', coalesce(background, CASE WHEN size <= 100000 AND cdp.builds_of(g.segment_id, '{}') = '{}' THEN false END));
+	off := cdp.is_off(g.segment_id);
+	beside := NOT off AND cdp.builds_beside(i.name, g.segment_id, '{}', coalesce(background, CASE WHEN size <= 100000 AND cdp.builds_of(g.segment_id, '{}') = '{}' THEN false END));
 	id := g.segment_id;
 	IF id IS NULL THEN
 		id := nextval(pg_get_serial_sequence('cdp_data.segment', 'segment_id'));
@@ -199,7 +201,9 @@ BEGIN
 			DELETE FROM cdp_data.list_identifier r WHERE r.list_id = new_list;
 			new_list := old_list;
 		END IF;
-		PERFORM cdp.build_segment_of(id, touched);
+		IF NOT off THEN
+			PERFORM cdp.build_segment_of(id, touched);
+		END IF;
 	END IF;
 	SELECT count(*) AS listed, count(x.node_id) AS matched INTO counts FROM cdp_data.list_identifier r
 	LEFT JOIN cdp_data.identifier x ON x.key = r.key AND x.namespace = r.namespace AND x.value = r.value AND x.ended IS NULL WHERE r.list_id = new_list;
