@@ -230,6 +230,22 @@ SELECT name, state, building, members FROM cdp.segments WHERE name = 'lent';
 SELECT cdp.enable_segment('lent');
 SELECT name, state, building, members FROM cdp.segments WHERE name = 'lent';
 
+--
+-- What time changes while cdp.maintain() runs happened before the new definition came into force
+--
+RESET cdp.clock;
+SELECT cdp.track('user_id:late', 'look') > 0 AS came;
+SELECT cdp.define_segment('just now', predicate => 'cdp.within(last_seen, ''2 seconds'')', background => false) > 0 AS id;
+SELECT cdp.define_segment('just now', predicate => 'v < 0', background => true) > 0 AS id;
+DO $$ BEGIN
+	PERFORM cdp.track('user_id:late', 'look again');
+	WHILE EXISTS (SELECT FROM cdp.segments WHERE name = 'just now' AND building) LOOP
+		PERFORM pg_sleep(2.1) WHERE EXISTS (SELECT FROM cdp_data.task WHERE kind = 'segment' AND position = '"through"');
+		PERFORM cdp.maintain_step();
+	END LOOP;
+END $$;
+SELECT h.cause, h.left_at < s.changed_at AS before FROM cdp.segment_history h JOIN cdp.segments s ON s.name = h.segment WHERE h.segment = 'just now' ORDER BY h.left_at DESC LIMIT 1;
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_segment_build;

@@ -144,13 +144,19 @@ BEGIN
 		RETURN false;
 	END IF;
 	PERFORM cdp.lock_storage();
-	-- later than whatever anybody wrote: the time of a CALL stands still
-	moment := CASE WHEN coalesce(current_setting('cdp.clock', true), '') = '' THEN clock_timestamp() ELSE cdp.clock() END;
 	SELECT k.task_id INTO task FROM cdp_data.task k WHERE k.kind = 'segment' AND k.state = 'running' AND k.position = through ORDER BY k.task_id LIMIT 1 FOR UPDATE;
-	-- what time has changed belongs to the time before, and is written first
+	-- what time has changed belongs to the time before, and is written first: most of it without keeping writers out
 	IF task IS NULL OR EXISTS (SELECT FROM cdp_data.timer t WHERE t.due <= cdp.clock()) THEN
 		RETURN false;
 	END IF;
+	LOOP
+		-- later than whatever anybody wrote: the time of a CALL stands still
+		moment := CASE WHEN coalesce(current_setting('cdp.clock', true), '') = '' THEN clock_timestamp() ELSE cdp.clock() END;
+		EXIT WHEN NOT EXISTS (SELECT FROM cdp_data.timer t WHERE t.due <= moment);
+		IF NOT cdp.timer_step(moment) THEN
+			RETURN false;
+		END IF;
+	END LOOP;
 	FOR b IN SELECT n.*, g.set_id AS old_set, g.state, g.live_from, g.name FROM cdp_data.segment_build n JOIN cdp_data.segment g ON g.segment_id = n.segment_id
 			WHERE n.task_id = task ORDER BY n.segment_id LOOP
 		PERFORM cdp.take_over_set(b.segment_id, CASE WHEN b.state = 'active' THEN b.old_set END, b.set_id, b.live_from, moment);

@@ -184,6 +184,10 @@ CREATE FUNCTION cdp.capture() RETURNS trigger
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'cdp_capture';
 COMMENT ON FUNCTION cdp.capture() IS 'Trigger that cdp.attach() puts on a table: turns its changed rows into events and traits.';
 
+CREATE FUNCTION cdp.timer_step(until timestamptz) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_timer_step';
+COMMENT ON FUNCTION cdp.timer_step(timestamptz) IS 'Stores what time has changed of some people whose timers are due by then; false: of nobody. Part of cdp.maintain().';
+
 CREATE FUNCTION cdp.maintain_step() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_maintain_step';
 COMMENT ON FUNCTION cdp.maintain_step() IS 'Does one piece of waiting work in this transaction; true if more may wait. Called by cdp.maintain().';

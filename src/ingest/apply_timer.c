@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -19,6 +20,8 @@
 
 /* People in one transaction. */
 #define CHUNK 200
+
+PG_FUNCTION_INFO_V1(cdp_timer_step);
 
 static CdpPlan due_plan = {
 	"SELECT t.profile_id FROM cdp_data.timer t WHERE t.due <= $1 ORDER BY t.due LIMIT $2",
@@ -41,12 +44,12 @@ static CdpPlan stray_plan = {
 	{INT8ARRAYOID},
 	NULL};
 
-/* Some timers that are due; false: none is that could be fired. */
-bool
-cdp_apply_timer_step(void)
+/* Some timers that are due by then; false: none is that could be fired. */
+static bool
+fire_some(TimestampTz until)
 {
 	CdpStore store;
-	Datum args[2] = {TimestampTzGetDatum(cdp_now()), Int64GetDatum(CHUNK)};
+	Datum args[2] = {TimestampTzGetDatum(until), Int64GetDatum(CHUNK)};
 	int64 *ids;
 	CdpEntry *entries;
 	int n;
@@ -71,4 +74,21 @@ cdp_apply_timer_step(void)
 	cdp_activation_enqueue(entries, n);
 	cdp_store_leave(&store);
 	return held > 0;
+}
+
+/*
+ * Those that were due when cdp.maintain() was called: whatever becomes due
+ * meanwhile, other work has its turn.
+ */
+bool
+cdp_apply_timer_step(void)
+{
+	return fire_some(cdp_now());
+}
+
+/* cdp.timer_step(until) */
+Datum
+cdp_timer_step(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(fire_some(PG_GETARG_TIMESTAMPTZ(0)));
 }
