@@ -82,6 +82,16 @@ SELECT octet_length(value) AS bytes FROM cdp.affinities WHERE profile_id = cdp.r
 SELECT count(cdp.track('user:many', 'Product Viewed', jsonb_build_object('brand', 'b' || i), message_id => 'm' || i)) FROM generate_series(1, 200) i;
 SELECT count(*) AS kept, bool_and(lower <= upper) AS bounds FROM cdp.affinities WHERE profile_id = cdp.resolve('user:many') AND dimension = 'brand' AND horizon = 'long';
 SELECT * FROM cdp.verify();
+-- an item that nobody knows, in events that were worth nothing when they came
+SELECT cdp.track('user:late', 'Page Read', '{"product_id": "u1"}', message_id => 'u1') > 0 AS worth_nothing;
+SELECT cdp.define_action('Page Read', 1);
+CALL cdp.maintain();
+SELECT cdp.set_item('u1', '{"brand": "Muji"}') AS described;
+CALL cdp.maintain();
+SELECT value, score FROM cdp.affinities WHERE profile_id = cdp.resolve('user:late') AND dimension = 'brand' AND horizon = 'long';
+SELECT * FROM cdp.verify();
+SELECT cdp.drop_action('Page Read');
+CALL cdp.maintain();
 -- a state that is not what the events say is found, and made anew
 UPDATE cdp_data.metric_state s SET states = (SELECT o.states FROM cdp_data.metric_state o JOIN cdp_data.identifier i USING (node_id) WHERE i.value = 'deep')
 FROM cdp_data.identifier i WHERE i.node_id = s.node_id AND i.value = 'ada';

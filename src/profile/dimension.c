@@ -71,7 +71,7 @@ typedef struct Ref
 static struct
 {
 	bool valid;
-	bool live;
+	bool kept;
 	bool read_only;
 	TimestampTz ts;
 	uint8 key[16];
@@ -192,10 +192,10 @@ cdp_dimension_find(const CdpDimensions *dimensions, int32 id)
 }
 
 void
-cdp_dimension_start(bool live, bool read_only)
+cdp_dimension_start(bool kept, bool read_only)
 {
 	last.valid = false;
-	last.live = live;
+	last.kept = kept;
 	last.read_only = read_only;
 }
 
@@ -335,7 +335,7 @@ look_at(const CdpDimensions *d, const CdpMetricEvent *event)
 		add_ref(NULL, &last.properties->root);
 	for (int i = 0; i < last.n; i++)
 		if (last.refs[i].id)
-			last.refs[i].known = cdp_item_find(last.refs[i].id, event->received_at, last.live,
+			last.refs[i].known = cdp_item_find(last.refs[i].id, event->received_at, last.kept,
 											   last.read_only, &last.refs[i].item);
 	MemoryContextSwitchTo(old);
 	last.ts = event->ts;

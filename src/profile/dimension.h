@@ -68,10 +68,11 @@ extern CdpDimensions *cdp_dimensions_load(void);
 extern const CdpDimension *cdp_dimension_find(const CdpDimensions *dimensions, int32 id);
 
 /*
- * Before events are credited: the catalogue may have changed since.  live: items
- * that nobody knows are noted as wanted; read_only: as the calling query sees it.
+ * Before events are credited: the catalogue may have changed since.  kept: what
+ * they are credited is kept, so items that nobody knows are noted as wanted;
+ * read_only: as the calling query sees it.
  */
-extern void cdp_dimension_start(bool live, bool read_only);
+extern void cdp_dimension_start(bool kept, bool read_only);
 
 /* May events of this type and name (NULL: none) credit anything? */
 extern bool cdp_dimensions_concern(const CdpDimensions *dimensions, const char *type,
@@ -91,7 +92,7 @@ typedef struct CdpItem
 	Jsonb *attributes;
 } CdpItem;
 
-extern bool cdp_item_find(const char *id, TimestampTz at, bool live, bool read_only,
+extern bool cdp_item_find(const char *id, TimestampTz at, bool kept, bool read_only,
 						  CdpItem *item);
 
 #endif /* CDP_PROFILE_DIMENSION_H */

@@ -57,7 +57,7 @@ note_wanted(Datum id)
 
 /* What an item was when it was this time; false: nobody knows it. */
 bool
-cdp_item_find(const char *id, TimestampTz at, bool live, bool read_only, CdpItem *item)
+cdp_item_find(const char *id, TimestampTz at, bool kept, bool read_only, CdpItem *item)
 {
 	MemoryContext context = CurrentMemoryContext;
 	CdpResult saved = cdp_store_save_result();
@@ -80,7 +80,7 @@ cdp_item_find(const char *id, TimestampTz at, bool live, bool read_only, CdpItem
 			item->attributes = DatumGetJsonbPCopy(cdp_store_value(0, 2, &isnull));
 		}
 	}
-	else if (live)
+	else if (kept)
 		note_wanted(args[0]);
 	cdp_store_restore_result(saved);
 	MemoryContextSwitchTo(context);

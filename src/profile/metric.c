@@ -825,7 +825,7 @@ cdp_metric_rebuild(const int64 *nodes, int n, int32 metric_id)
 		}
 	}
 	r.nodes = all;
-	cdp_dimension_start(false, false);
+	cdp_dimension_start(true, false);
 	base = cdp_base_metrics(ids, r.n, false);
 	for (int i = 0; i < r.n; i++)
 		for (int m = 0; m < c->n; m++)
