@@ -294,7 +294,8 @@ ISOLATION = \
 	fold \
 	flip \
 	late_statement \
-	maintain_race
+	maintain_race \
+	item_race
 
 # The top of the source tree: with a trailing slash, or empty when we build inside it.
 cdp_top := $(dir $(firstword $(MAKEFILE_LIST)))

@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "profile/dimension.h"
@@ -47,11 +49,11 @@ static CdpRowOp want_row = {
 };
 
 static void
-note_wanted(Datum id)
+note_wanted(Datum id, bool read_only)
 {
 	CdpRow row = {.values = {id}};
 
-	if (cdp_store_run(&wanted_plan, &id, NULL, false, -1) == 0)
+	if (cdp_store_run(&wanted_plan, &id, NULL, read_only, -1) == 0)
 		(void) cdp_row_insert(&want_row, &row);
 }
 
@@ -62,8 +64,17 @@ cdp_item_find(const char *id, TimestampTz at, bool kept, bool read_only, CdpItem
 	MemoryContext context = CurrentMemoryContext;
 	CdpResult saved = cdp_store_save_result();
 	Datum args[2] = {CStringGetTextDatum(id), TimestampTzGetDatum(at)};
+	/* what others described since a transaction's snapshot counts whenever this is done again */
+	bool latest = !read_only && IsolationUsesXactSnapshot() && !cdp_store_is_frozen();
 	CdpRow row;
-	bool found = cdp_row_read(&item_row, args, read_only, NULL, &row);
+	bool found;
+
+	if (latest)
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		read_only = true;
+	}
+	found = cdp_row_read(&item_row, args, read_only, NULL, &row);
 
 	MemoryContextSwitchTo(context);
 	if (found)
@@ -81,7 +92,9 @@ cdp_item_find(const char *id, TimestampTz at, bool kept, bool read_only, CdpItem
 		}
 	}
 	else if (kept)
-		note_wanted(args[0]);
+		note_wanted(args[0], read_only);
+	if (latest)
+		PopActiveSnapshot();
 	cdp_store_restore_result(saved);
 	MemoryContextSwitchTo(context);
 	return found;
