@@ -119,6 +119,7 @@ SELECT cdp.set_item('p', '[]');
 SELECT cdp.import_items('SELECT 1 AS id');
 SELECT cdp.import_items('SELECT NULL AS item_id');
 SELECT cdp.import_items('DELETE FROM product');
+SELECT cdp.state_preference('user:ada', 'brand', 'Puma', '-Infinity');
 SELECT cdp.affinity_of(1, 'x');
 SELECT cdp.affinity_of(1, 'brand', 'wide');
 SELECT count(*) AS nobody FROM cdp.explain_affinity(987654, 'brand');

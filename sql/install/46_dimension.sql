@@ -381,6 +381,12 @@ COMMENT ON FUNCTION cdp.import_items(text, text) IS
 CREATE FUNCTION cdp.state_preference(who text, dimension text, value text, weight double precision DEFAULT 1, at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default') RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	-- JSON has no such numbers, and what is no number counts like none
+	IF weight IN ('NaN', 'Infinity', '-Infinity') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('the weight of a preference cannot be %s', weight),
+			HINT = 'Weights are numbers; what somebody does not like has a negative one.';
+	END IF;
 	RETURN cdp.track(who, 'Preference Stated', jsonb_build_object('dimension', dimension, 'value', value, 'weight', weight), at, message_id, source);
 END $$;
 COMMENT ON FUNCTION cdp.state_preference(text, text, text, double precision, timestamptz, text, text) IS
