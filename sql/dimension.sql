@@ -134,6 +134,15 @@ CALL cdp.maintain();
 SELECT favourite_brand, top_brands, segments FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
 SELECT cdp.track('user:ada', 'Product Viewed', '{"brand": "Puma"}', message_id => 'c' || i) > 0 AS puma FROM generate_series(1, 4) i;
 SELECT favourite_brand, top_brands, segments FROM cdp.profiles WHERE profile_id = cdp.resolve('user:ada');
+-- ties, and what cancels out, are so in any order
+CREATE TABLE public.said AS SELECT u, b, i, '2026-02-01'::timestamptz + (u * 7919 + i * i * 104729) % 2000000 * interval '1 second' AS at
+FROM generate_series(1, 30) u, unnest('{A,B}'::text[]) b, generate_series(1, 5) i;
+SELECT count(cdp.track('tied:' || u, 'Product Viewed', jsonb_build_object('brand', b), at, 't' || u || b || i)) FROM (SELECT * FROM said ORDER BY u, b, CASE b WHEN 'A' THEN at END, at DESC) s;
+SELECT count(cdp.track('mixed:' || u, 'Product Viewed', jsonb_build_object('brand', b), at, 'm' || u || b || i)) FROM (SELECT * FROM said ORDER BY random()) s;
+SELECT count(cdp.track('even:' || u, e, '{"brand": "C"}', '2026-02-01'::timestamptz + u * interval '777 seconds', 'e' || u || i))
+FROM generate_series(1, 30) u, unnest('{Product Added,Product Removed,Product Removed,Product Removed}'::text[]) WITH ORDINALITY x (e, i);
+SELECT i.namespace, p.favourite_brand, p.top_brands, count(*) FROM cdp.profiles p JOIN cdp.identifiers i USING (profile_id) WHERE i.namespace IN ('tied', 'mixed', 'even') GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+SELECT count(*) FROM cdp.affinities a JOIN cdp.identifiers i USING (profile_id) WHERE i.namespace IN ('tied', 'mixed') AND a.dimension = 'favourite' AND a.horizon = 'long' AND (a.value = 'A') <> (a.rank = 1);
 -- what is worth another weight changes who is in them, once all is made anew
 SELECT cdp.drop_action('Product Viewed');
 CALL cdp.maintain();

@@ -99,6 +99,7 @@ extern void cdp_core_affinity_write(const CdpAffinityView *view, void *bytes);
 
 extern int cdp_core_affinity_find(const CdpAffinityView *view, const char *value, size_t len);
 extern int cdp_core_affinity_rank(const CdpAffinityView *view, int n, uint8_t *order);
+extern bool cdp_core_affinity_is_liked(const CdpAffinityView *view, int i);
 extern double cdp_core_affinity_at(const CdpAffinityView *view, double sum, int64_t at);
 extern double cdp_core_affinity_distance(const CdpAffinityView *a, const CdpAffinityView *b);
 

@@ -326,46 +326,81 @@ cdp_core_affinity_find(const CdpAffinityView *view, const char *value, size_t le
 	return -1;
 }
 
-/* is item i to stand before item j? */
-static bool
-outranks(const CdpAffinityView *view, int i, int j)
-{
-	const CdpAffinityItem *a = &view->item[i];
-	const CdpAffinityItem *b = &view->item[j];
+/*
+ * Sums are rounded, otherwise in another order of adding: up to this part of the
+ * weights that went into one, which are its sum and twice what was subtracted.
+ */
+#define ROUNDING 1e-12
 
-	if (a->net != b->net)
-		return a->net > b->net;
-	return by_value(a, b) < 0;
+/* May a sum be another that is not above it, or nothing (0), but for rounding? */
+static bool
+may_be(const CdpAffinityView *view, double sum, double other)
+{
+	return sum - other <= (fmax(fabs(sum), fabs(other)) + view->minus) * ROUNDING;
 }
 
 /*
- * Numbers of the n values with the largest sums, ties by value; returns how
- * many there are.  "order" has room for all values.
+ * Is a value's sum above 0, and not what rounding left of weights of both signs?
+ */
+bool
+cdp_core_affinity_is_liked(const CdpAffinityView *view, int i)
+{
+	return !may_be(view, view->item[i].net, 0);
+}
+
+typedef struct Ranked
+{
+	double net;
+	int i;
+} Ranked;
+
+static int
+by_net(const void *a, const void *b)
+{
+	const Ranked *x = a;
+	const Ranked *y = b;
+
+	if (x->net != y->net)
+		return x->net > y->net ? -1 : 1;
+	return x->i - y->i;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	return ((const Ranked *) a)->i - ((const Ranked *) b)->i;
+}
+
+/*
+ * Numbers of the n values with the largest sums of a view whose values are in
+ * order; returns how many there are.  "order" has room for all values.
+ *
+ * Ties are by value, also those that rounding hides: neighbours in the order of
+ * sums that may be the same are one tie.  A tie is of neighbours because "may be
+ * the same" holds for a and b, b and c, and not for a and c; and no grid of sums
+ * would do, for what is the same could lie on both sides of a line.
  */
 int
 cdp_core_affinity_rank(const CdpAffinityView *view, int n, uint8_t *order)
 {
-	int found = 0;
+	Ranked ranked[CDP_AFFINITY_MAX_SLOTS];
+	int first = 0;
 
-	if (n <= 0)
-		return 0;
+	n = n < view->count ? n : view->count;
 	for (int i = 0; i < view->count; i++)
+		ranked[i] = (Ranked){view->item[i].net, i};
+	qsort(ranked, view->count, sizeof(ranked[0]), by_net);
+	for (int i = 1; i <= view->count && first < n; i++)
 	{
-		int j = found;
-
-		if (found == n)
-		{
-			if (outranks(view, order[n - 1], i))
-				continue;
-			j--;
-		}
-		else
-			found++;
-		for (; j > 0 && outranks(view, i, order[j - 1]); j--)
-			order[j] = order[j - 1];
-		order[j] = (uint8_t) i;
+		if (i < view->count && may_be(view, ranked[i - 1].net, ranked[i].net))
+			continue;
+		if (i - first > 1)
+			qsort(&ranked[first], i - first, sizeof(ranked[0]), by_number);
+		first = i;
 	}
-	return found;
+	for (int i = 0; i < n; i++)
+		order[i] = (uint8_t) ranked[i].i;
+	return n > 0 ? n : 0;
 }
 
 /*

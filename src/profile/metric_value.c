@@ -353,7 +353,7 @@ liked_best(const Total *total, bool *isnull)
 	{
 		const CdpAffinityItem *item = &view.item[order[n]];
 
-		if (item->net <= 0)
+		if (!cdp_core_affinity_is_liked(&view, order[n]))
 			break;
 		values[n] = PointerGetDatum(cstring_to_text_with_len(item->value, (int) item->len));
 	}

@@ -378,6 +378,7 @@ test_forms(void)
 		unsigned char *form[2];
 		unsigned char *copy;
 		uint8_t order[CDP_AFFINITY_MAX_SLOTS];
+		double rounding;
 		int n;
 
 		seed = (uint64_t) round + 77777;
@@ -415,17 +416,18 @@ test_forms(void)
 		}
 		commutes &= size[0] == size[1] && memcmp(form[0], form[1], size[0]) == 0;
 		n = below(CDP_AFFINITY_MAX_SLOTS + 5);
+		rounding = (view[0].plus + view[0].minus) * 1e-10;
 		len = (size_t) cdp_core_affinity_rank(&view[0], n, order);
 		ranked &= (int) len == (n < view[0].count ? n : view[0].count);
 		for (size_t i = 1; i < len; i++)
-			ranked &= view[0].item[order[i - 1]].net >= view[0].item[order[i]].net;
+			ranked &= view[0].item[order[i - 1]].net >= view[0].item[order[i]].net - rounding;
 		for (int i = 0; i < view[0].count && len > 0; i++)
 		{
 			bool in = false;
 
 			for (size_t j = 0; j < len; j++)
 				in |= order[j] == i;
-			ranked &= in || view[0].item[i].net <= view[0].item[order[len - 1]].net;
+			ranked &= in || view[0].item[i].net <= view[0].item[order[len - 1]].net + rounding;
 		}
 		free_blocks();
 	}
@@ -433,6 +435,88 @@ test_forms(void)
 	ok(printed, "text form is read back, to the bit");
 	ok(commutes, "a + b is b + a, to the bit");
 	ok(ranked, "the highest, in order");
+}
+
+/*
+ * Values come in groups with the same weights at the same times, one group with
+ * weights that cancel out; what may come in any order.
+ */
+static void
+test_ties(void)
+{
+	static History h;
+	bool same = true;
+	bool tied = true;
+	bool liked = true;
+
+	for (int round = 0; round < 2000; round++)
+	{
+		int groups = 2 + below(5);
+		int size = 1 + below(4);
+		uint8_t order[2][CDP_AFFINITY_MAX_SLOTS];
+		CdpAffinityView view[2];
+		int n = 0;
+
+		seed = (uint64_t) round + 31337;
+		h.half_life = DAY * (5 + below(90));
+		h.slots = CDP_AFFINITY_MAX_SLOTS;
+		h.uneven = false;
+		h.n = 0;
+		for (int g = 0; g < groups; g++)
+			for (int e = 1 + below(8); e > 0; e--)
+			{
+				int64_t at = (int64_t) (unit() * 100 * (double) DAY);
+				double weight = 1 + below(10);
+
+				/* those of a group differ by "groups", so they are not neighbours in the view */
+				for (int v = g; v < groups * size; v += groups)
+				{
+					h.event[h.n++] = (Event){v, weight, at};
+					if (g == 0)
+						h.event[h.n++] = (Event){v, -weight / 2, at};
+					if (g == 0)
+						h.event[h.n++] = (Event){v, -weight / 2, at};
+				}
+			}
+		for (int i = 0; i < 2; i++)
+		{
+			CdpAffinity a;
+
+			shuffle(&h);
+			add_in_parts(&a, &h, 0, h.n, below(4));
+			same &= reopen(&view[i], &a);
+			n = cdp_core_affinity_rank(&view[i], i ? n : 1 + below(groups * size), order[i]);
+			for (int v = 0; v < groups * size; v++)
+			{
+				char name[300];
+				int found = cdp_core_affinity_find(&view[i], name, name_of(v, name));
+
+				/* what cancels out exactly is not there at all */
+				liked &= (found >= 0 && cdp_core_affinity_is_liked(&view[i], found)) ==
+						 (v % groups != 0);
+			}
+		}
+		for (int k = 0; k < n; k++)
+		{
+			const CdpAffinityItem *a = &view[0].item[order[0][k]];
+			const CdpAffinityItem *b = &view[1].item[order[1][k]];
+
+			if (!cdp_core_affinity_is_liked(&view[0], order[0][k]))
+				break;
+			same &= a->len == b->len && memcmp(a->value, b->value, a->len) == 0;
+			tied &= k == 0 || a->net < a[order[0][k - 1] - order[0][k]].net * (1 - 1e-9) ||
+					order[0][k - 1] < order[0][k];
+		}
+		free_blocks();
+		if (!same || !tied || !liked)
+		{
+			printf("# seed %d\n", round + 31337);
+			break;
+		}
+	}
+	ok(same, "the highest are the same in whatever order the same came");
+	ok(tied, "ties are by value");
+	ok(liked, "what cancels out is not liked");
 }
 
 /* a damaged value is refused, or is a valid one: it is the stored form of itself */
@@ -742,6 +826,7 @@ main(void)
 {
 	test_histories();
 	test_forms();
+	test_ties();
 	test_damage();
 	test_text();
 	test_limits();
