@@ -41,6 +41,15 @@ $node->safe_psql('postgres', q{
 	SELECT shop.fold();
 	SELECT cdp.define_segment('young', predicate => 'age < 15'), cdp.disable_segment('both'), cdp.enable_segment('both');
 	SELECT count(cdp.identify('user_id:u' || i, jsonb_build_object('age', 40 - i), now() - i * interval '1 day', 'age' || i)) FROM generate_series(1, 40, 3) i;
+	-- what people like: items described, described again, and wanted; events whose weight came later
+	SELECT cdp.define_dimension('category', hierarchy_factor => 0.5, half_life => '30 years'), cdp.define_dimension('brand', half_life => '20 years', profile_column => 'brands', top => 3);
+	SELECT count(cdp.set_item('i' || i, jsonb_build_object('brand', 'B' || i % 3, 'category', 'C' || i % 2 || ' > D' || i))) FROM generate_series(1, 6) i;
+	SELECT count(cdp.track('user_id:u' || i, e, jsonb_build_object('product_id', 'i' || i % 9), timestamptz '2024-01-05 00:00Z' + i * interval '1 hour', e || i))
+	FROM generate_series(1, 20) i, unnest('{Product Viewed,Order Completed,Page Read,Product Removed}'::text[]) e;
+	SELECT cdp.set_item('i1', '{"brand": "New", "category": "E"}'), cdp.define_action('Page Read', 0.3);
+	SELECT count(cdp.track('user_id:u' || i, 'Product Viewed', '{"product_id": "i1"}', '2024-01-06 00:00Z', 'again' || i)) FROM generate_series(1, 20) i;
+	SELECT count(cdp.state_preference('user_id:u' || i, 'brand', 'B2', -0.7, '2024-01-07 00:00Z', 'says' || i)) FROM generate_series(1, 20, 4) i;
+	CALL cdp.maintain();
 	-- what users add
 	ALTER TABLE cdp_data.profile ADD COLUMN note text;
 	UPDATE cdp_data.profile SET note = 'kept ' || profile_id;
@@ -55,6 +64,13 @@ my %original = map { $_ => read_views($node, 'postgres', $_) } qw(postgres analy
 cmp_ok(scalar(keys %{ $original{analyst} }), '>=', 9, 'the analyst reads views');
 cmp_ok(length($original{analyst}{profiles}), '>', 100, 'the analyst sees people');
 cmp_ok(length($original{analyst}{profiles}), '<', length($original{postgres}{profiles}), 'but not all');
+for my $what (qw(affinities affinity_of explain_affinity))
+{
+	cmp_ok(length($original{analyst}{$what}), '>', 500, "the analyst reads $what");
+	cmp_ok(length($original{analyst}{$what}), '<', length($original{postgres}{$what}), 'of some');
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cdp_data.item_past; SELECT count(*) FROM (SELECT DISTINCT item_id FROM cdp_data.item_wanted) w}),
+	"1\n3", 'items were otherwise, or are wanted');
 my $extras = q{
 	SELECT count(*), count(note), min(note) FROM cdp_data.profile;
 	SELECT pg_get_indexdef('cdp_data.event_sku'::regclass);
@@ -124,6 +140,8 @@ for my $database (qw(plain custom))
 		'7|t', "$database: the attached table still makes events");
 	is($node->safe_psql($database, q{SELECT count(*) FROM cdp.identify('user_id:u1', '{"city": "Kyoto"}'); SELECT 'kyoto' = ANY (segments) FROM cdp.profiles WHERE profile_id = cdp.resolve('user_id:u1')}),
 		"1\nt", "$database: segments follow");
+	is($node->safe_psql($database, q{SELECT cdp.set_item('i8', '{"brand": "Late"}'); CALL cdp.maintain(); SELECT count(*) > 0, bool_and(state = 'ready') FROM cdp.affinities a, cdp.dimensions d WHERE a.value = 'Late'}),
+		"t\nt|t", "$database: an item that was wanted is credited when it is described");
 	is($node->safe_psql($database, q{SELECT count(*) FILTER (WHERE detail NOT LIKE '%already there%' AND detail NOT LIKE '0 %') FROM cdp.init()}), '0', "$database: init() finds everything there");
 	$node->safe_psql($database, q{SELECT count(*) FROM cdp.define_trait('later'); CALL cdp.maintain(5)});
 	is($node->safe_psql($database, q{SELECT shop.fold() > 0; SELECT count(*) FROM cdp_data.segment_delta}), "t\n0", "$database: steps are folded");

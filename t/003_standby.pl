@@ -18,6 +18,9 @@ $primary->safe_psql('postgres', q{
 	SELECT cdp.permit('analyst', 'analytics');
 	SELECT count(cdp.identify(ARRAY['user_id:u' || i, 'email:e' || i || '@example.com'], jsonb_build_object('city', 'Kyoto', 'age', i), '2024-01-01 00:00Z', 'm' || i)) FROM generate_series(1, 20) i;
 	SELECT count(cdp.set_consent('user_id:u' || i, 'analytics', 'granted', '2024-01-01 00:00Z', message_id => 'c' || i)) FROM generate_series(1, 10) i;
+	SELECT cdp.define_dimension('brand', half_life => '10 years', profile_column => 'favourite'), cdp.set_item('i1', '{"brand": "A"}');
+	SELECT count(cdp.track('user_id:u' || i, 'Product Viewed', jsonb_build_object('product_id', 'i' || i % 3), '2024-01-03 00:00Z', 'view' || i)) FROM generate_series(1, 20) i;
+	CALL cdp.maintain();
 });
 $primary->backup('copy');
 $standby->init_from_backup($primary, 'copy', has_streaming => 1);
@@ -29,6 +32,10 @@ $primary->safe_psql('postgres', q{
 	SELECT count(cdp.track('user_id:u' || i, 'Viewed', at => '2024-02-01 00:00Z', message_id => 'late' || i)) FROM generate_series(1, 20) i;
 	SELECT cdp.identify('{user_id:u1,user_id:u2}', '{}', '2024-02-01 00:00Z', 'merge');
 	SELECT cdp.track('user_id:new', 'Viewed', '{}', '2013-02-01 00:00Z', 'old');
+	SELECT cdp.set_item('i1', '{"brand": "Other"}'), cdp.set_item('i2', '{"brand": "B"}');
+	SELECT count(cdp.track('user_id:u' || i, 'Order Completed', '{"products": [{"product_id": "i1"}, {"product_id": "i2"}]}', '2024-02-02 00:00Z', 'order' || i)) FROM generate_series(1, 20, 2) i;
+	SELECT cdp.state_preference('user_id:u3', 'brand', 'B', at => '2024-02-02 00:00Z', message_id => 'says');
+	CALL cdp.maintain();
 });
 $primary->wait_for_catchup($standby);
 
@@ -40,6 +47,7 @@ for my $role (qw(postgres analyst))
 	is(join(' ', sort keys %$there), join(' ', sort keys %$here), "$role reads the same views");
 	is($there->{$_}, $here->{$_}, "$role sees the same in cdp.$_") for sort keys %$here;
 	cmp_ok(length($there->{profiles}), '>', 100, "$role sees people");
+	cmp_ok(length($there->{$_}), '>', 300, "$role reads $_") for qw(affinities affinity_of explain_affinity);
 	my $questions = "SET ROLE $role; SELECT cdp.resolve('user_id:u3'), cdp.resolve('user_id:u15'), cdp.segment_count('kyoto'), cdp.segment_count('kyoto & !frequent'),
 		(SELECT array_agg(m ORDER BY m) FROM cdp.members('kyoto') m), (SELECT library FROM cdp.version())";
 	is($standby->safe_psql('postgres', $questions), $primary->safe_psql('postgres', $questions), "$role gets the same answers from functions");

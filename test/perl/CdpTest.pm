@@ -79,17 +79,28 @@ sub broken_invariants
 	return $node->safe_psql($database // 'postgres', slurp_file(dirname(__FILE__) . '/../../docs/invariants.sql'));
 }
 
-# Every view of cdp that the role may read, as ordered text: {view => rows}.
+# What people like, and why, as cdp.affinities does not say it.
+my %likes = (
+	affinity_of => q{SELECT p.profile_id, d.name, h, cdp.affinity_of(p.profile_id, d.name, h)
+		FROM cdp.profiles p, cdp.dimensions d, unnest('{long,short,declared}'::text[]) h ORDER BY p.profile_id, d.name, h},
+	explain_affinity => q{SELECT p.profile_id, d.name, e::text
+		FROM cdp.profiles p, cdp.dimensions d, LATERAL cdp.explain_affinity(p.profile_id, d.name) e ORDER BY p.profile_id, d.name, e::text});
+
+# All of a test is read as of one time, after what it writes: what fades, and who leaves, is the same then.
+my $clock = time + 3600;
+
+# Every view of cdp that the role may read, and the likes above, as ordered text: {view => rows}.
 sub read_views
 {
 	my ($node, $database, $role) = @_;
 	my $views = $node->safe_psql($database, "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'cdp'::regnamespace
 		AND c.relkind = 'v' AND has_table_privilege('$role', c.oid, 'SELECT') ORDER BY 1");
+	my %queries = (%likes, map { $_ => "SELECT v::text FROM cdp.$_ v ORDER BY 1" } split /\n/, $views);
 	my %rows;
 
-	for my $view (split /\n/, $views)
+	for my $what (keys %queries)
 	{
-		$rows{$view} = $node->safe_psql($database, "SET ROLE $role; SELECT v::text FROM cdp.$view v ORDER BY 1");
+		$rows{$what} = $node->safe_psql($database, "DO \$\$ BEGIN PERFORM set_config('cdp.clock', to_timestamp($clock)::text, false); END \$\$; SET ROLE $role; $queries{$what}");
 	}
 	return \%rows;
 }
