@@ -291,6 +291,12 @@ SELECT * FROM compare();
 CALL cdp.rebuild_all();
 SELECT * FROM compare();
 SELECT * FROM cdp.verify();
+-- events go that nobody values
+SELECT cdp.set_retention('30 days', 'Page Read') IS NOT NULL AS retention;
+CALL cdp.maintain();
+SELECT cdp.define_dimension('complete', 'brand', '10 days', slots => 96) > 0 AS defined;
+CALL cdp.maintain();
+SELECT (SELECT horizon IS NOT NULL FROM cdp.retention WHERE event = 'Page Read') AS gone, complete_since FROM cdp.dimensions WHERE name = 'complete';
 -- events go, what they said stays
 SELECT p.profile_id, a.dimension, a.horizon, a.value, a.score INTO TEMP before FROM cdp.affinities a JOIN cdp_data.profile p USING (profile_id);
 SELECT cdp.set_retention('30 days') IS NOT NULL AS retention;
@@ -300,5 +306,10 @@ SELECT count(*) AS differ FROM before b LEFT JOIN cdp.affinities a USING (profil
 SELECT * FROM cdp.verify();
 CALL cdp.rebuild_all();
 SELECT count(*) AS differ FROM before b LEFT JOIN cdp.affinities a USING (profile_id, dimension, horizon, value) WHERE abs(a.score - b.score) > 1e-6 IS NOT FALSE;
+-- one that is defined now does not know it
+SELECT cdp.define_dimension('late', 'brand', '10 days', slots => 96) > 0 AS defined;
+CALL cdp.maintain();
+SELECT d.name, d.complete_since, sum(a.score) < 0.99 * max(b.all) AS less FROM cdp.dimensions d JOIN cdp.affinities a ON a.dimension = d.name AND a.horizon = 'long',
+(SELECT sum(score) AS all FROM cdp.affinities WHERE dimension = 'label' AND horizon = 'long') b WHERE d.name IN ('complete', 'label', 'late') GROUP BY 1, 2 ORDER BY 1;
 \c :main
 DROP DATABASE regress_dimension;

@@ -17,7 +17,9 @@ BEGIN
 		top				int NOT NULL CHECK (top > 0),	-- how many of them
 		state			text COLLATE "C" NOT NULL CHECK (state IN ('building', 'ready')),
 		anew			boolean NOT NULL DEFAULT false,	-- ready, and being made anew
-		created_at		timestamptz NOT NULL DEFAULT statement_timestamp()
+		created_at		timestamptz NOT NULL DEFAULT statement_timestamp(),
+		-- earlier events were gone when it was defined; null: none were
+		complete_since	timestamptz
 	);
 
 	-- What an event is worth.
@@ -188,6 +190,7 @@ BEGIN
 	VALUES (define_dimension.name, define_dimension.path, define_dimension.half_life, define_dimension.short_half_life, define_dimension.declared_half_life,
 		define_dimension.hierarchy_factor, define_dimension.slots, define_dimension.profile_column, define_dimension.top, CASE WHEN EXISTS (SELECT FROM cdp_data.node) THEN 'building' ELSE 'ready' END)
 	RETURNING dimension_id INTO id;
+	PERFORM cdp.dimension_retention(id);
 	PERFORM cdp.remake_dimensions(name);
 	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'dimension_base') THEN
 		INSERT INTO cdp_data.task (kind) VALUES ('dimension_base');
@@ -407,8 +410,10 @@ BEGIN
 
 	CREATE VIEW cdp.dimensions WITH (security_invoker = true) AS
 	SELECT d.name::text AS name, d.path, d.half_life, d.short_half_life, d.declared_half_life, d.hierarchy_factor, d.slots, d.profile_column::text AS profile_column, d.top,
-		CASE WHEN d.anew THEN 'renewing' ELSE d.state::text END AS state, d.created_at FROM cdp_data.dimension d;
+		CASE WHEN d.anew THEN 'renewing' ELSE d.state::text END AS state, d.created_at, d.complete_since
+	FROM cdp_data.dimension d;
 	COMMENT ON VIEW cdp.dimensions IS 'Dimensions of affinity. One that is building shows nothing until cdp.maintain() is through, one that is renewing goes from the old to the new person by person; cdp.tasks says how far it is.';
+	COMMENT ON COLUMN cdp.dimensions.complete_since IS 'Events before this, which may have said what somebody likes, were gone when the dimension was defined; null if none were.';
 	CREATE VIEW cdp.actions WITH (security_invoker = true) AS
 	SELECT a.event::text AS event, a.weight, a.property, a.middle, a.most FROM cdp_data.action a;
 	COMMENT ON VIEW cdp.actions IS 'What events are worth to affinities.';

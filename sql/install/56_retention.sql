@@ -202,6 +202,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.sequence_retention(int) IS 'Says from when on a new sequence is complete; part of cdp.define_sequence().';
 
+CREATE FUNCTION cdp.dimension_retention(id int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	since timestamptz := (SELECT max(cdp.retention_horizon(e.event)) FROM (SELECT a.event FROM cdp_data.action a UNION ALL SELECT 'Preference Stated') e);
+BEGIN
+	IF since > '-infinity' THEN
+		UPDATE cdp_data.dimension x SET complete_since = since WHERE x.dimension_id = id;
+		RAISE WARNING USING
+			MESSAGE = format('dimension %s knows no events before %s', (SELECT quote_ident(x.name) FROM cdp_data.dimension x WHERE x.dimension_id = id), since),
+			DETAIL = 'They are gone; what they said is known of dimensions that were defined before.',
+			HINT = 'cdp.dimensions.complete_since says so, too.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION cdp.dimension_retention(int) IS 'Says from when on a new dimension is complete; part of cdp.define_dimension().';
+
 CREATE FUNCTION cdp.trait_retention(trait text, survivorship text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

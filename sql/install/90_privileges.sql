@@ -90,7 +90,7 @@ BEGIN
 				('data_map', '{kind,type,event,name,source,rows,total,types,nodes,first_seen,last_seen,personal}'),
 				('data_map_personal', '{path,personal}'),
 				('event_definition', '{name,mode,schema,changed_at}'),
-				('dimension', '{dimension_id,name,path,half_life,short_half_life,declared_half_life,hierarchy_factor,slots,profile_column,top,state,anew,created_at}'),
+				('dimension', '{dimension_id,name,path,half_life,short_half_life,declared_half_life,hierarchy_factor,slots,profile_column,top,state,anew,created_at,complete_since}'),
 				('action', '{event,weight,property,middle,most}'),
 				('item', '{item_id,since,type,name,active,price,url,image,attributes}'),
 				('session_rule', '{silence,events,state,changed_at}'),
