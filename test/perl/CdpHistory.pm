@@ -441,7 +441,7 @@ sub play_killed
 
 		if ($work)
 		{
-			select(undef, undef, undef, 0.1 + rand(0.3));
+			select(undef, undef, undef, 0.1 + rand(0.3) + $round / 20);
 			($all ? \&kill_cluster : \&kill_backend)->($node);
 		}
 		for my $s (0 .. $#next)
