@@ -30,12 +30,13 @@ sub value
 configure($node, 'postgres');
 $node->safe_psql('postgres', q{
 	SELECT cdp.define_metric('orders', 'Ordered'), cdp.define_metric('skus', 'Ordered', 'list', 'sku'), cdp.define_metric('spent', 'Ordered', 'sum', 'total');
+	SELECT cdp.define_dimension('brand', profile_column => 'brands', top => 30), cdp.define_action('Ordered', 1);
 	SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(jsonb_build_object('type', CASE WHEN i % 4 = 0 THEN 'identify' ELSE 'track' END, 'event', 'Ordered', 'messageId', 'm' || i,
 			'userId', 'u' || i % 97, 'timestamp', now() - interval '60 days' - i * interval '10 minutes',
-			'traits', jsonb_build_object('city', 'c' || i % 7, 'age', i % 50, 'first_store', 's' || i % 5), 'properties', jsonb_build_object('sku', 'k' || i % 4001, 'total', i)))
+			'traits', jsonb_build_object('city', 'c' || i % 7, 'age', i % 50, 'first_store', 's' || i % 5), 'properties', jsonb_build_object('sku', 'k' || i % 4001, 'total', i, 'brand', 'b' || i % 23)))
 		FROM generate_series(1, 30000) i));
 	SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(jsonb_build_object('type', 'track', 'event', 'Ordered', 'messageId', 'n' || i, 'userId', 'u' || i % 97,
-			'timestamp', now() - i * interval '1 hour', 'properties', jsonb_build_object('sku', 'k' || i, 'total', 0.5))) FROM generate_series(1, 500) i));
+			'timestamp', now() - i * interval '1 hour', 'properties', jsonb_build_object('sku', 'k' || i, 'total', 0.5, 'brand', 'b' || i % 29))) FROM generate_series(1, 500) i));
 	SELECT count(cdp.track(ARRAY['user_id:u' || i, 'user_id:u' || i + 1], 'Met', '{}', now() - interval '100 days', 'met' || i)) FROM generate_series(1, 20, 2) i;
 	CALL cdp.maintain();
 });
