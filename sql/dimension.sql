@@ -92,6 +92,10 @@ SELECT value, score FROM cdp.affinities WHERE profile_id = cdp.resolve('user:lat
 SELECT * FROM cdp.verify();
 SELECT cdp.drop_action('Page Read');
 CALL cdp.maintain();
+-- a clock that stands still: what came before the description, and after it
+SELECT cdp.track('user:still', 'Product Viewed', '{"product_id": "u1"}', message_id => 'still1') > 0 AS viewed, cdp.set_item('u1', '{"brand": "Other"}') AS described, cdp.track('user:still', 'Product Viewed', '{"product_id": "u1"}', message_id => 'still2') > 0 AS viewed;
+SELECT cdp.set_item('u1', '{"brand": "Muji"}') AS described;
+SELECT * FROM cdp.verify();
 -- a state that is not what the events say is found, and made anew
 UPDATE cdp_data.metric_state s SET states = (SELECT o.states FROM cdp_data.metric_state o JOIN cdp_data.identifier i USING (node_id) WHERE i.value = 'deep')
 FROM cdp_data.identifier i WHERE i.node_id = s.node_id AND i.value = 'ada';

@@ -292,8 +292,9 @@ DECLARE
 	wanted boolean;
 BEGIN
 	PERFORM cdp.lock_storage();
-	-- what was received before is credited by what was known then: nobody receives anything while we hold the lock
-	at := CASE WHEN current_setting('cdp.clock', true) <> '' THEN cdp.clock() ELSE clock_timestamp() END;
+	-- what was received before is credited by what was known then: nobody receives anything while we hold the lock,
+	-- but where a clock stands still all is received at this time
+	at := CASE WHEN current_setting('cdp.clock', true) <> '' THEN cdp.clock() + interval '1 microsecond' ELSE clock_timestamp() END;
 	EXECUTE format('WITH fresh AS (SELECT * FROM %s x),
 		past AS (INSERT INTO cdp_data.item_past (item_id, until, type, attributes)
 			SELECT i.item_id, $1, i.type, i.attributes FROM cdp_data.item i JOIN fresh f USING (item_id)
