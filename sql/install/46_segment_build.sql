@@ -140,13 +140,14 @@ DECLARE
 	b record;
 	moment timestamptz;
 BEGIN
-	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'segment' AND k.state = 'running' AND k.position = through) THEN
+	-- what time has changed belongs to the time before, and is written first: most of it without keeping writers out
+	IF NOT EXISTS (SELECT FROM cdp_data.task k WHERE k.kind = 'segment' AND k.state = 'running' AND k.position = through)
+			OR EXISTS (SELECT FROM cdp_data.timer t WHERE t.due <= cdp.clock()) THEN
 		RETURN false;
 	END IF;
 	PERFORM cdp.lock_storage();
 	SELECT k.task_id INTO task FROM cdp_data.task k WHERE k.kind = 'segment' AND k.state = 'running' AND k.position = through ORDER BY k.task_id LIMIT 1 FOR UPDATE;
-	-- what time has changed belongs to the time before, and is written first: most of it without keeping writers out
-	IF task IS NULL OR EXISTS (SELECT FROM cdp_data.timer t WHERE t.due <= cdp.clock()) THEN
+	IF task IS NULL THEN
 		RETURN false;
 	END IF;
 	LOOP
