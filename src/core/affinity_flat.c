@@ -350,7 +350,7 @@ cdp_core_affinity_is_liked(const CdpAffinityView *view, int i)
 
 typedef struct Ranked
 {
-	double net;
+	const CdpAffinityItem *item;
 	int i;
 } Ranked;
 
@@ -360,20 +360,20 @@ by_net(const void *a, const void *b)
 	const Ranked *x = a;
 	const Ranked *y = b;
 
-	if (x->net != y->net)
-		return x->net > y->net ? -1 : 1;
-	return x->i - y->i;
+	if (x->item->net != y->item->net)
+		return x->item->net > y->item->net ? -1 : 1;
+	return by_value(x->item, y->item);
 }
 
 static int
-by_number(const void *a, const void *b)
+by_tie(const void *a, const void *b)
 {
-	return ((const Ranked *) a)->i - ((const Ranked *) b)->i;
+	return by_value(((const Ranked *) a)->item, ((const Ranked *) b)->item);
 }
 
 /*
- * Numbers of the n values with the largest sums of a view whose values are in
- * order; returns how many there are.  "order" has room for all values.
+ * Numbers of the n values with the largest sums; returns how many there are.
+ * "order" has room for all values.
  *
  * Ties are by value, also those that rounding hides: neighbours in the order of
  * sums that may be the same are one tie.  A tie is of neighbours because "may be
@@ -388,14 +388,14 @@ cdp_core_affinity_rank(const CdpAffinityView *view, int n, uint8_t *order)
 
 	n = n < view->count ? n : view->count;
 	for (int i = 0; i < view->count; i++)
-		ranked[i] = (Ranked){view->item[i].net, i};
+		ranked[i] = (Ranked){&view->item[i], i};
 	qsort(ranked, view->count, sizeof(ranked[0]), by_net);
 	for (int i = 1; i <= view->count && first < n; i++)
 	{
-		if (i < view->count && may_be(view, ranked[i - 1].net, ranked[i].net))
+		if (i < view->count && may_be(view, ranked[i - 1].item->net, ranked[i].item->net))
 			continue;
 		if (i - first > 1)
-			qsort(&ranked[first], i - first, sizeof(ranked[0]), by_number);
+			qsort(&ranked[first], i - first, sizeof(ranked[0]), by_tie);
 		first = i;
 	}
 	for (int i = 0; i < n; i++)

@@ -448,6 +448,7 @@ test_ties(void)
 	bool same = true;
 	bool tied = true;
 	bool liked = true;
+	bool unordered = true;
 
 	for (int round = 0; round < 2000; round++)
 	{
@@ -507,13 +508,25 @@ test_ties(void)
 			tied &= k == 0 || a->net < a[order[0][k - 1] - order[0][k]].net * (1 - 1e-9) ||
 					order[0][k - 1] < order[0][k];
 		}
+		/* one that is laid open as it is being added to is in no order */
+		for (int v = 0; v < view[1].count / 2; v++)
+		{
+			CdpAffinityItem item = view[1].item[v];
+
+			view[1].item[v] = view[1].item[view[1].count - 1 - v];
+			view[1].item[view[1].count - 1 - v] = item;
+		}
+		n = cdp_core_affinity_rank(&view[1], n, order[0]);
+		for (int k = 0; k < n; k++)
+			unordered &= order[0][k] == view[1].count - 1 - order[1][k];
 		free_blocks();
-		if (!same || !tied || !liked)
+		if (!same || !tied || !liked || !unordered)
 		{
 			printf("# seed %d\n", round + 31337);
 			break;
 		}
 	}
+	ok(unordered, "also of values that are in no order");
 	ok(same, "the highest are the same in whatever order the same came");
 	ok(tied, "ties are by value");
 	ok(liked, "what cancels out is not liked");
