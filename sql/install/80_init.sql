@@ -54,7 +54,7 @@ BEGIN
 	PERFORM cdp.guard('segment_delta', 'false');
 	-- of people merged since, those who they are now decide
 	PERFORM cdp.guard('segment_history',
-		'cdp.allowed(coalesce((SELECT m.ord FROM cdp_data.profile_merged m WHERE m.old_id = profile_id), ord))');
+		'cdp.allowed(coalesce((SELECT m.ord FROM cdp_data.profile_merged m WHERE m.old_id = segment_history.profile_id), ord))');
 	PERFORM cdp.guard('timer', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
