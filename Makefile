@@ -98,6 +98,7 @@ OBJS = \
 	src/segment/audience_agg.o \
 	src/consent/allowed.o \
 	src/consent/consent.o \
+	src/profile/explain_consent.o \
 	src/profile/column.o \
 	src/consent/signal.o \
 	src/consent/signal_json.o \
@@ -217,6 +218,7 @@ INSTALL_SQL = \
 	sql/install/55_discover.sql \
 	sql/install/56_retention.sql \
 	sql/install/57_card.sql \
+	sql/install/58_consent_views.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 

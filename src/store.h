@@ -54,7 +54,7 @@ typedef struct CdpInstallation
 #define CDP_FEW 4
 
 /* One prepared statement of one call site; static storage, never freed. */
-#define CDP_PLAN_MAX_ARGS 16
+#define CDP_PLAN_MAX_ARGS 17
 typedef struct CdpPlan
 {
 	const char *sql;

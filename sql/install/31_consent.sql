@@ -49,11 +49,21 @@ BEGIN
 		source		text NOT NULL,
 		message_id	text NOT NULL,
 		recorded_at	timestamptz NOT NULL,
-		recorded_by	name NOT NULL
+		recorded_by	name NOT NULL,
+		-- A channel, or all of them: see consent_current.
+		channel		text COLLATE "C" NOT NULL DEFAULT 'all',
+		basis		text COLLATE "C",
+		notice_id	int,
+		collection_point text,
+		valid_from	timestamptz,
+		jurisdiction text COLLATE "C",
+		-- As it came, its kind before it.
+		signal		text
 	);
 	CREATE INDEX consent_log_node ON cdp_data.consent_log (node_id);
 
-	-- The latest record of each identifier, by (ts, message_key).
+	-- The latest record of each identifier, by (ts, message_key), for the
+	-- purpose on all channels and on each that somebody spoke of.
 	CREATE TABLE cdp_data.consent_current (
 		node_id		bigint NOT NULL,
 		purpose_id	int NOT NULL,
@@ -62,22 +72,44 @@ BEGIN
 		message_key	uuid NOT NULL,
 		valid_until	timestamptz NOT NULL,
 		source		text NOT NULL,
-		PRIMARY KEY (node_id, purpose_id)
+		channel		text COLLATE "C" NOT NULL DEFAULT 'all',
+		basis		text COLLATE "C",
+		notice_id	int,
+		collection_point text,
+		valid_from	timestamptz,
+		jurisdiction text COLLATE "C",
+		PRIMARY KEY (node_id, purpose_id, channel)
+	);
+
+	-- What people were told when they were asked, in the order of its becoming
+	-- required: a grant under an earlier one does not count from then on.
+	CREATE TABLE cdp_data.notice (
+		notice_id	int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+		purpose_id	int NOT NULL,
+		version		text COLLATE "C" NOT NULL,
+		required_from timestamptz NOT NULL,
+		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
+		UNIQUE (purpose_id, version)
 	);
 
 	-- What the policies test: a row per person (by ord) and per node that
-	-- allows the purpose, until valid_to.  Derived; kept by every merge and
-	-- every consent in its own transaction.
+	-- allows the purpose, from valid_from until valid_to, as long as no notice
+	-- after notice_id is required.  Derived; kept by every merge and every
+	-- consent in its own transaction.  Null, and without cost: of old, and none.
 	CREATE TABLE cdp_data.consent_ord (
 		purpose_id	int NOT NULL,
 		ord			int NOT NULL,
 		valid_to	timestamptz NOT NULL,
+		valid_from	timestamptz,
+		notice_id	int,
 		PRIMARY KEY (ord, purpose_id)
 	);
 	CREATE TABLE cdp_data.consent_node (
 		purpose_id	int NOT NULL,
 		node_id		bigint NOT NULL,
 		valid_to	timestamptz NOT NULL,
+		valid_from	timestamptz,
+		notice_id	int,
 		PRIMARY KEY (node_id, purpose_id)
 	);
 END $$;
@@ -120,6 +152,46 @@ BEGIN
 	RETURN id;
 END $$;
 COMMENT ON FUNCTION cdp.purpose_id(text) IS 'Number of a purpose; raises if it does not exist.';
+
+CREATE FUNCTION cdp.define_notice(purpose text, version text, required_from timestamptz DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	purpose_no int;
+	id int;
+	since timestamptz := coalesce(required_from, 'infinity');
+BEGIN
+	PERFORM cdp.require_admin();
+	PERFORM cdp.check_name('a version of a notice', version);
+	purpose_no := cdp.purpose_id(purpose);
+	PERFORM FROM cdp_data.purpose p WHERE p.purpose_id = purpose_no FOR NO KEY UPDATE;
+	INSERT INTO cdp_data.notice AS n (purpose_id, version, required_from) VALUES (purpose_no, define_notice.version, since)
+	ON CONFLICT ON CONSTRAINT notice_purpose_id_version_key DO UPDATE SET required_from = excluded.required_from
+	RETURNING n.notice_id INTO id;
+	-- later versions are required later: then a grant has one limit, the next of them
+	IF since <> 'infinity' AND EXISTS (SELECT FROM cdp_data.notice n WHERE n.purpose_id = purpose_no AND n.required_from <> 'infinity'
+			AND (n.notice_id < id AND n.required_from >= since OR n.notice_id > id AND n.required_from <= since)) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'versions of a notice are required in the order of their declaration',
+			HINT = 'See cdp.notices.';
+	END IF;
+	RETURN id;
+END $$;
+COMMENT ON FUNCTION cdp.define_notice(text, text, timestamptz) IS
+'Declares a version of what people are told of a purpose; from required_from on, grants under an earlier version or none do not count. Null: it is not required (yet). Returns its number.';
+
+CREATE FUNCTION cdp.define_channel(name text, namespace text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM cdp.require_admin();
+	PERFORM cdp.check_name('a channel', name);
+	IF name = 'all' COLLATE "C" THEN
+		RAISE invalid_name USING MESSAGE = 'a channel cannot be called all', DETAIL = 'It is what a consent for every channel says.';
+	END IF;
+	INSERT INTO cdp_data.channel AS c (name, namespace) VALUES (define_channel.name, define_channel.namespace)
+	ON CONFLICT ON CONSTRAINT channel_pkey DO UPDATE SET namespace = excluded.namespace;
+END $$;
+COMMENT ON FUNCTION cdp.define_channel(text, text) IS
+'Declares a channel and the namespace of identifiers that are addresses on it; null: cdp.claim() gives none.';
 
 CREATE FUNCTION cdp.permit(role regrole, purpose text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

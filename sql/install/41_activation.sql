@@ -3,13 +3,13 @@
 CREATE FUNCTION cdp.install_activation() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	-- Which identifier is the address on a channel.
+	-- Which identifier is the address on a channel; null: it has none of ours.
 	CREATE TABLE cdp_data.channel (
 		name		text COLLATE "C" PRIMARY KEY,
-		namespace	text COLLATE "C" NOT NULL
+		namespace	text COLLATE "C"
 	);
 	INSERT INTO cdp_data.channel VALUES
-		('email', 'email'), ('mail', 'email'), ('sms', 'phone'), ('phone', 'phone'), ('push', 'device_id'), ('line', 'line_id'), ('web', 'anonymous_id');
+		('email', 'email'), ('mail', 'email'), ('sms', 'phone'), ('phone', 'phone'), ('push', 'device_id'), ('line', 'line_id'), ('web', 'anonymous_id'), ('ads', NULL);
 
 	CREATE TABLE cdp_data.activation (
 		activation_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

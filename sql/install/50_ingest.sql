@@ -158,21 +158,25 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_identify_profile'
 COMMENT ON FUNCTION cdp.identify(bigint, jsonb, timestamptz, text, text) IS
 'Records facts about a person, merges the profiles that her identifiers show to be one, and returns her profile id.';
 
-CREATE FUNCTION cdp.set_consent(who text, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION cdp.set_consent(who text, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL,
+	channel text DEFAULT 'all', basis text DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, valid_from timestamptz DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_text';
-COMMENT ON FUNCTION cdp.set_consent(text, text, text, timestamptz, timestamptz, text, text) IS
+COMMENT ON FUNCTION cdp.set_consent(text, text, text, timestamptz, timestamptz, text, text, text, text, text, text, timestamptz, text) IS
 'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
-CREATE FUNCTION cdp.set_consent(who text[], purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION cdp.set_consent(who text[], purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL,
+	channel text DEFAULT 'all', basis text DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, valid_from timestamptz DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_array';
-COMMENT ON FUNCTION cdp.set_consent(text[], text, text, timestamptz, timestamptz, text, text) IS
+COMMENT ON FUNCTION cdp.set_consent(text[], text, text, timestamptz, timestamptz, text, text, text, text, text, text, timestamptz, text) IS
 'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
-CREATE FUNCTION cdp.set_consent(who cdp.identity_set, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION cdp.set_consent(who cdp.identity_set, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL,
+	channel text DEFAULT 'all', basis text DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, valid_from timestamptz DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_set';
-COMMENT ON FUNCTION cdp.set_consent(cdp.identity_set, text, text, timestamptz, timestamptz, text, text) IS
+COMMENT ON FUNCTION cdp.set_consent(cdp.identity_set, text, text, timestamptz, timestamptz, text, text, text, text, text, text, timestamptz, text) IS
 'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
-CREATE FUNCTION cdp.set_consent(who bigint, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION cdp.set_consent(who bigint, purpose text, state text, at timestamptz DEFAULT NULL, valid_until timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL,
+	channel text DEFAULT 'all', basis text DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, valid_from timestamptz DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_consent_profile';
-COMMENT ON FUNCTION cdp.set_consent(bigint, text, text, timestamptz, timestamptz, text, text) IS
+COMMENT ON FUNCTION cdp.set_consent(bigint, text, text, timestamptz, timestamptz, text, text, text, text, text, text, timestamptz, text) IS
 'Records the consent of exactly these identifiers for a purpose: granted, denied, withdrawn, objected or restricted; returns the profile id.';
 
 CREATE FUNCTION cdp.create_partitions(from_ts timestamptz, to_ts timestamptz) RETURNS int

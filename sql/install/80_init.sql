@@ -58,7 +58,7 @@ BEGIN
 	PERFORM cdp.guard('timer', 'false');
 	PERFORM cdp.guard('consent_log', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_current', 'cdp.allowed_node(node_id) OR cdp.has_kind(''privacy'')');
-	PERFORM cdp.guard('consent_ord', 'false');
+	PERFORM cdp.guard('consent_ord', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('consent_node', 'false');
 	PERFORM cdp.guard('profile', 'cdp.allowed(ord)');
 	PERFORM cdp.guard('profile_state', 'cdp.allowed(ord)');
@@ -88,6 +88,7 @@ BEGIN
 	PERFORM cdp.watch('segment');
 	PERFORM cdp.watch('segment_build');
 	PERFORM cdp.watch('purpose');
+	PERFORM cdp.watch('notice');
 	PERFORM cdp.watch('role_purpose');
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
@@ -134,23 +135,7 @@ BEGIN
 
 	PERFORM cdp.install_segment_views();
 
-	CREATE VIEW cdp.consents WITH (security_invoker = true) AS
-	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
-		c.ts AS at, nullif(c.valid_until, 'infinity') AS valid_until, c.source
-	FROM cdp_data.consent_current c
-	JOIN cdp_data.purpose p ON p.purpose_id = c.purpose_id
-	LEFT JOIN cdp_data.node n ON n.node_id = c.node_id
-	LEFT JOIN cdp_data.identifier i ON i.node_id = c.node_id;
-	COMMENT ON VIEW cdp.consents IS 'Latest consent of each identifier and purpose.';
-
-	CREATE VIEW cdp.consent_log WITH (security_invoker = true) AS
-	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
-		c.ts AS at, nullif(c.valid_until, 'infinity') AS valid_until, c.source, c.message_id, c.recorded_at, c.recorded_by
-	FROM cdp_data.consent_log c
-	JOIN cdp_data.purpose p ON p.purpose_id = c.purpose_id
-	LEFT JOIN cdp_data.node n ON n.node_id = c.node_id
-	LEFT JOIN cdp_data.identifier i ON i.node_id = c.node_id;
-	COMMENT ON VIEW cdp.consent_log IS 'Every consent ever recorded; append only.';
+	PERFORM cdp.install_consent_views();
 
 	CREATE VIEW cdp.rejected WITH (security_invoker = true) AS
 	SELECT r.rejected_at, r.last_at, r.times, r.source, r.message_id, r.reason::text AS reason, r.detail, r.payload

@@ -74,7 +74,15 @@ typedef struct Kind
 	const char *kind;
 } Kind;
 
-/* Roles' purposes and kinds, as configured. */
+/* A version of what people are told, and from when on it is required. */
+typedef struct Notice
+{
+	int32 notice_id;
+	int32 purpose_id;
+	TimestampTz required_from;
+} Notice;
+
+/* Roles' purposes and kinds, and notices, as configured. */
 static struct
 {
 	uint64 generation;
@@ -84,6 +92,8 @@ static struct
 	int ngrants;
 	Kind *kinds;
 	int nkinds;
+	Notice *notices; /* those that are required some time */
+	int nnotices;
 	int npurposes;
 } roles;
 
@@ -178,6 +188,7 @@ typedef struct Loading
 	List *grants;
 	List *kinds;
 	List *purposes; /* of Grant, role unset */
+	List *notices;
 } Loading;
 
 static void
@@ -213,6 +224,19 @@ load_kind(TupleTableSlot *slot, void *arg)
 	loading->kinds = lappend(loading->kinds, k);
 }
 
+static void
+load_notice(TupleTableSlot *slot, void *arg)
+{
+	Loading *loading = arg;
+	Notice *n = palloc0(sizeof(Notice));
+
+	n->notice_id = DatumGetInt32(column(slot, "notice_id"));
+	n->purpose_id = DatumGetInt32(column(slot, "purpose_id"));
+	n->required_from = DatumGetTimestampTz(column(slot, "required_from"));
+	if (n->required_from != DT_NOEND)
+		loading->notices = lappend(loading->notices, n);
+}
+
 /* Was the configuration read in parallel mode, which is over now? */
 static bool
 is_provisional(void)
@@ -231,15 +255,17 @@ load_roles(void)
 													"cdp roles and purposes",
 													ALLOCSET_SMALL_SIZES);
 		MemoryContext old = MemoryContextSwitchTo(fresh);
-		Loading loading = {fresh, NIL, NIL, NIL};
+		Loading loading = {fresh, NIL, NIL, NIL, NIL};
 		Grant *grants;
 		Kind *kinds;
+		Notice *notices;
 		int n = 0;
 		ListCell *lc;
 
 		scan_config("purpose", load_purpose, &loading);
 		scan_config("role_purpose", load_grant, &loading);
 		scan_config("role_kind", load_kind, &loading);
+		scan_config("notice", load_notice, &loading);
 		grants = palloc0(sizeof(Grant) * Max(list_length(loading.grants), 1));
 		foreach(lc, loading.grants)
 		{
@@ -260,6 +286,10 @@ load_roles(void)
 		roles.nkinds = 0;
 		foreach(lc, loading.kinds)
 			kinds[roles.nkinds++] = *(Kind *) lfirst(lc);
+		notices = palloc0(sizeof(Notice) * Max(list_length(loading.notices), 1));
+		roles.nnotices = 0;
+		foreach(lc, loading.notices)
+			notices[roles.nnotices++] = *(Notice *) lfirst(lc);
 		MemoryContextSwitchTo(old);
 		cdp_store_retire(roles.context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
@@ -268,6 +298,7 @@ load_roles(void)
 		roles.ngrants = n;
 		roles.npurposes = list_length(loading.purposes);
 		roles.kinds = kinds;
+		roles.notices = notices;
 		roles.generation = generation;
 		roles.provisional = IsInParallelMode();
 	}
@@ -388,8 +419,8 @@ all_bits(void)
 }
 
 /*
- * The tables are (purpose_id int, id, valid_to) in this column order; id is
- * an int4 (ord) or int8 (node).
+ * The tables are (purpose_id int, id, valid_to, valid_from, notice_id) in this
+ * column order; id is an int4 (ord) or int8 (node).
  */
 static int64
 row_id(TupleTableSlot *slot, bool wide)
@@ -400,14 +431,38 @@ row_id(TupleTableSlot *slot, bool wide)
 	return wide ? DatumGetInt64(d) : DatumGetInt32(d);
 }
 
+/* Is a notice required by now that is later than the one people were given? */
+static bool
+is_outdated(int32 purpose_id, int32 notice_id, TimestampTz now)
+{
+	for (int i = 0; i < roles.nnotices; i++)
+		if (roles.notices[i].purpose_id == purpose_id && roles.notices[i].notice_id > notice_id &&
+			roles.notices[i].required_from <= now)
+			return true;
+	return false;
+}
+
+/* As CDP_CONSENT_HOLDS() says it in SQL. */
 static uint32
 row_bit(TupleTableSlot *slot, TimestampTz now)
 {
 	bool isnull;
+	Datum value;
+	int32 purpose_id;
 
 	if (DatumGetTimestampTz(slot_getattr(slot, 3, &isnull)) <= now)
 		return 0;
-	return purpose_bit(DatumGetInt32(slot_getattr(slot, 1, &isnull)));
+	value = slot_getattr(slot, 4, &isnull);
+	if (!isnull && DatumGetTimestampTz(value) > now)
+		return 0;
+	purpose_id = DatumGetInt32(slot_getattr(slot, 1, &isnull));
+	if (roles.nnotices > 0)
+	{
+		value = slot_getattr(slot, 5, &isnull);
+		if (is_outdated(purpose_id, isnull ? 0 : DatumGetInt32(value), now))
+			return 0;
+	}
+	return purpose_bit(purpose_id);
 }
 
 /* One look at the index: does this id allow all purposes in force? */

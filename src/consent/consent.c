@@ -25,29 +25,44 @@ static CdpPlan purpose_plan = {
 	{TEXTOID},
 	NULL};
 
+static CdpPlan notice_plan = {
+	"SELECT n.notice_id FROM cdp_data.notice n WHERE n.purpose_id = $1 AND n.version = $2",
+	2,
+	{INT4OID, TEXTOID},
+	NULL};
+
+static CdpPlan channel_plan = {
+	"SELECT FROM cdp_data.channel c WHERE c.name = $1", 1, {TEXTOID}, NULL};
+
 static CdpPlan log_plan = {
-	"INSERT INTO cdp_data.consent_log (node_id, purpose_id, state, ts, message_key, "
-	"  valid_until, source, message_id, recorded_at, recorded_by) "
-	"SELECT u.*, $9, $10 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) u",
-	10,
+	"INSERT INTO cdp_data.consent_log (node_id, purpose_id, state, ts, message_key, valid_until, "
+	"  source, channel, basis, notice_id, collection_point, valid_from, jurisdiction, message_id, "
+	"  signal, recorded_at, recorded_by) "
+	"SELECT u.*, $16, $17 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+	"  $14, $15) u",
+	17,
 	{INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
-	 TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, NAMEOID},
+	 TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+	 TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};
 
 static CdpPlan current_plan = {
 	"INSERT INTO cdp_data.consent_current AS c (node_id, purpose_id, state, ts, message_key, "
-	"valid_until, source) "
-	"SELECT DISTINCT ON (u.node_id, u.purpose_id) u.node_id, u.purpose_id, u.state, u.ts, "
-	"u.key, u.valid_until, u.source "
-	"FROM unnest($1, $2, $3, $4, $5, $6, $7) u (node_id, purpose_id, state, ts, key, "
-	"valid_until, source) "
-	"ORDER BY u.node_id, u.purpose_id, u.ts DESC, u.key DESC "
-	"ON CONFLICT (node_id, purpose_id) DO UPDATE SET state = excluded.state, ts = excluded.ts, "
-	"  message_key = excluded.message_key, valid_until = excluded.valid_until, source = "
-	"excluded.source "
+	"  valid_until, source, channel, basis, notice_id, collection_point, valid_from, jurisdiction) "
+	"SELECT DISTINCT ON (u.node_id, u.purpose_id, u.channel) u.* "
+	"FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) u (node_id, purpose_id, "
+	"  state, ts, key, valid_until, source, channel, basis, notice_id, collection_point, "
+	"  valid_from, jurisdiction) "
+	"ORDER BY u.node_id, u.purpose_id, u.channel, u.ts DESC, u.key DESC "
+	"ON CONFLICT (node_id, purpose_id, channel) DO UPDATE SET state = excluded.state, "
+	"  ts = excluded.ts, message_key = excluded.message_key, "
+	"  valid_until = excluded.valid_until, source = excluded.source, basis = excluded.basis, "
+	"  notice_id = excluded.notice_id, collection_point = excluded.collection_point, "
+	"  valid_from = excluded.valid_from, jurisdiction = excluded.jurisdiction "
 	"WHERE (c.ts, c.message_key) < (excluded.ts, excluded.message_key)",
-	7,
+	13,
 	{INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID,
+	 TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
 	 TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 	NULL};
 
@@ -58,13 +73,18 @@ static CdpPlan current_plan = {
  * merge could use, leave the planner no order but ours.
  */
 
-/* What these people allow: the most restrictive over their identifiers. */
+/*
+ * What these people allow: the most restrictive over their identifiers.  What
+ * was said of one channel is asked where something goes out on it.
+ */
 static CdpPlan effective_plan = {
-	"SELECT p.profile_id, c.purpose_id, min(c.valid_until) FROM unnest($1) p (profile_id) "
+	"SELECT p.profile_id, c.purpose_id, min(c.valid_until), max(c.valid_from), "
+	"  nullif(min(coalesce(c.notice_id, 0)), 0) FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT c.purpose_id, c.state, c.valid_until "
-	"  FROM cdp_data.consent_current c WHERE c.node_id = n.node_id OFFSET 0) c "
+	"CROSS JOIN LATERAL (SELECT c.purpose_id, c.state, c.valid_until, c.valid_from, c.notice_id "
+	"  FROM cdp_data.consent_current c WHERE c.node_id = n.node_id AND c.channel = 'all' "
+	"  OFFSET 0) c "
 	"GROUP BY p.profile_id, c.purpose_id "
 	"HAVING bool_and(c.state = 'granted') ORDER BY p.profile_id",
 	1,
@@ -98,30 +118,40 @@ static CdpPlan drop_node_plan = {
 	NULL};
 
 static CdpPlan put_ord_plan = {
-	"INSERT INTO cdp_data.consent_ord AS o (purpose_id, ord, valid_to) "
-	"SELECT e.purpose_id, s.ord, e.valid_to "
-	"FROM unnest($1, $2, $3) e (profile_id, purpose_id, valid_to) "
+	"INSERT INTO cdp_data.consent_ord AS o (purpose_id, ord, valid_to, valid_from, "
+	"  notice_id) "
+	"SELECT e.purpose_id, s.ord, e.valid_to, e.valid_from, e.notice_id "
+	"FROM unnest($1, $2, $3, $4, $5) e (profile_id, purpose_id, valid_to, valid_from, "
+	"  notice_id) "
 	"CROSS JOIN LATERAL (SELECT s.ord FROM cdp_data.profile_state s "
 	"  WHERE s.profile_id = e.profile_id OFFSET 0) s "
 	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_ord x WHERE x.ord = ANY (ARRAY[s.ord]) "
-	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to) "
-	"ON CONFLICT (ord, purpose_id) DO UPDATE SET valid_to = excluded.valid_to",
-	3,
-	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID},
+	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to "
+	"  AND x.valid_from IS NOT DISTINCT FROM e.valid_from "
+	"  AND x.notice_id IS NOT DISTINCT FROM e.notice_id) "
+	"ON CONFLICT (ord, purpose_id) DO UPDATE SET valid_to = excluded.valid_to, "
+	"  valid_from = excluded.valid_from, notice_id = excluded.notice_id",
+	5,
+	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID},
 	NULL};
 
 static CdpPlan put_node_plan = {
-	"INSERT INTO cdp_data.consent_node AS o (purpose_id, node_id, valid_to) "
-	"SELECT e.purpose_id, n.node_id, e.valid_to "
-	"FROM unnest($1, $2, $3) e (profile_id, purpose_id, valid_to) "
+	"INSERT INTO cdp_data.consent_node AS o (purpose_id, node_id, valid_to, valid_from, "
+	"  notice_id) "
+	"SELECT e.purpose_id, n.node_id, e.valid_to, e.valid_from, e.notice_id "
+	"FROM unnest($1, $2, $3, $4, $5) e (profile_id, purpose_id, valid_to, valid_from, "
+	"  notice_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = e.profile_id OFFSET 0) n "
 	"WHERE NOT EXISTS (SELECT FROM cdp_data.consent_node x "
 	"  WHERE x.node_id = ANY (ARRAY[n.node_id]) "
-	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to) "
-	"ON CONFLICT (node_id, purpose_id) DO UPDATE SET valid_to = excluded.valid_to",
-	3,
-	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID},
+	"  AND x.purpose_id = e.purpose_id AND x.valid_to = e.valid_to "
+	"  AND x.valid_from IS NOT DISTINCT FROM e.valid_from "
+	"  AND x.notice_id IS NOT DISTINCT FROM e.notice_id) "
+	"ON CONFLICT (node_id, purpose_id) DO UPDATE SET valid_to = excluded.valid_to, "
+	"  valid_from = excluded.valid_from, notice_id = excluded.notice_id",
+	5,
+	{INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID},
 	NULL};
 
 bool
@@ -147,6 +177,27 @@ cdp_consent_purpose(const char *name)
 	return (int32) cdp_store_int64(0, 1);
 }
 
+/* Number of a version of a purpose's notice, 0 if there is none. */
+int32
+cdp_consent_notice(int32 purpose_id, const char *version)
+{
+	Datum args[2] = {Int32GetDatum(purpose_id), CStringGetTextDatum(version)};
+
+	if (cdp_store_run(&notice_plan, args, NULL, false, -1) != 1)
+		return 0;
+	return (int32) cdp_store_int64(0, 1);
+}
+
+/* Is it the name of a channel, or of all? */
+bool
+cdp_consent_channel_exists(const char *name)
+{
+	Datum args[1] = {CStringGetTextDatum(name)};
+
+	return strcmp(name, CDP_ALL_CHANNELS) == 0 ||
+		   cdp_store_run(&channel_plan, args, NULL, false, -1) == 1;
+}
+
 /*
  * Appends records to the log and brings the latest of each identifier up to
  * date.  The caller holds the locks of the people concerned and calls
@@ -155,41 +206,65 @@ cdp_consent_purpose(const char *name)
 void
 cdp_consent_record(const CdpConsentRecord *records, int n, Oid caller)
 {
+	static const CdpConsentTerms plain = {.channel = CDP_ALL_CHANNELS, .valid_from = DT_NOBEGIN};
 	int64 *node = palloc(sizeof(int64) * Max(n, 1));
 	int32 *purpose = palloc(sizeof(int32) * Max(n, 1));
-	const char **state = palloc(sizeof(char *) * Max(n, 1));
+	const char **text[8]; /* state, source, channel, basis, point, jurisdiction, message, signal */
 	TimestampTz *ts = palloc(sizeof(TimestampTz) * Max(n, 1));
 	uint8(*key)[16] = palloc(16 * Max(n, 1));
 	TimestampTz *until = palloc(sizeof(TimestampTz) * Max(n, 1));
-	const char **source = palloc(sizeof(char *) * Max(n, 1));
-	const char **message = palloc(sizeof(char *) * Max(n, 1));
+	Datum *notice = palloc(sizeof(Datum) * Max(n, 1));
+	bool *no_notice = palloc(sizeof(bool) * Max(n, 1));
+	Datum *from = palloc(sizeof(Datum) * Max(n, 1));
+	bool *no_from = palloc(sizeof(bool) * Max(n, 1));
 	NameData name;
-	Datum args[10];
+	Datum args[17];
 
 	if (n == 0)
 		return;
+	for (int k = 0; k < (int) lengthof(text); k++)
+		text[k] = palloc(sizeof(char *) * n);
 	for (int i = 0; i < n; i++)
 	{
-		node[i] = records[i].node_id;
-		purpose[i] = records[i].purpose_id;
-		state[i] = records[i].state;
-		ts[i] = records[i].ts;
-		memcpy(key[i], records[i].message_key, 16);
-		until[i] = records[i].valid_until;
-		source[i] = records[i].source;
-		message[i] = records[i].message_id;
+		const CdpConsentRecord *r = &records[i];
+		const CdpConsentTerms *terms = r->terms ? r->terms : &plain;
+
+		node[i] = r->node_id;
+		purpose[i] = r->purpose_id;
+		ts[i] = r->ts;
+		memcpy(key[i], r->message_key, 16);
+		until[i] = r->valid_until;
+		notice[i] = Int32GetDatum(terms->notice_id);
+		no_notice[i] = terms->notice_id == 0;
+		from[i] = TimestampTzGetDatum(terms->valid_from);
+		no_from[i] = terms->valid_from == DT_NOBEGIN;
+		text[0][i] = r->state;
+		text[1][i] = r->source;
+		text[2][i] = terms->channel;
+		text[3][i] = terms->basis;
+		text[4][i] = terms->collection_point;
+		text[5][i] = terms->jurisdiction;
+		text[6][i] = r->message_id;
+		text[7][i] = terms->signal;
 	}
 	namestrcpy(&name, GetUserNameFromId(caller, false));
 	args[0] = cdp_array_int64(node, n);
 	args[1] = cdp_array_int32(purpose, n);
-	args[2] = cdp_array_text(state, n);
+	args[2] = cdp_array_text(text[0], n);
 	args[3] = cdp_array_timestamptz(ts, n);
 	args[4] = cdp_array_uuid((const uint8(*)[16]) key, n);
 	args[5] = cdp_array_timestamptz(until, n);
-	args[6] = cdp_array_text(source, n);
-	args[7] = cdp_array_text(message, n);
-	args[8] = TimestampTzGetDatum(cdp_now());
-	args[9] = NameGetDatum(&name);
+	args[6] = cdp_array_text(text[1], n);
+	args[7] = cdp_array_text(text[2], n);
+	args[8] = cdp_array_text(text[3], n);
+	args[9] = cdp_array_datums(notice, no_notice, n, INT4OID);
+	args[10] = cdp_array_text(text[4], n);
+	args[11] = cdp_array_datums(from, no_from, n, TIMESTAMPTZOID);
+	args[12] = cdp_array_text(text[5], n);
+	args[13] = cdp_array_text(text[6], n);
+	args[14] = cdp_array_text(text[7], n);
+	args[15] = TimestampTzGetDatum(cdp_now());
+	args[16] = NameGetDatum(&name);
 	cdp_store_run(&log_plan, args, NULL, false, n);
 	cdp_store_run(&current_plan, args, NULL, false, -1);
 }
@@ -206,8 +281,12 @@ cdp_consent_refresh(const int64 *profiles, int n,
 	int64 *who;
 	int32 *purpose;
 	TimestampTz *until;
+	Datum *from;
+	bool *no_from;
+	Datum *notice;
+	bool *no_notice;
 	int rows;
-	Datum args[3];
+	Datum args[5];
 
 	if ((n == 0 && ndead == 0) || !cdp_consent_is_used())
 		return;
@@ -216,11 +295,17 @@ cdp_consent_refresh(const int64 *profiles, int n,
 	who = palloc(sizeof(int64) * Max(rows, 1));
 	purpose = palloc(sizeof(int32) * Max(rows, 1));
 	until = palloc(sizeof(TimestampTz) * Max(rows, 1));
+	from = palloc(sizeof(Datum) * Max(rows, 1));
+	no_from = palloc(sizeof(bool) * Max(rows, 1));
+	notice = palloc(sizeof(Datum) * Max(rows, 1));
+	no_notice = palloc(sizeof(bool) * Max(rows, 1));
 	for (int r = 0; r < rows; r++)
 	{
 		who[r] = cdp_store_int64(r, 1);
 		purpose[r] = (int32) cdp_store_int64(r, 2);
 		until[r] = cdp_store_int64(r, 3);
+		from[r] = cdp_store_value(r, 4, &no_from[r]);
+		notice[r] = cdp_store_value(r, 5, &no_notice[r]);
 	}
 	/* both ascending by profile */
 	for (int i = 0, r = 0; i < n; i++)
@@ -244,6 +329,8 @@ cdp_consent_refresh(const int64 *profiles, int n,
 	args[0] = cdp_array_int64(who, rows);
 	args[1] = cdp_array_int32(purpose, rows);
 	args[2] = cdp_array_timestamptz(until, rows);
+	args[3] = cdp_array_datums(from, no_from, rows, TIMESTAMPTZOID);
+	args[4] = cdp_array_datums(notice, no_notice, rows, INT4OID);
 	cdp_store_run(&put_ord_plan, args, NULL, false, -1);
 	cdp_store_run(&put_node_plan, args, NULL, false, -1);
 }

@@ -8,6 +8,24 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+/* The channel of what holds for all of them. */
+#define CDP_ALL_CHANNELS "all"
+
+/*
+ * What a record says besides yes or no: on which channel, why it may be, what
+ * the person was told and where she was asked.  NULL, 0 and DT_NOBEGIN: unsaid.
+ */
+typedef struct CdpConsentTerms
+{
+	const char *channel; /* never NULL */
+	const char *basis;
+	int32 notice_id;
+	const char *collection_point;
+	TimestampTz valid_from;
+	const char *jurisdiction;
+	const char *signal; /* as it came, its kind before it */
+} CdpConsentTerms;
+
 /* One statement of a person about a purpose, for one of her identifiers. */
 typedef struct CdpConsentRecord
 {
@@ -19,10 +37,23 @@ typedef struct CdpConsentRecord
 	TimestampTz valid_until; /* DT_NOEND: until further notice */
 	const char *source;
 	const char *message_id;
+	const CdpConsentTerms *terms; /* NULL: none but for all channels */
 } CdpConsentRecord;
+
+/*
+ * Does the row "row" of consent_ord, consent_node or consent_current hold at
+ * "now", in SQL?  "until" is the column its end is in.  allowed.c asks the same
+ * in C.
+ */
+#define CDP_CONSENT_HOLDS(row, until, now) \
+	"(" row "." until " > " now " AND (" row ".valid_from IS NULL OR " row ".valid_from <= " now \
+	") AND NOT EXISTS (SELECT FROM cdp_data.notice w WHERE w.purpose_id = " row ".purpose_id " \
+	"AND w.required_from <= " now " AND w.notice_id > coalesce(" row ".notice_id, 0)))"
 
 extern bool cdp_consent_state_is_known(const char *state);
 extern int32 cdp_consent_purpose(const char *name);
+extern int32 cdp_consent_notice(int32 purpose_id, const char *version);
+extern bool cdp_consent_channel_exists(const char *name);
 extern void cdp_consent_record(const CdpConsentRecord *records, int n,
 							   Oid caller);
 extern void cdp_consent_refresh(const int64 *profiles, int n,

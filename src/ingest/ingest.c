@@ -374,6 +374,7 @@ apply_consent(CdpBatch *batch)
 			r->valid_until = m->valid_until;
 			r->source = m->source;
 			r->message_id = m->message_id;
+			r->terms = m->terms;
 		}
 		/* of identifiers that are several people's, each has a record now */
 		for (int k = 0; k < link->n; k++)

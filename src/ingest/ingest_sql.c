@@ -140,6 +140,23 @@ start_message(CdpMessage *m, const char *type, const CdpWho *who,
 				 errmsg("a message names at most %d identifiers", CDP_MAX_MENTIONS)));
 }
 
+static void
+add_text(XXH3_state_t *state, const char *text)
+{
+	XXH3_64bits_update(state, text ? text : "", text ? strlen(text) + 1 : 0);
+}
+
+static void
+add_terms(XXH3_state_t *state, const CdpConsentTerms *terms)
+{
+	add_text(state, terms->channel);
+	add_text(state, terms->basis);
+	add_text(state, terms->collection_point);
+	add_text(state, terms->jurisdiction);
+	XXH3_64bits_update(state, &terms->notice_id, sizeof(terms->notice_id));
+	XXH3_64bits_update(state, &terms->valid_from, sizeof(terms->valid_from));
+}
+
 /* Hash of the content, so that a second message under one id is noticed. */
 static uint64
 content_of(const CdpMessage *m, const Jsonb *document)
@@ -156,6 +173,8 @@ content_of(const CdpMessage *m, const Jsonb *document)
 		XXH3_64bits_update(&state, &m->purpose_id, sizeof(m->purpose_id));
 		XXH3_64bits_update(&state, &m->valid_until, sizeof(m->valid_until));
 	}
+	if (m->terms)
+		add_terms(&state, m->terms);
 	if (document)
 		XXH3_64bits_update(&state, VARDATA(document), VARSIZE(document) - VARHDRSZ);
 	XXH3_64bits_update(&state, &m->about, sizeof(m->about));
@@ -259,7 +278,50 @@ CDP_WHO_OVERLOADS(cdp_identify)
 	PG_RETURN_INT64(id);
 }
 
-/* cdp.set_consent(who, purpose, state, at, valid_until, source, message_id) */
+/* A name that may be left out: NULL then. */
+static char *
+optional_name(FunctionCallInfo fcinfo, int arg, const char *what, int max)
+{
+	return PG_ARGISNULL(arg) ? NULL : name_argument(fcinfo, arg, what, max);
+}
+
+/* The arguments of a consent from "channel" on; NULL if they say nothing. */
+static const CdpConsentTerms *
+terms_arguments(FunctionCallInfo fcinfo, int32 purpose_id, const char *purpose)
+{
+	CdpConsentTerms *terms = palloc0(sizeof(CdpConsentTerms));
+	char *notice = optional_name(fcinfo, 9, "notice", CDP_MAX_NAME);
+
+	terms->channel = name_argument(fcinfo, 7, "channel", CDP_MAX_NAME);
+	terms->basis = optional_name(fcinfo, 8, "basis", CDP_MAX_NAME);
+	terms->collection_point = optional_name(fcinfo, 10, "collection_point", CDP_MAX_EVENT_NAME);
+	terms->valid_from = PG_ARGISNULL(11) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(11);
+	terms->jurisdiction = optional_name(fcinfo, 12, "jurisdiction", CDP_MAX_NAME);
+	if (!cdp_consent_channel_exists(terms->channel))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("channel \"%s\" does not exist", terms->channel),
+				 errhint("Declare it with SELECT cdp.define_channel(...), or say 'all'.")));
+	if (notice)
+	{
+		terms->notice_id = cdp_consent_notice(purpose_id, notice);
+		if (terms->notice_id == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("purpose \"%s\" has no notice of version \"%s\"", purpose, notice),
+					 errhint("Declare it with SELECT cdp.define_notice(...).")));
+	}
+	if (strcmp(terms->channel, CDP_ALL_CHANNELS) == 0 && terms->basis == NULL &&
+		terms->notice_id == 0 && terms->collection_point == NULL &&
+		terms->valid_from == DT_NOBEGIN && terms->jurisdiction == NULL)
+		return NULL;
+	return terms;
+}
+
+/*
+ * cdp.set_consent(who, purpose, state, at, valid_until, source, message_id, channel, basis,
+ * notice, collection_point, valid_from, jurisdiction)
+ */
 CDP_WHO_OVERLOADS(cdp_set_consent)
 {
 	CdpWho who;
@@ -285,6 +347,7 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("purpose \"%s\" does not exist", purpose),
 				 errhint("Declare it with SELECT cdp.define_purpose(...).")));
+	m.terms = terms_arguments(fcinfo, m.purpose_id, purpose);
 	if (!PG_ARGISNULL(4))
 		m.valid_until = PG_GETARG_TIMESTAMPTZ(4);
 	/* a wrong clock must not make a grant outlast the withdrawals of today */

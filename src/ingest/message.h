@@ -60,6 +60,7 @@ typedef struct CdpMessage
 	int32 purpose_id;
 	const char *state;
 	TimestampTz valid_until;
+	const struct CdpConsentTerms *terms; /* NULL: plain */
 
 	/* outcome */
 	CdpStatus status;

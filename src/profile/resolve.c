@@ -19,6 +19,7 @@
 #include "identity/graph.h"
 #include "identity/rules.h"
 #include "identity/who.h"
+#include "profile/resolve.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_resolve_as_of);
@@ -54,8 +55,8 @@ static CdpPlan bearer_plan = {
 	NULL};
 
 /* Profile of identifiers that all are one person's; 0 otherwise. */
-static int64
-profile_of(const CdpWho *who)
+int64
+cdp_profile_of(const CdpWho *who)
 {
 	CdpGraph graph = {0};
 	uint64 seed = cdp_store_installation()->seed;
@@ -103,7 +104,7 @@ CDP_WHO_OVERLOADS(cdp_resolve)
 
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
-	id = who.profile_id ? cdp_graph_canonical(who.profile_id, true) : profile_of(&who);
+	id = who.profile_id ? cdp_graph_canonical(who.profile_id, true) : cdp_profile_of(&who);
 	visible = id != 0 && is_told(store.caller, id);
 	cdp_store_leave(&store);
 	if (!visible)

@@ -75,6 +75,12 @@ static CdpPlan names_plan = {
 	{TEXTOID},
 	NULL};
 
+/* A record of consent as a text; what is not said leaves nothing in it. */
+#define RECORD(row) \
+	"concat_ws(' ', " row ".state, " row ".ts, " row ".message_key, " row ".valid_until, " row \
+	".source, nullif(" row ".channel, 'all'), " row ".basis, " row ".notice_id, " row \
+	".collection_point, " row ".valid_from, " row ".jurisdiction)"
+
 /* The latest record of each identifier against the log. */
 static CdpPlan current_plan = {
 	"SELECT p.profile_id, 'consent record for ' || coalesce(q.name, x.purpose_id::text), "
@@ -84,34 +90,41 @@ static CdpPlan current_plan = {
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"CROSS JOIN LATERAL (SELECT coalesce(c.purpose_id, g.purpose_id) AS purpose_id, "
 	"    c.record AS live, g.record AS recomputed "
-	"  FROM (SELECT c.purpose_id, concat_ws(' ', c.state, c.ts, c.message_key, c.valid_until, "
-	"      c.source) AS record FROM cdp_data.consent_current c WHERE c.node_id = n.node_id) c "
-	"  FULL JOIN (SELECT DISTINCT ON (g.purpose_id) g.purpose_id, concat_ws(' ', g.state, g.ts, "
-	"      g.message_key, g.valid_until, g.source) AS record FROM cdp_data.consent_log g "
-	"    WHERE g.node_id = n.node_id ORDER BY g.purpose_id, g.ts DESC, g.message_key DESC) g "
-	"  ON g.purpose_id = c.purpose_id "
-	"  WHERE c.record IS DISTINCT FROM g.record OFFSET 0) x "
-	"LEFT JOIN cdp_data.purpose q ON q.purpose_id = x.purpose_id",
+	"  FROM (SELECT c.purpose_id, c.channel, " RECORD("c") " AS record "
+														   "    FROM cdp_data.consent_current c WHERE c.node_id = n.node_id) c "
+														   "  FULL JOIN (SELECT DISTINCT ON (g.purpose_id, g.channel) g.purpose_id, g.channel, "
+														   "      " RECORD("g") " AS record FROM cdp_data.consent_log g WHERE g.node_id = n.node_id "
+																				"    ORDER BY g.purpose_id, g.channel, g.ts DESC, g.message_key DESC) g "
+																				"  ON g.purpose_id = c.purpose_id AND g.channel = c.channel "
+																				"  WHERE c.record IS DISTINCT FROM g.record OFFSET 0) x "
+																				"LEFT JOIN cdp_data.purpose q ON q.purpose_id = x.purpose_id",
 	1,
 	{INT8ARRAYOID},
 	NULL};
 
 /* What the policies test against the latest records: by person, and by node. */
 #define EFFECTIVE \
-	"CROSS JOIN LATERAL (SELECT c.purpose_id, min(c.valid_until) AS valid_to " \
+	"CROSS JOIN LATERAL (SELECT c.purpose_id, " \
+	"    concat_ws(' ', min(c.valid_until), 'from ' || max(c.valid_from), " \
+	"      'notice ' || nullif(min(coalesce(c.notice_id, 0)), 0)) AS valid_to " \
 	"  FROM cdp_data.node n CROSS JOIN LATERAL (SELECT * FROM cdp_data.consent_current c " \
-	"    WHERE c.node_id = n.node_id OFFSET 0) c WHERE n.profile_id = p.profile_id " \
+	"    WHERE c.node_id = n.node_id AND c.channel = 'all' OFFSET 0) c " \
+	"  WHERE n.profile_id = p.profile_id " \
 	"  GROUP BY c.purpose_id HAVING bool_and(c.state = 'granted')) "
+
+#define TERM \
+	"concat_ws(' ', o.valid_to, 'from ' || o.valid_from, 'notice ' || o.notice_id)"
 
 static CdpPlan ord_plan = {
 	"SELECT p.profile_id, 'consent for ' || coalesce(q.name, x.purpose_id::text), "
-	"  x.live::text, x.recomputed::text "
+	"  x.live, x.recomputed "
 	"FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT s.ord FROM cdp_data.profile_state s "
 	"  WHERE s.profile_id = p.profile_id OFFSET 0) s "
 	"CROSS JOIN LATERAL (SELECT coalesce(o.purpose_id, e.purpose_id) AS purpose_id, "
 	"    o.valid_to AS live, e.valid_to AS recomputed "
-	"  FROM (SELECT * FROM cdp_data.consent_ord o WHERE o.ord = s.ord) o "
+	"  FROM (SELECT o.purpose_id, " TERM " AS valid_to FROM cdp_data.consent_ord o "
+	"    WHERE o.ord = s.ord) o "
 	"  FULL JOIN (SELECT e.* FROM (SELECT 1) one " EFFECTIVE "e) e ON e.purpose_id = o.purpose_id "
 	"  WHERE o.valid_to IS DISTINCT FROM e.valid_to OFFSET 0) x "
 	"LEFT JOIN cdp_data.purpose q ON q.purpose_id = x.purpose_id",
@@ -121,13 +134,14 @@ static CdpPlan ord_plan = {
 
 static CdpPlan node_plan = {
 	"SELECT p.profile_id, 'consent of an identifier for ' || coalesce(q.name, x.purpose_id::text), "
-	"  x.live::text, x.recomputed::text "
+	"  x.live, x.recomputed "
 	"FROM unnest($1) p (profile_id) "
 	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"CROSS JOIN LATERAL (SELECT coalesce(o.purpose_id, e.purpose_id) AS purpose_id, "
 	"    o.valid_to AS live, e.valid_to AS recomputed "
-	"  FROM (SELECT * FROM cdp_data.consent_node o WHERE o.node_id = n.node_id) o "
+	"  FROM (SELECT o.purpose_id, " TERM " AS valid_to FROM cdp_data.consent_node o "
+	"    WHERE o.node_id = n.node_id) o "
 	"  FULL JOIN (SELECT e.* FROM (SELECT 1) one " EFFECTIVE "e) e ON e.purpose_id = o.purpose_id "
 	"  WHERE o.valid_to IS DISTINCT FROM e.valid_to OFFSET 0) x "
 	"LEFT JOIN cdp_data.purpose q ON q.purpose_id = x.purpose_id",
@@ -209,21 +223,25 @@ static CdpPlan fix_current_plans[2] = {
 	{"DELETE FROM cdp_data.consent_current c USING cdp_data.node n "
 	 "WHERE n.profile_id = ANY ($1) AND c.node_id = ANY (ARRAY[n.node_id]) AND NOT EXISTS ("
 	 "  SELECT FROM cdp_data.consent_log g WHERE g.node_id = c.node_id "
-	 "  AND g.purpose_id = c.purpose_id)",
+	 "  AND g.purpose_id = c.purpose_id AND g.channel = c.channel)",
 	 1,
 	 {INT8ARRAYOID},
 	 NULL},
 	{"INSERT INTO cdp_data.consent_current AS c (node_id, purpose_id, state, ts, message_key, "
-	 "  valid_until, source) "
-	 "SELECT g.* FROM cdp_data.node n CROSS JOIN LATERAL (SELECT DISTINCT ON (g.purpose_id) "
-	 "  g.node_id, g.purpose_id, g.state, g.ts, g.message_key, g.valid_until, g.source "
+	 "  valid_until, source, channel, basis, notice_id, collection_point, valid_from, jurisdiction) "
+	 "SELECT g.* FROM cdp_data.node n CROSS JOIN LATERAL ("
+	 "  SELECT DISTINCT ON (g.purpose_id, g.channel) g.node_id, g.purpose_id, g.state, g.ts, "
+	 "    g.message_key, g.valid_until, g.source, g.channel, g.basis, g.notice_id, "
+	 "    g.collection_point, g.valid_from, g.jurisdiction "
 	 "  FROM cdp_data.consent_log g WHERE g.node_id = n.node_id "
-	 "  ORDER BY g.purpose_id, g.ts DESC, g.message_key DESC) g WHERE n.profile_id = ANY ($1) "
-	 "ON CONFLICT (node_id, purpose_id) DO UPDATE SET state = excluded.state, ts = excluded.ts, "
-	 "  message_key = excluded.message_key, valid_until = excluded.valid_until, "
-	 "  source = excluded.source "
-	 "WHERE (c.state, c.ts, c.message_key, c.valid_until, c.source) IS DISTINCT FROM "
-	 "  (excluded.state, excluded.ts, excluded.message_key, excluded.valid_until, excluded.source)",
+	 "  ORDER BY g.purpose_id, g.channel, g.ts DESC, g.message_key DESC) g "
+	 "WHERE n.profile_id = ANY ($1) "
+	 "ON CONFLICT (node_id, purpose_id, channel) DO UPDATE SET state = excluded.state, "
+	 "  ts = excluded.ts, message_key = excluded.message_key, "
+	 "  valid_until = excluded.valid_until, source = excluded.source, basis = excluded.basis, "
+	 "  notice_id = excluded.notice_id, collection_point = excluded.collection_point, "
+	 "  valid_from = excluded.valid_from, jurisdiction = excluded.jurisdiction "
+	 "WHERE (c.*) IS DISTINCT FROM (excluded.*)",
 	 1,
 	 {INT8ARRAYOID},
 	 NULL}};
