@@ -168,6 +168,8 @@ OBJS = \
 	src/ingest/ingest.o \
 	src/ingest/mention.o \
 	src/ingest/ingest_edges.o \
+	src/ingest/apply_signal.o \
+	src/ingest/set_jurisdiction.o \
 	src/ingest/ingest_sql.o \
 	src/ingest/maintain.o \
 	src/ingest/mapping_error.o \
@@ -196,6 +198,7 @@ INSTALL_SQL = \
 	sql/install/24_signal.sql \
 	sql/install/30_segment.sql \
 	sql/install/31_consent.sql \
+	sql/install/33_signal_map.sql \
 	sql/install/32_affinity.sql \
 	sql/install/32_audience.sql \
 	sql/install/40_profile.sql \
@@ -262,6 +265,8 @@ REGRESS = \
 	segment_sql \
 	segment_fuzz \
 	consent \
+	consent_model \
+	signal_apply \
 	affinity \
 	activation \
 	privileges \

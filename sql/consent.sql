@@ -399,12 +399,12 @@ END $$;
 CREATE TABLE views (view text);
 SELECT cdp.set_session(events => '{track,identify,page,screen}');
 CALL cdp.maintain();
-INSERT INTO views VALUES ('profiles'), ('events'), ('sessions'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
+INSERT INTO views VALUES ('profiles'), ('events'), ('sessions'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('withdrawals'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
 SELECT v.view, g.role, compare(g.role, v.view) FROM views v, grants g ORDER BY v.view, g.role \crosstabview view role
 -- every view of the interface that names people is in that list; imported_identifiers is for kind privacy, and
--- scores of affinities fade from one statement to the next: see dimension.sql
+-- scores of affinities fade from one statement to the next: see dimension.sql; flags are those of consent_model.sql
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE c.relnamespace = 'cdp'::regnamespace AND a.attname IN ('profile_id', 'node_id', 'ord', 'value') AND c.relname NOT IN (SELECT view FROM views UNION VALUES ('identity_history'), ('imported_identifiers'), ('affinities')) ORDER BY 1;
+WHERE c.relnamespace = 'cdp'::regnamespace AND a.attname IN ('profile_id', 'node_id', 'ord', 'value') AND c.relname NOT IN (SELECT view FROM views UNION VALUES ('identity_history'), ('imported_identifiers'), ('affinities'), ('consent_flags')) ORDER BY 1;
 -- the history has old ids: whose identifier it is now decides, and an id that is nobody's she may see is not shown
 SET ROLE regress_cdp_both;
 CREATE TEMP TABLE history AS SELECT * FROM cdp.identity_history;

@@ -42,7 +42,7 @@ BEGIN
 		consent_id	bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 		node_id		bigint NOT NULL,
 		purpose_id	int NOT NULL,
-		state		text COLLATE "C" NOT NULL CHECK (state IN ('granted', 'denied', 'withdrawn', 'objected', 'restricted')),
+		state		text COLLATE "C" NOT NULL CHECK (state IN ('granted', 'denied', 'withdrawn', 'objected', 'restricted') OR state = 'stated' AND purpose_id = 0),
 		ts			timestamptz NOT NULL,
 		message_key	uuid NOT NULL,
 		valid_until	timestamptz NOT NULL,
@@ -90,6 +90,15 @@ BEGIN
 		required_from timestamptz NOT NULL,
 		created_at	timestamptz NOT NULL DEFAULT statement_timestamp(),
 		UNIQUE (purpose_id, version)
+	);
+
+	-- What holds where nobody was asked: allowed only where every jurisdiction
+	-- that was stated of a person allows it (a record of purpose 0 states one).
+	CREATE TABLE cdp_data.consent_default (
+		purpose_id	int NOT NULL,
+		jurisdiction text COLLATE "C" NOT NULL,
+		allows		boolean NOT NULL,
+		PRIMARY KEY (purpose_id, jurisdiction)
 	);
 
 	-- What the policies test: a row per person (by ord) and per node that
@@ -178,6 +187,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cdp.define_notice(text, text, timestamptz) IS
 'Declares a version of what people are told of a purpose; from required_from on, grants under an earlier version or none do not count. Null: it is not required (yet). Returns its number.';
+
+CREATE FUNCTION cdp.derive_consents(jurisdiction text) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_derive_consents';
+COMMENT ON FUNCTION cdp.derive_consents(text) IS
+'Derives anew what the people of a jurisdiction allow; the caller holds cdp.lock_storage(). Part of cdp.define_default(). Returns how many they are.';
+
+CREATE FUNCTION cdp.define_default(purpose text, jurisdiction text, allows boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	purpose_no int;
+BEGIN
+	PERFORM cdp.require_admin();
+	PERFORM cdp.check_name('a jurisdiction', jurisdiction);
+	purpose_no := cdp.purpose_id(purpose);
+	IF allows IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'allows must not be null';
+	END IF;
+	-- nobody's consent may be derived by the old default after this
+	PERFORM cdp.lock_storage();
+	INSERT INTO cdp_data.consent_default AS d (purpose_id, jurisdiction, allows) VALUES (purpose_no, define_default.jurisdiction, define_default.allows)
+	ON CONFLICT ON CONSTRAINT consent_default_pkey DO UPDATE SET allows = excluded.allows;
+	RETURN cdp.derive_consents(jurisdiction);
+END $$;
+COMMENT ON FUNCTION cdp.define_default(text, text, boolean) IS
+'Says whether a purpose is allowed to people of a jurisdiction who were never asked (opt-out) or not (opt-in, and wherever nothing is defined); returns how many people are known to be of it. It waits for writers.';
 
 CREATE FUNCTION cdp.define_channel(name text, namespace text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -43,10 +43,7 @@ BEGIN
 			FROM (SELECT * FROM cdp.events x WHERE x.profile_id = id ORDER BY x.ts DESC, x.message_id LIMIT 5) e),
 		'messages_lately', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', o.created_at, 'channel', o.channel, 'segment', o.segment, 'state', o.state) ORDER BY o.created_at DESC, o.delivery_id), '[]')
 			FROM (SELECT * FROM cdp.outbox x WHERE x.profile_id = id ORDER BY x.created_at DESC, x.delivery_id LIMIT 5) o),
-		-- all of her identifiers that say something say yes
-		'allows', (SELECT coalesce(jsonb_agg(c.purpose ORDER BY c.purpose), '[]') FROM (
-			SELECT x.purpose FROM cdp.consents x WHERE x.profile_id = id GROUP BY x.purpose
-			HAVING bool_and(x.state = 'granted' AND coalesce(x.valid_until, 'infinity') > cdp.clock())) c));
+		'allows', (SELECT coalesce(jsonb_agg(f.purpose ORDER BY f.purpose), '[]') FROM cdp.consent_flags f WHERE f.profile_id = id AND f.channel = 'all' AND f.allowed));
 END $$;
 COMMENT ON FUNCTION cdp.card(text) IS
 'What a clerk or an agent sees of a person at a glance: what she likes, her segments, last events and messages, and what she allows. NULL for nobody, and for whom the caller may not see.';

@@ -14,6 +14,12 @@ BEGIN
 	FROM cdp_data.notice n JOIN cdp_data.purpose p ON p.purpose_id = n.purpose_id;
 	COMMENT ON VIEW cdp.notices IS 'Versions of what people are told of a purpose; a grant counts if no later one is required by now.';
 
+	CREATE VIEW cdp.signal_map WITH (security_invoker = true) AS
+	SELECT m.map_id, m.kind::text AS kind, p.name::text AS purpose, m.channel::text AS channel, m.tcf_purposes, m.special_features, m.vendor, m.basis::text AS basis,
+		m.section::text AS section, m.field::text AS field, m.grants
+	FROM cdp_data.signal_map m JOIN cdp_data.purpose p ON p.purpose_id = m.purpose_id;
+	COMMENT ON VIEW cdp.signal_map IS 'What signals of browsers mean for purposes; cdp.map_signal() writes it, cdp.apply_signal() reads it.';
+
 	CREATE VIEW cdp.consents WITH (security_invoker = true) AS
 	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, p.name::text AS purpose, c.state::text AS state,
 		c.ts AS at, nullif(c.valid_until, 'infinity') AS valid_until, c.source,
@@ -45,14 +51,25 @@ BEGIN
 	COMMENT ON VIEW cdp.consent_log IS 'Every consent ever recorded; append only.';
 	COMMENT ON COLUMN cdp.consent_log.signal IS 'The signal it was read from, as it came, its kind before it; null if it was said directly.';
 
+	CREATE VIEW cdp.consent_defaults WITH (security_invoker = true) AS
+	SELECT p.name::text AS purpose, d.jurisdiction::text AS jurisdiction, d.allows
+	FROM cdp_data.consent_default d JOIN cdp_data.purpose p ON p.purpose_id = d.purpose_id;
+	COMMENT ON VIEW cdp.consent_defaults IS 'What holds where nobody was asked, by jurisdiction; where nothing is defined nothing is allowed.';
+
 	CREATE VIEW cdp.consent_flags WITH (security_invoker = true) AS
-	SELECT w.profile_id, p.name::text AS purpose, h.name AS channel, coalesce(d.precedence = 8 AND d.channel = 'all', false) AS allowed,
-		d.state, d.at, d.valid_until, d.basis, d.notice, d.source, d.channel AS decided_by_channel, d.namespace AS decided_by_namespace
+	SELECT w.profile_id, p.name::text AS purpose, h.name AS channel,
+		-- a no of any kind; a yes to the purpose; else what holds where nobody was asked
+		CASE WHEN d.precedence < 8 THEN false WHEN d.channel = 'all' THEN true ELSE coalesce(j.allows, false) END AS allowed,
+		d.state, d.at, d.valid_until, d.basis, d.notice, d.source, d.channel AS decided_by_channel, d.namespace AS decided_by_namespace, j.jurisdictions
 	FROM (SELECT DISTINCT n.profile_id FROM cdp_data.node n) w CROSS JOIN cdp_data.purpose p CROSS JOIN cdp.channels h
 	LEFT JOIN LATERAL (SELECT c.* FROM cdp.consents c WHERE c.profile_id = w.profile_id AND c.purpose = p.name AND c.channel IN ('all', h.name)
-		ORDER BY c.precedence, (c.channel = 'all') DESC, c.valid_until, c.at DESC, c.namespace, c.value LIMIT 1) d ON true;
+		ORDER BY c.precedence, (c.channel = 'all') DESC, c.valid_until, c.at DESC, c.namespace, c.value LIMIT 1) d ON true
+	CROSS JOIN LATERAL (SELECT bool_and(coalesce(x.allows, false)) AS allows, array_agg(s.jurisdiction ORDER BY s.jurisdiction) AS jurisdictions
+		FROM (SELECT DISTINCT c.jurisdiction::text AS jurisdiction FROM cdp_data.node n JOIN cdp_data.consent_current c ON c.node_id = n.node_id AND c.purpose_id = 0 WHERE n.profile_id = w.profile_id) s
+		LEFT JOIN cdp_data.consent_default x ON x.purpose_id = p.purpose_id AND x.jurisdiction = s.jurisdiction) j;
 	COMMENT ON VIEW cdp.consent_flags IS 'May we? One row per person, purpose and channel, with the record that decides; setting allowed records a consent for all her identifiers, as kind privacy.';
 	COMMENT ON COLUMN cdp.consent_flags.allowed IS 'True if the purpose is allowed and no identifier says no of the channel; set it to record that.';
+	COMMENT ON COLUMN cdp.consent_flags.jurisdictions IS 'Whose law it is, of identifiers of whom it was stated; without a record every one of them must allow.';
 	CREATE TRIGGER consent_flags_update INSTEAD OF UPDATE ON cdp.consent_flags FOR EACH ROW EXECUTE FUNCTION cdp.set_consent_flag();
 
 	CREATE VIEW cdp.consent_stats WITH (security_invoker = true) AS
@@ -130,3 +147,41 @@ RETURNS TABLE (allowed boolean, reason text, identifier text, state text, decide
 LANGUAGE c STABLE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'cdp_explain_consent_profile';
 COMMENT ON FUNCTION cdp.explain_consent(bigint, text, text) IS
 'May we, and why: the answer for a purpose on a channel and the one record that decides it, of how many. No row for nobody, and for whom the caller may not see.';
+
+CREATE FUNCTION cdp.apply_signal(who text, kind text, value text, at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default',
+	valid_until timestamptz DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_apply_signal_text';
+COMMENT ON FUNCTION cdp.apply_signal(text, text, text, timestamptz, text, text, timestamptz, text, text, text) IS
+'Records what a signal (tcf, gpp, usp, gpc) says for purposes, by cdp.signal_map, of exactly these identifiers; one that cannot be read is a no, and is kept in cdp.rejected. Returns the profile id, NULL if it says nothing.';
+CREATE FUNCTION cdp.apply_signal(who text[], kind text, value text, at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default',
+	valid_until timestamptz DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_apply_signal_array';
+COMMENT ON FUNCTION cdp.apply_signal(text[], text, text, timestamptz, text, text, timestamptz, text, text, text) IS
+'Records what a signal (tcf, gpp, usp, gpc) says for purposes, by cdp.signal_map, of exactly these identifiers; one that cannot be read is a no, and is kept in cdp.rejected. Returns the profile id, NULL if it says nothing.';
+CREATE FUNCTION cdp.apply_signal(who cdp.identity_set, kind text, value text, at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default',
+	valid_until timestamptz DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_apply_signal_set';
+COMMENT ON FUNCTION cdp.apply_signal(cdp.identity_set, text, text, timestamptz, text, text, timestamptz, text, text, text) IS
+'Records what a signal (tcf, gpp, usp, gpc) says for purposes, by cdp.signal_map, of exactly these identifiers; one that cannot be read is a no, and is kept in cdp.rejected. Returns the profile id, NULL if it says nothing.';
+CREATE FUNCTION cdp.apply_signal(who bigint, kind text, value text, at timestamptz DEFAULT NULL, message_id text DEFAULT NULL, source text DEFAULT 'default',
+	valid_until timestamptz DEFAULT NULL, notice text DEFAULT NULL, collection_point text DEFAULT NULL, jurisdiction text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_apply_signal_profile';
+COMMENT ON FUNCTION cdp.apply_signal(bigint, text, text, timestamptz, text, text, timestamptz, text, text, text) IS
+'Records what a signal (tcf, gpp, usp, gpc) says for purposes, by cdp.signal_map, of exactly these identifiers; one that cannot be read is a no, and is kept in cdp.rejected. Returns the profile id, NULL if it says nothing.';
+
+CREATE FUNCTION cdp.set_jurisdiction(who text, jurisdiction text, at timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_jurisdiction_text';
+COMMENT ON FUNCTION cdp.set_jurisdiction(text, text, timestamptz, text, text) IS
+'Records whose law holds for these identifiers, such as eu, us-ca or jp: it decides where nobody was asked. Returns the profile id.';
+CREATE FUNCTION cdp.set_jurisdiction(who text[], jurisdiction text, at timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_jurisdiction_array';
+COMMENT ON FUNCTION cdp.set_jurisdiction(text[], text, timestamptz, text, text) IS
+'Records whose law holds for these identifiers, such as eu, us-ca or jp: it decides where nobody was asked. Returns the profile id.';
+CREATE FUNCTION cdp.set_jurisdiction(who cdp.identity_set, jurisdiction text, at timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_jurisdiction_set';
+COMMENT ON FUNCTION cdp.set_jurisdiction(cdp.identity_set, text, timestamptz, text, text) IS
+'Records whose law holds for these identifiers, such as eu, us-ca or jp: it decides where nobody was asked. Returns the profile id.';
+CREATE FUNCTION cdp.set_jurisdiction(who bigint, jurisdiction text, at timestamptz DEFAULT NULL, source text DEFAULT 'default', message_id text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cdp_set_jurisdiction_profile';
+COMMENT ON FUNCTION cdp.set_jurisdiction(bigint, text, timestamptz, text, text) IS
+'Records whose law holds for these identifiers, such as eu, us-ca or jp: it decides where nobody was asked. Returns the profile id.';

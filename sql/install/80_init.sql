@@ -89,6 +89,7 @@ BEGIN
 	PERFORM cdp.watch('segment_build');
 	PERFORM cdp.watch('purpose');
 	PERFORM cdp.watch('notice');
+	PERFORM cdp.watch('consent_default');
 	PERFORM cdp.watch('role_purpose');
 	PERFORM cdp.watch('role_kind');
 	PERFORM cdp.watch('trait');
@@ -305,6 +306,7 @@ BEGIN
 		('identity', 'cdp.install_identity()'),
 		('segment', 'cdp.install_segment()'),
 		('consent', 'cdp.install_consent()'),
+		('signal_map', 'cdp.install_signal_map()'),
 		('profile', 'cdp.install_profile()'),
 		('activation', 'cdp.install_activation()'),
 		('discover', 'cdp.install_discover()'),

@@ -46,11 +46,11 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = 'role does not exist';
 	END IF;
 	functions := CASE kind
-		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,set_consent,resolve,upsert_profile,retry_rejected}'::text[]
-		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,card,set_consent,upsert_profile,merge,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
+		WHEN 'ingest' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,set_consent,set_jurisdiction,apply_signal,resolve,upsert_profile,retry_rejected}'::text[]
+		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,card,set_consent,set_jurisdiction,apply_signal,upsert_profile,merge,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
 		WHEN 'analyst' THEN '{card,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
 		WHEN 'service' THEN '{card,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{card,source_stats,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
+		WHEN 'privacy' THEN '{card,source_stats,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,set_jurisdiction,apply_signal,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -87,6 +87,8 @@ BEGIN
 				('consent_log', '{node_id,purpose_id,state,ts,valid_until,source,message_id,message_key,recorded_at,recorded_by,channel,basis,notice_id,collection_point,valid_from,jurisdiction,signal}'),
 				('notice', '{notice_id,purpose_id,version,required_from}'),
 				('channel', '{name,namespace}'),
+				('consent_default', '{purpose_id,jurisdiction,allows}'),
+				('signal_map', '{map_id,kind,purpose_id,channel,tcf_purposes,special_features,vendor,basis,section,field,grants}'),
 				('outbox', '{delivery_id,segment_id,channel,purpose_id,profile_id,ord,created_at,state,reason,leased_until,attempts,settled_at}'),
 				('profile_merged', '{old_id,profile_id,ord}'),
 				('data_map', '{kind,type,event,name,source,rows,total,types,nodes,first_seen,last_seen,personal}'),
@@ -106,7 +108,7 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.segment_history, cdp.segment_versions, cdp.consents, '
-					   'cdp.consent_log, cdp.consent_flags, cdp.consent_stats, cdp.withdrawals, cdp.notices, cdp.channels, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.affinities, cdp.dimensions, cdp.actions, cdp.item, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
+					   'cdp.consent_log, cdp.consent_flags, cdp.consent_stats, cdp.withdrawals, cdp.notices, cdp.channels, cdp.consent_defaults, cdp.signal_map, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.affinities, cdp.dimensions, cdp.actions, cdp.item, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN

@@ -94,6 +94,9 @@ static struct
 	int nkinds;
 	Notice *notices; /* those that are required some time */
 	int nnotices;
+	int32 *default_purposes; /* allowed unless somebody says otherwise ... */
+	const char **default_jurisdictions; /* ... to people of these */
+	int ndefaults;
 	int npurposes;
 } roles;
 
@@ -189,6 +192,8 @@ typedef struct Loading
 	List *kinds;
 	List *purposes; /* of Grant, role unset */
 	List *notices;
+	List *default_purposes;
+	List *default_jurisdictions;
 } Loading;
 
 static void
@@ -237,6 +242,19 @@ load_notice(TupleTableSlot *slot, void *arg)
 		loading->notices = lappend(loading->notices, n);
 }
 
+static void
+load_default(TupleTableSlot *slot, void *arg)
+{
+	Loading *loading = arg;
+
+	if (!DatumGetBool(column(slot, "allows")))
+		return;
+	loading->default_purposes =
+		lappend_int(loading->default_purposes, DatumGetInt32(column(slot, "purpose_id")));
+	loading->default_jurisdictions = lappend(loading->default_jurisdictions,
+											 TextDatumGetCString(column(slot, "jurisdiction")));
+}
+
 /* Was the configuration read in parallel mode, which is over now? */
 static bool
 is_provisional(void)
@@ -255,10 +273,12 @@ load_roles(void)
 													"cdp roles and purposes",
 													ALLOCSET_SMALL_SIZES);
 		MemoryContext old = MemoryContextSwitchTo(fresh);
-		Loading loading = {fresh, NIL, NIL, NIL, NIL};
+		Loading loading = {.context = fresh};
 		Grant *grants;
 		Kind *kinds;
 		Notice *notices;
+		int32 *purposes;
+		const char **jurisdictions;
 		int n = 0;
 		ListCell *lc;
 
@@ -266,6 +286,7 @@ load_roles(void)
 		scan_config("role_purpose", load_grant, &loading);
 		scan_config("role_kind", load_kind, &loading);
 		scan_config("notice", load_notice, &loading);
+		scan_config("consent_default", load_default, &loading);
 		grants = palloc0(sizeof(Grant) * Max(list_length(loading.grants), 1));
 		foreach(lc, loading.grants)
 		{
@@ -290,6 +311,14 @@ load_roles(void)
 		roles.nnotices = 0;
 		foreach(lc, loading.notices)
 			notices[roles.nnotices++] = *(Notice *) lfirst(lc);
+		purposes = palloc0(sizeof(int32) * Max(list_length(loading.default_purposes), 1));
+		jurisdictions = palloc0(sizeof(char *) * Max(list_length(loading.default_purposes), 1));
+		roles.ndefaults = list_length(loading.default_purposes);
+		for (int i = 0; i < roles.ndefaults; i++)
+		{
+			purposes[i] = list_nth_int(loading.default_purposes, i);
+			jurisdictions[i] = list_nth(loading.default_jurisdictions, i);
+		}
 		MemoryContextSwitchTo(old);
 		cdp_store_retire(roles.context);
 		MemoryContextSetParent(fresh, CacheMemoryContext);
@@ -299,6 +328,8 @@ load_roles(void)
 		roles.npurposes = list_length(loading.purposes);
 		roles.kinds = kinds;
 		roles.notices = notices;
+		roles.default_purposes = purposes;
+		roles.default_jurisdictions = jurisdictions;
 		roles.generation = generation;
 		roles.provisional = IsInParallelMode();
 	}
@@ -310,6 +341,16 @@ cdp_consent_is_used(void)
 {
 	load_roles();
 	return roles.npurposes > 0;
+}
+
+/* Valid until the next call that reads configuration. */
+int
+cdp_consent_defaults(const int32 **purposes, const char *const **jurisdictions)
+{
+	load_roles();
+	*purposes = roles.default_purposes;
+	*jurisdictions = roles.default_jurisdictions;
+	return roles.ndefaults;
 }
 
 static bool

@@ -19,6 +19,11 @@
 #include "consent/consent.h"
 #include "store.h"
 
+/* People derived anew at once. */
+#define MAX_AT_ONCE 1000
+
+PG_FUNCTION_INFO_V1(cdp_derive_consents);
+
 static CdpPlan purpose_plan = {
 	"SELECT p.purpose_id FROM cdp_data.purpose p WHERE p.name = $1",
 	1,
@@ -77,18 +82,54 @@ static CdpPlan current_plan = {
  * What these people allow: the most restrictive over their identifiers.  What
  * was said of one channel is asked where something goes out on it.
  */
+#define EFFECTIVE \
+	"SELECT p.profile_id, c.purpose_id, min(c.valid_until) AS valid_to, " \
+	"  max(c.valid_from) AS valid_from, nullif(min(coalesce(c.notice_id, 0)), 0) AS notice_id " \
+	"FROM unnest($1) p (profile_id) " \
+	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n " \
+	"  WHERE n.profile_id = p.profile_id OFFSET 0) n " \
+	"CROSS JOIN LATERAL (SELECT c.purpose_id, c.state, c.valid_until, c.valid_from, c.notice_id " \
+	"  FROM cdp_data.consent_current c WHERE c.node_id = n.node_id AND c.channel = 'all' " \
+	"  OFFSET 0) c " \
+	"GROUP BY p.profile_id, c.purpose_id HAVING bool_and(c.state = 'granted') "
+
 static CdpPlan effective_plan = {
-	"SELECT p.profile_id, c.purpose_id, min(c.valid_until), max(c.valid_from), "
-	"  nullif(min(coalesce(c.notice_id, 0)), 0) FROM unnest($1) p (profile_id) "
-	"CROSS JOIN LATERAL (SELECT n.node_id FROM cdp_data.node n "
-	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
-	"CROSS JOIN LATERAL (SELECT c.purpose_id, c.state, c.valid_until, c.valid_from, c.notice_id "
-	"  FROM cdp_data.consent_current c WHERE c.node_id = n.node_id AND c.channel = 'all' "
-	"  OFFSET 0) c "
-	"GROUP BY p.profile_id, c.purpose_id "
-	"HAVING bool_and(c.state = 'granted') ORDER BY p.profile_id",
+	EFFECTIVE "ORDER BY profile_id", 1, {INT8ARRAYOID}, NULL};
+
+/*
+ * The same where purposes are allowed by default: $2 where by $3.  Of a purpose
+ * that no identifier has a record for, every jurisdiction of the person must
+ * allow it, and there must be one.
+ */
+static CdpPlan effective_default_plan = {
+	EFFECTIVE "UNION ALL SELECT p.profile_id, d.purpose_id, 'infinity', NULL, " CDP_NEEDS_NO_NOTICE
+			  " FROM unnest($1) p (profile_id) "
+			  "CROSS JOIN LATERAL (SELECT array_agg(DISTINCT c.jurisdiction) AS all_of "
+			  "  FROM (SELECT n.node_id FROM cdp_data.node n WHERE n.profile_id = p.profile_id "
+			  "    OFFSET 0) n "
+			  "  CROSS JOIN LATERAL (SELECT c.jurisdiction FROM cdp_data.consent_current c "
+			  "    WHERE c.node_id = n.node_id AND c.purpose_id = 0 OFFSET 0) c) j "
+			  "CROSS JOIN LATERAL (SELECT u.purpose_id "
+			  "  FROM unnest($2, $3) u (purpose_id, jurisdiction) "
+			  "  WHERE u.jurisdiction = ANY (j.all_of) GROUP BY u.purpose_id "
+			  "  HAVING count(*) = cardinality(j.all_of)) d "
+			  "WHERE NOT EXISTS (SELECT FROM (SELECT n.node_id FROM cdp_data.node n "
+			  "    WHERE n.profile_id = p.profile_id OFFSET 0) n "
+			  "  CROSS JOIN LATERAL (SELECT FROM cdp_data.consent_current c "
+			  "    WHERE c.node_id = n.node_id AND c.purpose_id = d.purpose_id "
+			  "    AND c.channel = 'all' OFFSET 0) c) "
+			  "ORDER BY profile_id",
+	3,
+	{INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID},
+	NULL};
+
+/* Of whom it was stated that they are of a jurisdiction. */
+static CdpPlan people_plan = {
+	"SELECT DISTINCT n.profile_id FROM cdp_data.consent_current c "
+	"JOIN cdp_data.node n ON n.node_id = c.node_id "
+	"WHERE c.purpose_id = 0 AND c.jurisdiction = $1 ORDER BY 1",
 	1,
-	{INT8ARRAYOID},
+	{TEXTOID},
 	NULL};
 
 /*
@@ -285,13 +326,20 @@ cdp_consent_refresh(const int64 *profiles, int n,
 	bool *no_from;
 	Datum *notice;
 	bool *no_notice;
+	const int32 *allowed;
+	const char *const *where;
+	int ndefaults;
 	int rows;
 	Datum args[5];
 
 	if ((n == 0 && ndead == 0) || !cdp_consent_is_used())
 		return;
 	args[0] = cdp_array_int64(profiles, n);
-	rows = cdp_store_run(&effective_plan, args, NULL, false, -1);
+	ndefaults = cdp_consent_defaults(&allowed, &where);
+	args[1] = cdp_array_int32(allowed, ndefaults);
+	args[2] = cdp_array_text(where, ndefaults);
+	rows = cdp_store_run(ndefaults > 0 ? &effective_default_plan : &effective_plan, args, NULL,
+						 false, -1);
 	who = palloc(sizeof(int64) * Max(rows, 1));
 	purpose = palloc(sizeof(int32) * Max(rows, 1));
 	until = palloc(sizeof(TimestampTz) * Max(rows, 1));
@@ -333,4 +381,25 @@ cdp_consent_refresh(const int64 *profiles, int n,
 	args[4] = cdp_array_datums(notice, no_notice, rows, INT4OID);
 	cdp_store_run(&put_ord_plan, args, NULL, false, -1);
 	cdp_store_run(&put_node_plan, args, NULL, false, -1);
+}
+
+/*
+ * cdp.derive_consents(jurisdiction), for a default that was changed.  No writer
+ * is at work: the caller holds cdp.lock_storage().
+ */
+Datum
+cdp_derive_consents(PG_FUNCTION_ARGS)
+{
+	Datum args[1] = {PG_GETARG_DATUM(0)};
+	CdpStore store;
+	int64 *ids;
+	int n;
+
+	cdp_store_enter(&store);
+	n = cdp_store_run(&people_plan, args, NULL, false, -1);
+	ids = cdp_store_ids(n);
+	for (int i = 0; i < n; i += MAX_AT_ONCE)
+		cdp_consent_refresh(ids + i, Min(n - i, MAX_AT_ONCE), NULL, 0);
+	cdp_store_leave(&store);
+	PG_RETURN_INT64(n);
 }

@@ -8,6 +8,12 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+/* The state of a record that says which jurisdiction is whose; its purpose is 0. */
+#define CDP_CONSENT_STATED "stated"
+
+/* Who allows by default was shown no notice, and needs none. */
+#define CDP_NEEDS_NO_NOTICE "2147483647"
+
 /* The channel of what holds for all of them. */
 #define CDP_ALL_CHANNELS "all"
 
@@ -19,7 +25,7 @@ typedef struct CdpConsentTerms
 {
 	const char *channel; /* never NULL */
 	const char *basis;
-	int32 notice_id;
+	int32 notice_id; /* a version of the purpose's notice */
 	const char *collection_point;
 	TimestampTz valid_from;
 	const char *jurisdiction;
@@ -62,6 +68,9 @@ extern void cdp_consent_refresh(const int64 *profiles, int n,
 /* cdp.allowed(ord) */
 extern Datum cdp_allowed(PG_FUNCTION_ARGS);
 extern bool cdp_consent_is_used(void);
+
+/* Purposes that are allowed by default, and where; returns how many pairs. */
+extern int cdp_consent_defaults(const int32 **purposes, const char *const **jurisdictions);
 extern bool cdp_consent_sees(Oid role, int32 ord);
 
 /*

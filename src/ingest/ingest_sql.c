@@ -24,6 +24,7 @@
 #include "consent/consent.h"
 #include "core/time.h"
 #include "ingest/ingest.h"
+#include "ingest/ingest_sql.h"
 #include "store.h"
 
 PG_FUNCTION_INFO_V1(cdp_ingest);
@@ -44,8 +45,8 @@ status_name(CdpStatus status)
 }
 
 /* A name of a source, a purpose ...: neither empty nor too long. */
-static char *
-name_argument(FunctionCallInfo fcinfo, int arg, const char *what, int max)
+char *
+cdp_name_argument(FunctionCallInfo fcinfo, int arg, const char *what, int max)
 {
 	char *name;
 
@@ -67,7 +68,7 @@ cdp_ingest(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Jsonb *payload = PG_GETARG_JSONB_P(0);
-	char *source = name_argument(fcinfo, 1, "source", CDP_MAX_SOURCE);
+	char *source = cdp_name_argument(fcinfo, 1, "source", CDP_MAX_SOURCE);
 	CdpStore store;
 	CdpMessage *messages;
 	int n;
@@ -96,9 +97,9 @@ cdp_ingest(PG_FUNCTION_ARGS)
  * What the single-message functions share: who, time, message id, source.
  * Call inside cdp_store_enter().
  */
-static void
-start_message(CdpMessage *m, const char *type, const CdpWho *who,
-			  FunctionCallInfo fcinfo, int at_arg, int id_arg, const char *source)
+void
+cdp_message_start(CdpMessage *m, const char *type, const CdpWho *who,
+				  FunctionCallInfo fcinfo, int at_arg, int id_arg, const char *source)
 {
 	TimestampTz now = cdp_now();
 
@@ -158,8 +159,8 @@ add_terms(XXH3_state_t *state, const CdpConsentTerms *terms)
 }
 
 /* Hash of the content, so that a second message under one id is noticed. */
-static uint64
-content_of(const CdpMessage *m, const Jsonb *document)
+uint64
+cdp_message_content(const CdpMessage *m, const Jsonb *document)
 {
 	XXH3_state_t state;
 
@@ -186,11 +187,10 @@ content_of(const CdpMessage *m, const Jsonb *document)
 	return XXH3_64bits_digest(&state);
 }
 
-/* Takes the one message; raises if it was refused. */
-static int64
-take(CdpMessage *m, Oid caller)
+/* Raises if the message was refused. */
+void
+cdp_message_require(const CdpMessage *m)
 {
-	cdp_ingest_batch(m, 1, caller, 0);
 	if (m->status == CDP_REJECTED)
 		ereport(ERROR,
 				(errcode(strcmp(m->reason, "unknown_profile") == 0 ?
@@ -198,6 +198,14 @@ take(CdpMessage *m, Oid caller)
 							 ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the message was refused: %s", m->reason),
 				 errdetail("%s", cdp_message_detail(m))));
+}
+
+/* Takes the one message; raises if it was refused. */
+static int64
+take(CdpMessage *m, Oid caller)
+{
+	cdp_ingest_batch(m, 1, caller, 0);
+	cdp_message_require(m);
 	return m->profile_id;
 }
 
@@ -223,7 +231,7 @@ CDP_WHO_OVERLOADS(cdp_track)
 	CdpStore store;
 	CdpMessage m;
 	char *event;
-	char *source = name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
+	char *source = cdp_name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
 	Jsonb *properties = object_argument(fcinfo, 2, "properties");
 	int64 id;
 
@@ -238,10 +246,10 @@ CDP_WHO_OVERLOADS(cdp_track)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("event must be text of 1 to %d bytes", CDP_MAX_EVENT_NAME)));
 	cdp_store_enter(&store);
-	start_message(&m, "track", &who, fcinfo, 3, 4, source);
+	cdp_message_start(&m, "track", &who, fcinfo, 3, 4, source);
 	m.name = event;
 	m.properties = properties;
-	m.content = content_of(&m, properties);
+	m.content = cdp_message_content(&m, properties);
 	id = take(&m, store.caller);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(id);
@@ -253,7 +261,7 @@ CDP_WHO_OVERLOADS(cdp_identify)
 	CdpWho who;
 	CdpStore store;
 	CdpMessage m;
-	char *source = name_argument(fcinfo, 4, "source", CDP_MAX_SOURCE);
+	char *source = cdp_name_argument(fcinfo, 4, "source", CDP_MAX_SOURCE);
 	Jsonb *traits = object_argument(fcinfo, 1, "traits");
 	int64 id;
 
@@ -263,9 +271,9 @@ CDP_WHO_OVERLOADS(cdp_identify)
 				 errmsg("a message has at most %d traits", CDP_MAX_TRAITS)));
 	cdp_who_read(fcinfo, 0, kind, &who);
 	cdp_store_enter(&store);
-	start_message(&m, "identify", &who, fcinfo, 2, 3, source);
+	cdp_message_start(&m, "identify", &who, fcinfo, 2, 3, source);
 	m.traits = traits;
-	m.content = content_of(&m, traits);
+	m.content = cdp_message_content(&m, traits);
 	if (traits)
 		cdp_message_mention_traits(&m, traits);
 	if (m.status == CDP_REJECTED)
@@ -279,10 +287,10 @@ CDP_WHO_OVERLOADS(cdp_identify)
 }
 
 /* A name that may be left out: NULL then. */
-static char *
-optional_name(FunctionCallInfo fcinfo, int arg, const char *what, int max)
+char *
+cdp_optional_name(FunctionCallInfo fcinfo, int arg, const char *what, int max)
 {
-	return PG_ARGISNULL(arg) ? NULL : name_argument(fcinfo, arg, what, max);
+	return PG_ARGISNULL(arg) ? NULL : cdp_name_argument(fcinfo, arg, what, max);
 }
 
 /* The arguments of a consent from "channel" on; NULL if they say nothing. */
@@ -290,13 +298,13 @@ static const CdpConsentTerms *
 terms_arguments(FunctionCallInfo fcinfo, int32 purpose_id, const char *purpose)
 {
 	CdpConsentTerms *terms = palloc0(sizeof(CdpConsentTerms));
-	char *notice = optional_name(fcinfo, 9, "notice", CDP_MAX_NAME);
+	char *notice = cdp_optional_name(fcinfo, 9, "notice", CDP_MAX_NAME);
 
-	terms->channel = name_argument(fcinfo, 7, "channel", CDP_MAX_NAME);
-	terms->basis = optional_name(fcinfo, 8, "basis", CDP_MAX_NAME);
-	terms->collection_point = optional_name(fcinfo, 10, "collection_point", CDP_MAX_EVENT_NAME);
+	terms->channel = cdp_name_argument(fcinfo, 7, "channel", CDP_MAX_NAME);
+	terms->basis = cdp_optional_name(fcinfo, 8, "basis", CDP_MAX_NAME);
+	terms->collection_point = cdp_optional_name(fcinfo, 10, "collection_point", CDP_MAX_EVENT_NAME);
 	terms->valid_from = PG_ARGISNULL(11) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(11);
-	terms->jurisdiction = optional_name(fcinfo, 12, "jurisdiction", CDP_MAX_NAME);
+	terms->jurisdiction = cdp_optional_name(fcinfo, 12, "jurisdiction", CDP_MAX_NAME);
 	if (!cdp_consent_channel_exists(terms->channel))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -327,9 +335,9 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 	CdpWho who;
 	CdpStore store;
 	CdpMessage m;
-	char *purpose = name_argument(fcinfo, 1, "purpose", CDP_MAX_NAME);
-	char *state = name_argument(fcinfo, 2, "state", CDP_MAX_NAME);
-	char *source = name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
+	char *purpose = cdp_name_argument(fcinfo, 1, "purpose", CDP_MAX_NAME);
+	char *state = cdp_name_argument(fcinfo, 2, "state", CDP_MAX_NAME);
+	char *source = cdp_name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
 	int64 id;
 
 	cdp_who_read(fcinfo, 0, kind, &who);
@@ -339,7 +347,7 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 				 errmsg("consent state \"%s\" is unknown", state),
 				 errhint("Use granted, denied, withdrawn, objected or restricted.")));
 	cdp_store_enter(&store);
-	start_message(&m, "consent", &who, fcinfo, 3, 6, source);
+	cdp_message_start(&m, "consent", &who, fcinfo, 3, 6, source);
 	m.state = state;
 	m.purpose_id = cdp_consent_purpose(purpose);
 	if (m.purpose_id == 0)
@@ -352,7 +360,7 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 		m.valid_until = PG_GETARG_TIMESTAMPTZ(4);
 	/* a wrong clock must not make a grant outlast the withdrawals of today */
 	m.ts = Min(m.ts, m.received_at);
-	m.content = content_of(&m, NULL);
+	m.content = cdp_message_content(&m, NULL);
 	id = take(&m, store.caller);
 	if (m.conflicts)
 		ereport(ERROR,

@@ -4,7 +4,7 @@
  *		says so?
  *
  * The answer is that of cdp.consent_flags: the record of the lowest precedence
- * decides (docs/consent.md).  Whoever may not see the person is told as much as
+ * decides (docs/consent.md), and without one the default.  Whoever may not see the person is told as much as
  * of nobody; kind privacy sees all records, and so is told.
  */
 #include "postgres.h"
@@ -45,6 +45,19 @@ static CdpPlan deciding_plan = {
 	{INT8OID, TEXTOID, TEXTOID},
 	NULL};
 
+/* What holds where nobody was asked: as in cdp.consent_flags. */
+static CdpPlan default_plan = {
+	"SELECT coalesce(bool_and(coalesce(x.allows, false)), false), "
+	"  string_agg(s.jurisdiction, ', ' ORDER BY s.jurisdiction) "
+	"FROM (SELECT DISTINCT c.jurisdiction FROM cdp_data.node n "
+	"    JOIN cdp_data.consent_current c ON c.node_id = n.node_id AND c.purpose_id = 0 "
+	"  WHERE n.profile_id = $1) s "
+	"LEFT JOIN cdp_data.consent_default x ON x.jurisdiction = s.jurisdiction "
+	"  AND x.purpose_id = (SELECT p.purpose_id FROM cdp_data.purpose p WHERE p.name = $2)",
+	2,
+	{INT8OID, TEXTOID},
+	NULL};
+
 /* Columns of the function, and those of the plan that come before its own. */
 #define COLUMNS 18
 #define REASON_COLUMNS 2
@@ -60,34 +73,54 @@ static const char *const reasons[] = {
 	"The consent holds from a later time on.",
 	"Every identifier with a record says yes."};
 
-static const char *const nobody_asked = "No identifier of the person has a record for the purpose.";
-static const char *const only_channel =
-	"The channel is allowed, the purpose is not: no identifier has a record for all channels.";
+static const char *const nobody_asked[] = {
+	"No identifier of the person has a record for the purpose, and no jurisdiction was stated.",
+	"No identifier of the person has a record for the purpose, and a jurisdiction asks for one.",
+	"No identifier of the person has a record for the purpose, and no jurisdiction asks for one."};
 
+/* The number of the column "jurisdiction", from 0. */
+#define JURISDICTION 10
+
+/* args are person, purpose and channel. */
 static void
-put_row(ReturnSetInfo *result, bool known)
+put_row(ReturnSetInfo *result, Datum *args)
 {
-	Datum values[COLUMNS] = {BoolGetDatum(false), CStringGetTextDatum(nobody_asked)};
+	Datum values[COLUMNS] = {0};
 	bool nulls[COLUMNS];
+	int32 precedence = 0;
+	bool isnull;
+	bool decided = false;
 
 	memset(nulls, true, sizeof(nulls));
-	nulls[0] = nulls[1] = false;
 	values[COLUMNS - 1] = Int32GetDatum(0);
-	nulls[COLUMNS - 1] = false;
-	if (known)
+	nulls[0] = nulls[1] = nulls[COLUMNS - 1] = false;
+	if (cdp_store_run(&deciding_plan, args, NULL, true, -1) == 1)
 	{
-		bool isnull;
-		int32 precedence = DatumGetInt32(cdp_store_value(0, 1, &isnull));
-		bool all = strcmp(cdp_store_text(0, 2), CDP_ALL_CHANNELS) == 0;
-
+		precedence = DatumGetInt32(cdp_store_value(0, 1, &isnull));
 		if (precedence < 1 || precedence > (int32) lengthof(reasons))
 			elog(ERROR, "cdp: precedence %d is unknown", precedence);
-		values[0] = BoolGetDatum(precedence == (int32) lengthof(reasons) && all);
-		values[1] = CStringGetTextDatum(precedence == (int32) lengthof(reasons) && !all ?
-											only_channel :
-											reasons[precedence - 1]);
 		for (int i = REASON_COLUMNS; i < COLUMNS; i++)
 			values[i] = cdp_store_value(0, i + 1, &nulls[i]);
+		/* that a channel is allowed says nothing of the purpose */
+		decided = precedence < (int32) lengthof(reasons) ||
+				  strcmp(cdp_store_text(0, 2), CDP_ALL_CHANNELS) == 0;
+	}
+	if (decided)
+	{
+		values[0] = BoolGetDatum(precedence == (int32) lengthof(reasons));
+		values[1] = CStringGetTextDatum(reasons[precedence - 1]);
+	}
+	else
+	{
+		bool stated;
+
+		cdp_store_run(&default_plan, args, NULL, true, -1);
+		values[0] = cdp_store_value(0, 1, &isnull);
+		values[JURISDICTION] = cdp_store_value(0, 2, &nulls[JURISDICTION]);
+		stated = !nulls[JURISDICTION];
+		values[1] = CStringGetTextDatum(nobody_asked[!stated				 ? 0 :
+													 DatumGetBool(values[0]) ? 2 :
+																			   1]);
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -126,7 +159,7 @@ CDP_WHO_OVERLOADS(cdp_explain_consent)
 	{
 		args[1] = PG_GETARG_DATUM(1);
 		args[2] = PG_GETARG_DATUM(2);
-		put_row(result, cdp_store_run(&deciding_plan, args, NULL, true, -1) == 1);
+		put_row(result, args);
 	}
 	cdp_store_leave(&store);
 	return (Datum) 0;

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "consent/consent.h"
 #include "profile/profile.h"
 #include "profile/sequence.h"
 #include "profile/session.h"
@@ -110,7 +111,18 @@ static CdpPlan current_plan = {
 	"  FROM cdp_data.node n CROSS JOIN LATERAL (SELECT * FROM cdp_data.consent_current c " \
 	"    WHERE c.node_id = n.node_id AND c.channel = 'all' OFFSET 0) c " \
 	"  WHERE n.profile_id = p.profile_id " \
-	"  GROUP BY c.purpose_id HAVING bool_and(c.state = 'granted')) "
+	"  GROUP BY c.purpose_id HAVING bool_and(c.state = 'granted') " \
+	"  UNION ALL SELECT d.purpose_id, 'infinity notice " CDP_NEEDS_NO_NOTICE "' " \
+	"  FROM (SELECT DISTINCT d.purpose_id FROM cdp_data.consent_default d WHERE d.allows) d " \
+	"  WHERE (SELECT bool_and(EXISTS (SELECT FROM cdp_data.consent_default x " \
+	"        WHERE x.purpose_id = d.purpose_id AND x.jurisdiction = c.jurisdiction AND x.allows)) " \
+	"      FROM cdp_data.node n JOIN LATERAL (SELECT c.jurisdiction " \
+	"        FROM cdp_data.consent_current c WHERE c.node_id = n.node_id AND c.purpose_id = 0 " \
+	"        OFFSET 0) c ON true WHERE n.profile_id = p.profile_id) " \
+	"    AND NOT EXISTS (SELECT FROM cdp_data.node n JOIN LATERAL (SELECT " \
+	"        FROM cdp_data.consent_current c WHERE c.node_id = n.node_id " \
+	"        AND c.purpose_id = d.purpose_id AND c.channel = 'all' OFFSET 0) c ON true " \
+	"      WHERE n.profile_id = p.profile_id)) "
 
 #define TERM \
 	"concat_ws(' ', o.valid_to, 'from ' || o.valid_from, 'notice ' || o.notice_id)"
