@@ -16,7 +16,7 @@ INSERT INTO section VALUES
 	(3, 'Identity', '{resolve,canonical,identifier,namespace_of,value_of,cardinality,identifiers_of,identity_merge,normalise,normalise_verdict,normalisers,define_namespace,set_identity_limits,explain_identity,identity_graph,refusal_in_words,merge,unmerge,unlink,remove_identifier,simulate_rules,apply_rules,ingest_edges,connected_components,connected_components_agg}'),
 	(4, 'Profile', '{define_trait,redefine_trait,explain_trait,define_metric,drop_metric,metric_value,set_session,drop_session,define_sequence,drop_sequence}'),
 	(5, 'Segment', '{define_segment,drop_segment,show_segment,disable_segment,enable_segment,refresh_segment,in_segment,within,members,segment_count,overlap,why,preview_rule,preview_sql,rule_text,rule_schema,check_predicate,matches}'),
-	(6, 'Consent', '{define_purpose,permit,forbid,set_consent,decode_tcf,decode_gpp,decode_usp}'),
+	(6, 'Consent', '{define_purpose,permit,forbid,set_consent,explain_consent,set_jurisdiction,define_notice,define_default,define_channel,apply_signal,map_signal,unmap_signal,read_signal,tcf_allows,decode_tcf,decode_gpp,decode_usp}'),
 	(7, 'Activation', '{define_activation,drop_activation,claim,ack,platform_hash,platform_rules}'),
 	(8, 'Replay', '{verify,rebuild,rebuild_all}'),
 	(9, 'Audiences and affinities', '{audience,audience_agg,unnest,affinity,affinity_agg,affinity_union,affinity_at,affinity_score,affinity_top}');
