@@ -113,6 +113,9 @@ static CdpPlan pick_plan = {
 	{TEXTOID, INT8OID, TIMESTAMPTZOID, INT4ARRAYOID},
 	NULL};
 
+#define PURPOSE_HOLDS CDP_CONSENT_HOLDS("c", "valid_to", "$3")
+#define CHANNEL_HOLDS CDP_CONSENT_HOLDS("k", "valid_until", "$3")
+
 /*
  * The verdict on each picked delivery: does the person allow its purpose now,
  * and where does the channel reach her?  The address is the identifier of the
@@ -121,45 +124,45 @@ static CdpPlan pick_plan = {
 static CdpPlan settle_plan = {
 	"WITH fact AS (SELECT o.delivery_id, g.name AS segment, p.name AS purpose, "
 	"    EXISTS (SELECT FROM cdp_data.consent_ord c WHERE c.ord = o.ord "
-	"      AND c.purpose_id = o.purpose_id AND " CDP_CONSENT_HOLDS("c", "valid_to", "$3") ") "
-																						  "    AS allowed, "
-																						  /* what her identifiers say of the channel itself can only say no */
-																						  "    EXISTS (SELECT FROM cdp_data.node n CROSS JOIN LATERAL (SELECT FROM "
-																						  "        cdp_data.consent_current k WHERE k.node_id = n.node_id "
-																						  "        AND k.purpose_id = o.purpose_id AND k.channel = o.channel AND NOT "
-																						  "        (k.state = 'granted' AND " CDP_CONSENT_HOLDS("k", "valid_until", "$3") ") OFFSET 0) k "
-																																										  "      WHERE n.profile_id = o.profile_id) AS closed, "
-																																										  "    (SELECT i.value FROM (SELECT n.node_id FROM cdp_data.node n "
-																																										  "        WHERE n.profile_id = o.profile_id OFFSET 0) n "
-																																										  "       CROSS JOIN LATERAL (SELECT i.value, i.namespace, i.last_seen "
-																																										  "        FROM cdp_data.identifier i WHERE i.node_id = n.node_id AND i.ended IS NULL "
-																																										  "        OFFSET 0) i "
-																																										  "       WHERE i.namespace = "
-																																										  "         (SELECT h.namespace FROM cdp_data.channel h WHERE h.name = o.channel) "
-																																										  "       ORDER BY i.last_seen DESC, n.node_id DESC LIMIT 1) AS address, "
-																																										  "    EXISTS (SELECT FROM cdp_data.channel h WHERE h.name = o.channel "
-																																										  "      AND h.namespace IS NOT NULL) AS addressed "
-																																										  "  FROM cdp_data.outbox o "
-																																										  "  LEFT JOIN cdp_data.segment g ON g.segment_id = o.segment_id "
-																																										  "  LEFT JOIN cdp_data.purpose p ON p.purpose_id = o.purpose_id "
-																																										  "  WHERE o.delivery_id = ANY ($1)), "
-																																										  "verdict AS (SELECT f.*, CASE "
-																																										  "    WHEN NOT f.allowed THEN 'the person does not allow the purpose' "
-																																										  "    WHEN f.closed THEN 'the person does not allow the purpose on this channel' "
-																																										  "    WHEN f.segment IS NULL THEN 'the segment was dropped' "
-																																										  "    WHEN f.addressed AND f.address IS NULL THEN 'the person has no address on this channel' "
-																																										  "    END AS reason FROM fact f) "
-																																										  "UPDATE cdp_data.outbox o SET "
-																																										  "  state = CASE WHEN v.reason IS NULL THEN 'leased' "
-																																										  "    WHEN v.allowed AND NOT v.closed THEN 'failed' "
-																																										  "    ELSE 'suppressed' END, "
-																																										  "  reason = v.reason, settled_at = CASE WHEN v.reason IS NOT NULL THEN $3 END, "
-																																										  "  leased_until = CASE WHEN v.reason IS NULL THEN $2 END, leased_by = $4, "
-																																										  "  attempts = o.attempts + 1 "
-																																										  "FROM verdict v WHERE o.delivery_id = ANY (ARRAY[v.delivery_id]) "
-																																										  "RETURNING o.delivery_id, o.profile_id, v.address, "
-																																										  "  jsonb_build_object('segment', v.segment, 'channel', o.channel, 'purpose', v.purpose, "
-																																										  "    'entered_at', o.created_at, 'attempt', o.attempts), o.state",
+	"      AND c.purpose_id = o.purpose_id AND " PURPOSE_HOLDS ") "
+	"    AS allowed, "
+	/* what her identifiers say of the channel itself can only say no */
+	"    EXISTS (SELECT FROM cdp_data.node n CROSS JOIN LATERAL (SELECT FROM "
+	"        cdp_data.consent_current k WHERE k.node_id = n.node_id "
+	"        AND k.purpose_id = o.purpose_id AND k.channel = o.channel AND NOT "
+	"        (k.state = 'granted' AND " CHANNEL_HOLDS ") OFFSET 0) k "
+	"      WHERE n.profile_id = o.profile_id) AS closed, "
+	"    (SELECT i.value FROM (SELECT n.node_id FROM cdp_data.node n "
+	"        WHERE n.profile_id = o.profile_id OFFSET 0) n "
+	"       CROSS JOIN LATERAL (SELECT i.value, i.namespace, i.last_seen "
+	"        FROM cdp_data.identifier i WHERE i.node_id = n.node_id AND i.ended IS NULL "
+	"        OFFSET 0) i "
+	"       WHERE i.namespace = "
+	"         (SELECT h.namespace FROM cdp_data.channel h WHERE h.name = o.channel) "
+	"       ORDER BY i.last_seen DESC, n.node_id DESC LIMIT 1) AS address, "
+	"    EXISTS (SELECT FROM cdp_data.channel h WHERE h.name = o.channel "
+	"      AND h.namespace IS NOT NULL) AS addressed "
+	"  FROM cdp_data.outbox o "
+	"  LEFT JOIN cdp_data.segment g ON g.segment_id = o.segment_id "
+	"  LEFT JOIN cdp_data.purpose p ON p.purpose_id = o.purpose_id "
+	"  WHERE o.delivery_id = ANY ($1)), "
+	"verdict AS (SELECT f.*, CASE "
+	"    WHEN NOT f.allowed THEN 'the person does not allow the purpose' "
+	"    WHEN f.closed THEN 'the person does not allow the purpose on this channel' "
+	"    WHEN f.segment IS NULL THEN 'the segment was dropped' "
+	"    WHEN f.addressed AND f.address IS NULL THEN 'the person has no address on this channel' "
+	"    END AS reason FROM fact f) "
+	"UPDATE cdp_data.outbox o SET "
+	"  state = CASE WHEN v.reason IS NULL THEN 'leased' "
+	"    WHEN v.allowed AND NOT v.closed THEN 'failed' "
+	"    ELSE 'suppressed' END, "
+	"  reason = v.reason, settled_at = CASE WHEN v.reason IS NOT NULL THEN $3 END, "
+	"  leased_until = CASE WHEN v.reason IS NULL THEN $2 END, leased_by = $4, "
+	"  attempts = o.attempts + 1 "
+	"FROM verdict v WHERE o.delivery_id = ANY (ARRAY[v.delivery_id]) "
+	"RETURNING o.delivery_id, o.profile_id, v.address, "
+	"  jsonb_build_object('segment', v.segment, 'channel', o.channel, 'purpose', v.purpose, "
+	"    'entered_at', o.created_at, 'attempt', o.attempts), o.state",
 	4,
 	{UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, NAMEOID},
 	NULL};

@@ -4,8 +4,9 @@
  *		says so?
  *
  * The answer is that of cdp.consent_flags: the record of the lowest precedence
- * decides (docs/consent.md), and without one the default.  Whoever may not see the person is told as much as
- * of nobody; kind privacy sees all records, and so is told.
+ * decides (docs/consent.md), and without one the default.  Whoever may not see
+ * the person is told as much as of nobody; kind privacy sees all records, and
+ * so is told.
  */
 #include "postgres.h"
 

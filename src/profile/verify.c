@@ -82,6 +82,9 @@ static CdpPlan names_plan = {
 	".source, nullif(" row ".channel, 'all'), " row ".basis, " row ".notice_id, " row \
 	".collection_point, " row ".valid_from, " row ".jurisdiction)"
 
+#define RECORD_CURRENT RECORD("c")
+#define RECORD_LOGGED RECORD("g")
+
 /* The latest record of each identifier against the log. */
 static CdpPlan current_plan = {
 	"SELECT p.profile_id, 'consent record for ' || coalesce(q.name, x.purpose_id::text), "
@@ -91,14 +94,14 @@ static CdpPlan current_plan = {
 	"  WHERE n.profile_id = p.profile_id OFFSET 0) n "
 	"CROSS JOIN LATERAL (SELECT coalesce(c.purpose_id, g.purpose_id) AS purpose_id, "
 	"    c.record AS live, g.record AS recomputed "
-	"  FROM (SELECT c.purpose_id, c.channel, " RECORD("c") " AS record "
-														   "    FROM cdp_data.consent_current c WHERE c.node_id = n.node_id) c "
-														   "  FULL JOIN (SELECT DISTINCT ON (g.purpose_id, g.channel) g.purpose_id, g.channel, "
-														   "      " RECORD("g") " AS record FROM cdp_data.consent_log g WHERE g.node_id = n.node_id "
-																				"    ORDER BY g.purpose_id, g.channel, g.ts DESC, g.message_key DESC) g "
-																				"  ON g.purpose_id = c.purpose_id AND g.channel = c.channel "
-																				"  WHERE c.record IS DISTINCT FROM g.record OFFSET 0) x "
-																				"LEFT JOIN cdp_data.purpose q ON q.purpose_id = x.purpose_id",
+	"  FROM (SELECT c.purpose_id, c.channel, " RECORD_CURRENT " AS record "
+	"    FROM cdp_data.consent_current c WHERE c.node_id = n.node_id) c "
+	"  FULL JOIN (SELECT DISTINCT ON (g.purpose_id, g.channel) g.purpose_id, g.channel, "
+	"      " RECORD_LOGGED " AS record FROM cdp_data.consent_log g WHERE g.node_id = n.node_id "
+	"    ORDER BY g.purpose_id, g.channel, g.ts DESC, g.message_key DESC) g "
+	"  ON g.purpose_id = c.purpose_id AND g.channel = c.channel "
+	"  WHERE c.record IS DISTINCT FROM g.record OFFSET 0) x "
+	"LEFT JOIN cdp_data.purpose q ON q.purpose_id = x.purpose_id",
 	1,
 	{INT8ARRAYOID},
 	NULL};
@@ -115,7 +118,8 @@ static CdpPlan current_plan = {
 	"  UNION ALL SELECT d.purpose_id, 'infinity notice " CDP_NEEDS_NO_NOTICE "' " \
 	"  FROM (SELECT DISTINCT d.purpose_id FROM cdp_data.consent_default d WHERE d.allows) d " \
 	"  WHERE (SELECT bool_and(EXISTS (SELECT FROM cdp_data.consent_default x " \
-	"        WHERE x.purpose_id = d.purpose_id AND x.jurisdiction = c.jurisdiction AND x.allows)) " \
+	"        WHERE x.purpose_id = d.purpose_id AND x.jurisdiction = c.jurisdiction " \
+	"        AND x.allows)) " \
 	"      FROM cdp_data.node n JOIN LATERAL (SELECT c.jurisdiction " \
 	"        FROM cdp_data.consent_current c WHERE c.node_id = n.node_id AND c.purpose_id = 0 " \
 	"        OFFSET 0) c ON true WHERE n.profile_id = p.profile_id) " \
@@ -240,7 +244,8 @@ static CdpPlan fix_current_plans[2] = {
 	 {INT8ARRAYOID},
 	 NULL},
 	{"INSERT INTO cdp_data.consent_current AS c (node_id, purpose_id, state, ts, message_key, "
-	 "  valid_until, source, channel, basis, notice_id, collection_point, valid_from, jurisdiction) "
+	 "  valid_until, source, channel, basis, notice_id, collection_point, valid_from, "
+	 "  jurisdiction) "
 	 "SELECT g.* FROM cdp_data.node n CROSS JOIN LATERAL ("
 	 "  SELECT DISTINCT ON (g.purpose_id, g.channel) g.node_id, g.purpose_id, g.state, g.ts, "
 	 "    g.message_key, g.valid_until, g.source, g.channel, g.basis, g.notice_id, "

@@ -22,9 +22,10 @@ static CdpPlan lists_plan = {
 	"  JOIN cdp_data.list l ON l.list_id = r.list_id "
 	"  WHERE n.profile_id = $1 GROUP BY r.list_id, l.purpose_id) x "
 	"LEFT JOIN cdp_data.consent_ord c ON c.ord = $2 AND c.purpose_id = x.purpose_id "
-	"WHERE x.purpose_id IS NULL OR (c.valid_to > $3 AND (c.valid_from IS NULL OR c.valid_from <= $3) "
-	"  AND NOT EXISTS (SELECT FROM cdp_data.notice w WHERE w.purpose_id = c.purpose_id "
-	"    AND w.required_from <= $3 AND w.notice_id > coalesce(c.notice_id, 0)))",
+	"WHERE x.purpose_id IS NULL OR (c.valid_to > $3 "
+	"  AND (c.valid_from IS NULL OR c.valid_from <= $3) AND NOT EXISTS (SELECT FROM "
+	"    cdp_data.notice w WHERE w.purpose_id = c.purpose_id AND w.required_from <= $3 "
+	"    AND w.notice_id > coalesce(c.notice_id, 0)))",
 	3,
 	{INT8OID, INT4OID, TIMESTAMPTZOID},
 	NULL};
