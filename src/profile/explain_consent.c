@@ -100,11 +100,11 @@ put_row(ReturnSetInfo *result, Datum *args)
 		precedence = DatumGetInt32(cdp_store_value(0, 1, &isnull));
 		if (precedence < 1 || precedence > (int32) lengthof(reasons))
 			elog(ERROR, "cdp: precedence %d is unknown", precedence);
-		for (int i = REASON_COLUMNS; i < COLUMNS; i++)
-			values[i] = cdp_store_value(0, i + 1, &nulls[i]);
 		/* that a channel is allowed says nothing of the purpose */
 		decided = precedence < (int32) lengthof(reasons) ||
 				  strcmp(cdp_store_text(0, 2), CDP_ALL_CHANNELS) == 0;
+		for (int i = decided ? REASON_COLUMNS : COLUMNS - 1; i < COLUMNS; i++)
+			values[i] = cdp_store_value(0, i + 1, &nulls[i]);
 	}
 	if (decided)
 	{
