@@ -289,6 +289,7 @@ ISOLATION = \
 	rolled_back \
 	partition_race \
 	consent_merge \
+	consent_default \
 	snapshot_consent \
 	config_during_merge \
 	remove_identifier \

@@ -133,6 +133,16 @@ static CdpPlan people_plan = {
 	NULL};
 
 /*
+ * Whoever changes anything of a person writes her state: a writer whose
+ * snapshot is older would not see what was derived of her, and fails instead.
+ */
+static CdpPlan touch_plan = {
+	"UPDATE cdp_data.profile_state s SET rev = s.rev + 1 WHERE s.profile_id = ANY ($1)",
+	1,
+	{INT8ARRAYOID},
+	NULL};
+
+/*
  * The two tables the policies read, brought in line with it.  Rows that stay
  * as they are are not touched; each statement costs as much as there are
  * nodes, whatever their person's size.
@@ -399,7 +409,13 @@ cdp_derive_consents(PG_FUNCTION_ARGS)
 	n = cdp_store_run(&people_plan, args, NULL, false, -1);
 	ids = cdp_store_ids(n);
 	for (int i = 0; i < n; i += MAX_AT_ONCE)
-		cdp_consent_refresh(ids + i, Min(n - i, MAX_AT_ONCE), NULL, 0);
+	{
+		int m = Min(n - i, MAX_AT_ONCE);
+
+		args[0] = cdp_array_int64(ids + i, m);
+		cdp_store_run(&touch_plan, args, NULL, false, m);
+		cdp_consent_refresh(ids + i, m, NULL, 0);
+	}
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(n);
 }
