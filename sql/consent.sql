@@ -366,6 +366,7 @@ SELECT count(*) FROM cdp.ingest((SELECT jsonb_agg(jsonb_build_object('type', 'tr
 SELECT count(cdp.set_consent((CASE WHEN n % 7 = 0 THEN 'anonymous_id:v' ELSE 'user_id:' END) || n, CASE WHEN n % 5 < 3 THEN 'analytics' ELSE 'marketing' END, s.s, '2025-02-01'::timestamptz + n * interval '1 minute',
 	CASE n % 11 WHEN 0 THEN '2025-05-01'::timestamptz WHEN 1 THEN '2025-07-01' END))
 FROM generate_series(1, 3000) n JOIN states s ON s.rank = CASE WHEN n % 4 = 0 THEN 3 + n % 3 ELSE 2 END;
+SELECT count(cdp.set_jurisdiction('user_id:' || n, 'eu', '2025-01-01')) FROM generate_series(1, 3000, 9) n;
 SELECT count(cdp.set_consent('user_id:' || n, 'marketing', CASE n % 9 WHEN 0 THEN 'restricted' ELSE 'granted' END, '2025-03-01')) FROM generate_series(1, 3000, 2) n;
 
 CREATE VIEW effective AS
@@ -399,7 +400,7 @@ END $$;
 CREATE TABLE views (view text);
 SELECT cdp.set_session(events => '{track,identify,page,screen}');
 CALL cdp.maintain();
-INSERT INTO views VALUES ('profiles'), ('events'), ('sessions'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('withdrawals'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
+INSERT INTO views VALUES ('profiles'), ('events'), ('sessions'), ('identifiers'), ('segment_members'), ('consents'), ('consent_log'), ('withdrawals'), ('jurisdictions'), ('outbox'), ('merged_profiles'), ('identity_edges'), ('identity_conflicts'), ('segment_history');
 SELECT v.view, g.role, compare(g.role, v.view) FROM views v, grants g ORDER BY v.view, g.role \crosstabview view role
 -- every view of the interface that names people is in that list; imported_identifiers is for kind privacy, and
 -- scores of affinities fade from one statement to the next: see dimension.sql; flags are those of consent_model.sql

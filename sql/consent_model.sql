@@ -192,6 +192,7 @@ INSERT INTO lawful VALUES ('us', 'us', NULL), ('eu', 'eu', NULL), ('other', 'ch'
 SELECT count(cdp.set_jurisdiction('email:' || who || '@law', jurisdiction, '2025-01-01')) FROM lawful WHERE jurisdiction IS NOT NULL;
 SELECT count(cdp.set_consent('email:' || who || '@law', 'marketing', state, '2025-01-02', notice => 'v2')) FROM lawful WHERE state IS NOT NULL;
 SELECT cdp.track('email:blank@law', 'Visit', at => '2025-01-02') > 0 AS known;
+SELECT namespace, value, jurisdiction, at FROM cdp.jurisdictions WHERE value LIKE '%@law' ORDER BY value;
 SELECT who, e.allowed, e.state, e.jurisdiction, e.reason FROM lawful, cdp.explain_consent('email:' || who || '@law', 'marketing') e ORDER BY 1;
 SELECT cdp.set_consent('email:us@law', 'marketing', 'withdrawn', '2025-01-02', channel => 'sms') > 0 AS narrowed;
 SELECT channel, allowed FROM (VALUES ('all'), ('sms'), ('email')) c (channel), cdp.explain_consent('email:us@law', 'marketing', channel);

@@ -51,6 +51,11 @@ BEGIN
 	COMMENT ON VIEW cdp.consent_log IS 'Every consent ever recorded; append only.';
 	COMMENT ON COLUMN cdp.consent_log.signal IS 'The signal it was read from, as it came, its kind before it; null if it was said directly.';
 
+	CREATE VIEW cdp.jurisdictions WITH (security_invoker = true) AS
+	SELECT n.profile_id, i.namespace::text AS namespace, i.value::text AS value, c.jurisdiction::text AS jurisdiction, c.ts AS at, c.source, c.message_id, c.recorded_at, c.recorded_by
+	FROM cdp_data.consent_log c LEFT JOIN cdp_data.node n ON n.node_id = c.node_id LEFT JOIN cdp_data.identifier i ON i.node_id = c.node_id WHERE c.purpose_id = 0;
+	COMMENT ON VIEW cdp.jurisdictions IS 'Every statement of whose law holds for an identifier, by cdp.set_jurisdiction(); the latest, by its time, holds.';
+
 	CREATE VIEW cdp.consent_defaults WITH (security_invoker = true) AS
 	SELECT p.name::text AS purpose, d.jurisdiction::text AS jurisdiction, d.allows
 	FROM cdp_data.consent_default d JOIN cdp_data.purpose p ON p.purpose_id = d.purpose_id;

@@ -108,7 +108,7 @@ BEGIN
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, who);
 		END LOOP;
 		EXECUTE format('GRANT SELECT ON cdp.profiles, cdp.identifiers, cdp.events, cdp.segments, cdp.segment_members, cdp.segment_history, cdp.segment_versions, cdp.consents, '
-					   'cdp.consent_log, cdp.consent_flags, cdp.consent_stats, cdp.withdrawals, cdp.notices, cdp.channels, cdp.consent_defaults, cdp.signal_map, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.affinities, cdp.dimensions, cdp.actions, cdp.item, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
+					   'cdp.consent_log, cdp.consent_flags, cdp.consent_stats, cdp.withdrawals, cdp.notices, cdp.channels, cdp.jurisdictions, cdp.consent_defaults, cdp.signal_map, cdp.outbox, cdp.merged_profiles, cdp.purposes, cdp.traits, cdp.metrics, cdp.affinities, cdp.dimensions, cdp.actions, cdp.item, cdp.sequences, cdp.sessions, cdp.session_rule, cdp.data_map, '
 					   'cdp.identity_edges, cdp.identity_history, cdp.identity_conflicts, cdp.namespaces, cdp.event_definitions TO %I', who);
 	END IF;
 	IF kind = 'privacy' THEN
