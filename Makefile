@@ -99,6 +99,7 @@ OBJS = \
 	src/consent/allowed.o \
 	src/consent/consent.o \
 	src/profile/explain_consent.o \
+	src/consent/suppress.o \
 	src/profile/column.o \
 	src/consent/signal.o \
 	src/consent/signal_json.o \
@@ -184,6 +185,9 @@ OBJS = \
 	src/ingest/retry.o \
 	src/ingest/stats.o \
 	src/ingest/unmerge.o \
+	src/ingest/suppressed.o \
+	src/ingest/subject.o \
+	src/ingest/scrub.o \
 	src/ingest/view_write.o \
 	src/init.o
 
@@ -222,6 +226,8 @@ INSTALL_SQL = \
 	sql/install/56_retention.sql \
 	sql/install/57_card.sql \
 	sql/install/58_consent_views.sql \
+	sql/install/58_subject.sql \
+	sql/install/59_erase.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -269,6 +275,7 @@ REGRESS = \
 	signal_apply \
 	affinity \
 	activation \
+	subject \
 	privileges \
 	laws
 

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
+#include "commands/cluster.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "utils/guc.h"
@@ -165,5 +166,18 @@ cdp_view_of(const RangeTblEntry *rte)
 #else
 #define CDP_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
+
+/* 18: cluster_rel() takes the open table, and closes it.  Rewrites a table, as VACUUM FULL does. */
+static inline void
+cdp_rewrite_table(Oid relid)
+{
+	ClusterParams params = {0};
+
+#if PG_VERSION_NUM >= 180000
+	cluster_rel(table_open(relid, AccessExclusiveLock), InvalidOid, &params);
+#else
+	cluster_rel(relid, InvalidOid, &params);
+#endif
+}
 
 #endif /* CDP_COMPAT_H */

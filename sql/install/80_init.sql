@@ -79,6 +79,14 @@ BEGIN
 	-- what few people have is theirs
 	PERFORM cdp.guard('data_map', 'nodes >= 10 OR cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('rejected', '(cdp.has_kind(''ingest'') AND recorded_by = current_user) OR cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('erasure', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('erased_profile', 'false');
+	PERFORM cdp.guard('suppression', 'false');
+	PERFORM cdp.guard('suppression_key', 'false');
+	PERFORM cdp.guard('consent_proof', 'false');
+	PERFORM cdp.guard('disclosure', 'false');
+	PERFORM cdp.guard('subject_request', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('refused_return', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('tracking_violation', 'cdp.has_kind(''ingest'') OR cdp.has_kind(''privacy'')');
 	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
 		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)');
@@ -109,6 +117,7 @@ BEGIN
 	PERFORM cdp.watch('event_definition');
 	PERFORM cdp.watch('retention');
 	PERFORM cdp.watch('message_horizon');
+	PERFORM cdp.watch('suppression_key');
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -246,6 +255,7 @@ BEGIN
 	PERFORM cdp.install_stats();
 	PERFORM cdp.install_retention_views();
 	PERFORM cdp.install_import_views();
+	PERFORM cdp.install_subject_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -318,6 +328,7 @@ BEGIN
 		('sequence', 'cdp.install_sequence()'),
 		('import', 'cdp.install_import()'),
 		('ingest', 'cdp.install_ingest()'),
+		('subject', 'cdp.install_subject()'),
 		('views', 'cdp.install_views()')
 	LOOP
 		step := v_step;
@@ -338,7 +349,7 @@ BEGIN
 			v_restored := v_restored OR v_step = 'views';
 		END IF;
 		RETURN NEXT;
-		IF v_step = 'ingest' THEN
+		IF v_step = 'subject' THEN
 			step := 'protection';
 			detail := format('%s policies and triggers created', cdp.install_protection());
 			RETURN NEXT;

@@ -50,7 +50,7 @@ BEGIN
 		WHEN 'app' THEN '{ingest,ingest_edges,track,identify,state_preference,give_feedback,card,set_consent,set_jurisdiction,apply_signal,upsert_profile,merge,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,claim,ack,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
 		WHEN 'analyst' THEN '{card,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}'
 		WHEN 'service' THEN '{card,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,claim,ack,require_init}'
-		WHEN 'privacy' THEN '{card,source_stats,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,set_jurisdiction,apply_signal,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
+		WHEN 'privacy' THEN '{export_subject,erase_subject,disclosures,disclosures_json,as_steward,open_request,extend_request,close_request,consent_proof,restrict_subject,subject_id,unsuppress,erasure_list,reapply_erasures,card,source_stats,resolve,canonical,explain_consent,explain_identity,explain_trait,identity_graph,refusal_in_words,set_consent,set_jurisdiction,apply_signal,merge,unmerge,unlink,remove_identifier,verify,rebuild,members,segment_count,segment_query,overlap,describe,spread_profiles,audience_others,preview,preview_sql,preview_rule,rule_schema,why,require_init}' END;
 	IF functions IS NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('kind %s is unknown', coalesce(quote_literal(kind), 'NULL')),
@@ -123,6 +123,10 @@ BEGIN
 		EXECUTE format('GRANT SELECT (purpose_id, ord, valid_to, valid_from, notice_id) ON cdp_data.consent_ord TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp.purpose_reach TO %I', who);
 		EXECUTE format('GRANT UPDATE (allowed, valid_until, basis, notice) ON cdp.consent_flags TO %I', who);
+		EXECUTE format('GRANT SELECT (request_id, kind, law, received_at, due_at, extended_at, extension_reason, closed_at, outcome, reason, note, recorded_by) ON cdp_data.subject_request TO %I', who);
+		EXECUTE format('GRANT SELECT (erasure_id, erased_at, erased_by, reapplied, receipt) ON cdp_data.erasure TO %I', who);
+		EXECUTE format('GRANT SELECT (source, at, times) ON cdp_data.refused_return TO %I', who);
+		EXECUTE format('GRANT SELECT ON cdp.subject_requests, cdp.request_figures, cdp.erasures, cdp.refused_returns TO %I', who);
 		EXECUTE format('GRANT SELECT ON cdp_data.retention, cdp_data.retention_done, cdp_data.message_horizon, cdp.retention TO %I', who);
 	END IF;
 	IF kind IN ('ingest', 'app') THEN

@@ -41,4 +41,9 @@ extern void cdp_batch_screen(CdpBatch *batch);
 extern void cdp_batch_build_graph(CdpBatch *batch);
 extern void cdp_batch_date_mentions(CdpBatch *batch);
 
+/* suppressed.c */
+extern void cdp_batch_suppress(CdpBatch *batch);
+extern void cdp_batch_recheck_erased(const CdpGraph *graph);
+extern void cdp_batch_count_erased(const CdpBatch *batch);
+
 #endif /* CDP_INGEST_BATCH_H */

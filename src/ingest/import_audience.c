@@ -22,6 +22,7 @@
 
 #include "cdp.h"
 #include "compat.h"
+#include "consent/suppress.h"
 #include "identity/rules.h"
 #include "ingest/refusal.h"
 #include "progress.h"
@@ -132,6 +133,32 @@ read_row(const Import *import, SPITupleTable *table, uint64 row, CdpMessage *m, 
 		m->payload = payload_of(text);
 }
 
+/* Leaves out values of people who were erased, and counts them; returns how many are left. */
+static int
+leave_out_erased(Import *import, const char **ns, const char **values, Datum *keys,
+				 TimestampTz *until, int n)
+{
+	CdpSuppressProbe *probes = palloc(sizeof(CdpSuppressProbe) * Max(n, 1));
+	int kept = 0;
+
+	for (int i = 0; i < n; i++)
+		probes[i] = (CdpSuppressProbe){ns[i], values[i], import->now, false};
+	if (!cdp_suppress_find(probes, n))
+		return n;
+	for (int i = 0; i < n; i++)
+	{
+		if (probes[i].hit)
+			continue;
+		ns[kept] = ns[i];
+		values[kept] = values[i];
+		keys[kept] = keys[i];
+		until[kept++] = until[i];
+	}
+	import->rejected += n - kept;
+	cdp_count_erased(import->source, n - kept);
+	return kept;
+}
+
 static void
 take_rows(Import *import, SPITupleTable *table, uint64 n)
 {
@@ -178,6 +205,8 @@ take_rows(Import *import, SPITupleTable *table, uint64 n)
 		cdp_graph_key(seed, ns[taken], values[taken], key->data);
 		keys[taken++] = UUIDPGetDatum(key);
 	}
+	if (cdp_suppress_any())
+		taken = leave_out_erased(import, ns, values, keys, until, taken);
 	args[0] = Int32GetDatum(import->list_id);
 	args[1] = Int32GetDatum(import->import_id);
 	args[2] = cdp_array_text(ns, taken);

@@ -555,6 +555,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 
 	cdp_batch_resolve_about(&batch);
 	cdp_batch_screen(&batch);
+	cdp_batch_suppress(&batch);
 	cdp_plan_check(messages, n);
 	if (!(flags & CDP_INGEST_KEYLESS))
 		cdp_retention_screen(messages, n);
@@ -577,7 +578,10 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		batch.graph.witness_arg = &batch.caller;
 	}
 	if (work)
+	{
 		cdp_graph_resolve(&batch.graph);
+		cdp_batch_recheck_erased(&batch.graph);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		CdpMessage *m = &messages[i];
@@ -585,7 +589,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		if (m->status == CDP_REJECTED)
 		{
 			/* what is refused of a message that is taken is noted all the same */
-			if (!(flags & CDP_INGEST_UNRECORDED))
+			if (!(flags & CDP_INGEST_UNRECORDED) && !m->secret)
 				batch.refusals =
 					cdp_refusal_note(batch.refusals, m, m->id_is_given ? m->message_id : NULL,
 									 m->reason, m->detail);
@@ -614,6 +618,7 @@ take_batch(CdpMessage *messages, int n, Oid caller, int flags)
 		apply_consent(&batch);
 		evaluate_segments(&batch, activity, nactivity);
 	}
+	cdp_batch_count_erased(&batch);
 	if (batch.refusals != NIL)
 		cdp_refusal_write(batch.refusals, caller);
 	cdp_plan_count(messages, n, batch.refusals != NIL ? cdp_refusal_fresh(CDP_PLAN_REASON) : NIL);

@@ -72,6 +72,7 @@ typedef struct CdpMessage
 	const char *misfit; /* a trait whose value was refused, NULL if none */
 	bool conflicts; /* duplicate of a message with other content */
 	bool claimed; /* its row in message_seen is ours */
+	bool secret; /* refused, and nothing of it is kept */
 	int first; /* of a duplicate: earlier message of the batch, or -1 */
 	int link; /* index in the graph, -1 without */
 } CdpMessage;

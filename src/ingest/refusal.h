@@ -15,4 +15,7 @@ extern List *cdp_refusal_fresh(const char *reason);
 extern List *cdp_refusal_note_row(List *list, const char *source, const char *detail, Jsonb *row,
 								  Oid table, Jsonb *before);
 
+/* suppressed.c: counts what named somebody who was erased, of a source. */
+extern void cdp_count_erased(const char *source, int64 times);
+
 #endif /* CDP_INGEST_REFUSAL_H */
