@@ -100,6 +100,8 @@ OBJS = \
 	src/consent/consent.o \
 	src/profile/explain_consent.o \
 	src/consent/suppress.o \
+	src/consent/audit.o \
+	src/consent/selfcheck.o \
 	src/profile/column.o \
 	src/consent/signal.o \
 	src/consent/signal_json.o \
@@ -228,6 +230,9 @@ INSTALL_SQL = \
 	sql/install/58_consent_views.sql \
 	sql/install/58_subject.sql \
 	sql/install/59_erase.sql \
+	sql/install/60_provision.sql \
+	sql/install/61_selfcheck.sql \
+	sql/install/62_audit.sql \
 	sql/install/80_init.sql \
 	sql/install/90_privileges.sql
 
@@ -276,6 +281,9 @@ REGRESS = \
 	affinity \
 	activation \
 	subject \
+	provision \
+	selfcheck \
+	audit \
 	privileges \
 	laws
 

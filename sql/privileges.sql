@@ -51,12 +51,14 @@ CREATE ROLE regress_cdp_r_app;
 CREATE ROLE regress_cdp_r_analyst;
 CREATE ROLE regress_cdp_r_service;
 CREATE ROLE regress_cdp_r_privacy;
+CREATE ROLE regress_cdp_r_marketer;
+CREATE ROLE regress_cdp_r_auditor;
 SELECT count(cdp.define_trait(t)) FROM unnest('{nick,city}'::text[]) t;
-SELECT count(cdp.provision(('regress_cdp_r_' || k)::regrole, k)) FROM unnest('{ingest,app,analyst,service,privacy}'::text[]) k;
+SELECT count(cdp.provision(('regress_cdp_r_' || k)::regrole, k)) FROM unnest('{ingest,app,analyst,service,privacy,marketer,auditor}'::text[]) k;
 -- a trait that is declared afterwards
 SELECT cdp.define_trait('later', 'int');
 CREATE TABLE kinds (kind text, rank int, role name);
-INSERT INTO kinds SELECT k, o, CASE k WHEN 'owner' THEN 'cdp_owner' ELSE 'regress_cdp_r_' || k END FROM unnest('{nobody,ingest,app,analyst,service,privacy,owner}'::text[]) WITH ORDINALITY u (k, o);
+INSERT INTO kinds SELECT k, o, CASE k WHEN 'owner' THEN 'cdp_owner' ELSE 'regress_cdp_r_' || k END FROM unnest('{nobody,ingest,app,analyst,service,privacy,marketer,auditor,owner}'::text[]) WITH ORDINALITY u (k, o);
 
 -- functions; of those that are immutable see below
 SELECT p.oid::regprocedure AS routine,
@@ -363,4 +365,4 @@ SELECT message_id, properties FROM cdp.events WHERE name = 'Trick' ORDER BY mess
 
 \c :main
 DROP DATABASE regress_cdp_privileges;
-DROP ROLE regress_cdp_attacker, regress_cdp_admin, regress_cdp_new, regress_cdp_r_nobody, regress_cdp_r_ingest, regress_cdp_r_app, regress_cdp_r_analyst, regress_cdp_r_service, regress_cdp_r_privacy;
+DROP ROLE regress_cdp_attacker, regress_cdp_admin, regress_cdp_new, regress_cdp_r_nobody, regress_cdp_r_ingest, regress_cdp_r_app, regress_cdp_r_analyst, regress_cdp_r_service, regress_cdp_r_privacy, regress_cdp_r_marketer, regress_cdp_r_auditor;

@@ -48,5 +48,10 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM cdp.verify()'), '0', 'as t
 # cdp.schedule() asks for it each minute, once
 is($node->safe_psql('postgres', q{SELECT count(DISTINCT cdp.schedule()) FROM generate_series(1, 2)}), '1', 'one job');
 is($node->safe_psql('postgres', q{SELECT schedule, command FROM cron.job WHERE jobname = 'cdp_maintain'}), '* * * * *|CALL cdp.maintain()', 'each minute');
+
+# whoever else has jobs that run cdp is named
+is($node->safe_psql('postgres', 'SELECT * FROM cdp.selfcheck()'), '', 'no hole');
+$node->safe_psql('postgres', q{CREATE ROLE clerk; SELECT cron.schedule('clerks', '0 0 1 1 *', 'SELECT cdp.segment_count(''all'')'); UPDATE cron.job SET username = 'clerk' WHERE jobname = 'clerks'});
+like($node->safe_psql('postgres', 'SELECT * FROM cdp.selfcheck()'), qr/^high\|pg_cron job \d+\|runs cdp as clerk\|SELECT cron.unschedule\(\d+\);$/, 'but a job of another');
 $node->stop;
 done_testing();

@@ -56,9 +56,14 @@ COMMENT ON FUNCTION cdp.check_name(text, text) IS
 
 -- Storage is created by the owner role, inside cdp.init(); a table that holds
 -- persons is guarded before it holds a row.
-CREATE FUNCTION cdp.guard(tbl text, condition text) RETURNS void
+CREATE FUNCTION cdp.guard(tbl text, condition text, noted boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	-- what cdp.selfcheck() compares with; partitions are as their parent
+	IF noted THEN
+		INSERT INTO cdp_data.protection AS p (tbl, kind, condition) VALUES (guard.tbl, 'guard', guard.condition)
+		ON CONFLICT ON CONSTRAINT protection_pkey DO UPDATE SET condition = excluded.condition WHERE p.condition <> excluded.condition;
+	END IF;
 	EXECUTE format('ALTER TABLE cdp_data.%I ENABLE ROW LEVEL SECURITY', tbl);
 	EXECUTE format('ALTER TABLE cdp_data.%I FORCE ROW LEVEL SECURITY', tbl);
 	IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = format('cdp_data.%I', tbl)::regclass AND p.polname = 'owner_all') THEN
@@ -69,12 +74,13 @@ BEGIN
 		EXECUTE format('CREATE POLICY consent ON cdp_data.%I FOR SELECT TO PUBLIC USING (%s)', tbl, condition);
 	END IF;
 END $$;
-COMMENT ON FUNCTION cdp.guard(text, text) IS
+COMMENT ON FUNCTION cdp.guard(text, text, boolean) IS
 'Puts a table of cdp_data under row-level security: the owner sees all, others the rows for which the condition holds.';
 
 CREATE FUNCTION cdp.watch(tbl text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	INSERT INTO cdp_data.protection (tbl, kind) VALUES (watch.tbl, 'watch') ON CONFLICT DO NOTHING;
 	IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = format('cdp_data.%I', tbl)::regclass AND g.tgname = 'config_changed') THEN
 		EXECUTE format('CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdp_data.%I '
 					   'FOR EACH STATEMENT EXECUTE FUNCTION cdp.config_changed()', tbl);

@@ -13,7 +13,7 @@ COMMENT ON FUNCTION cdp.allowed_node(bigint) IS
 CREATE FUNCTION cdp.has_kind(kind text) RETURNS boolean
 LANGUAGE c STABLE LEAKPROOF PARALLEL SAFE STRICT COST 10 AS 'MODULE_PATHNAME', 'cdp_has_kind';
 COMMENT ON FUNCTION cdp.has_kind(text) IS
-'Is the current role, or one whose rights it has, provisioned as this kind (ingest, app, analyst, service, privacy)?';
+'Is the current role, or one whose rights it has, provisioned as this kind (ingest, app, analyst, marketer, service, privacy, auditor)?';
 
 CREATE FUNCTION cdp.install_consent() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -33,7 +33,7 @@ BEGIN
 	);
 	CREATE TABLE cdp_data.role_kind (
 		role_name	name NOT NULL,
-		kind		text COLLATE "C" NOT NULL CHECK (kind IN ('ingest', 'app', 'analyst', 'service', 'privacy')),
+		kind		text COLLATE "C" NOT NULL CHECK (kind IN ('ingest', 'app', 'analyst', 'marketer', 'service', 'privacy', 'auditor')),
 		PRIMARY KEY (role_name, kind)
 	);
 
@@ -239,10 +239,14 @@ BEGIN
 	id := cdp.purpose_id(purpose);
 	INSERT INTO cdp_data.role_purpose (role_name, purpose_id)
 	VALUES ((SELECT r.rolname FROM pg_roles r WHERE r.oid = role), id) ON CONFLICT DO NOTHING;
-	PERFORM cdp.provision(role, 'analyst');
+	-- a role that reads as something else keeps to that
+	IF NOT EXISTS (SELECT FROM cdp_data.role_kind k JOIN pg_roles r ON r.rolname = k.role_name
+			WHERE r.oid = role AND k.kind IN ('app', 'analyst', 'marketer', 'service', 'privacy')) THEN
+		PERFORM cdp.provision(role, 'analyst');
+	END IF;
 END $$;
 COMMENT ON FUNCTION cdp.permit(regrole, text) IS
-'Lets a role read, for this purpose, the people who allow it; a role with several purposes sees who allows all of them.';
+'Lets a role read, for this purpose, the people who allow it; a role with several purposes sees who allows all of them. One without a kind that reads becomes an analyst.';
 
 CREATE FUNCTION cdp.forbid(role regrole, purpose text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -133,7 +133,7 @@ BEGIN
 		EXECUTE format('COMMENT ON COLUMN cdp.profiles.%I IS %L', t.name,
 					   coalesce(t.description, 'Trait ' || t.name || ' (' || t.type || ').'));
 		FOR r IN SELECT DISTINCT k.role_name FROM cdp_data.role_kind k
-				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('app', 'analyst', 'service', 'privacy') LOOP
+				 JOIN pg_roles a ON a.rolname = k.role_name WHERE k.kind IN ('app', 'analyst', 'marketer', 'service', 'privacy') LOOP
 			EXECUTE format('GRANT SELECT (%I) ON cdp_data.profile TO %I', t.name, r.role_name);
 		END LOOP;
 	END LOOP;

@@ -10,6 +10,13 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	-- Its relation cache entry is the signal; it never holds a row.
 	CREATE TABLE cdp_data.config_signal (nothing boolean);
+	-- What install_protection() put under policies and triggers.
+	CREATE TABLE cdp_data.protection (
+		tbl			name NOT NULL,
+		kind		text COLLATE "C" NOT NULL CHECK (kind IN ('guard', 'watch')),
+		condition	text,
+		PRIMARY KEY (tbl, kind)
+	);
 	CREATE TABLE cdp_data.schema_step (
 		step		text COLLATE "C" PRIMARY KEY,
 		version		int NOT NULL,
@@ -74,6 +81,11 @@ BEGIN
 	PERFORM cdp.guard('node_base_mark', 'cdp.allowed_node(node_id)');
 	PERFORM cdp.guard('captured', 'false');
 	PERFORM cdp.guard('list_identifier', 'cdp.has_kind(''privacy'')');
+	PERFORM cdp.guard('audit', 'cdp.has_kind(''privacy'') OR cdp.has_kind(''auditor'')');
+	PERFORM cdp.guard('audit_seal', 'cdp.has_kind(''privacy'') OR cdp.has_kind(''auditor'')');
+	PERFORM cdp.guard('audit_open', 'false');
+	PERFORM cdp.guard('audit_head', 'false');
+	PERFORM cdp.guard('audit_key', 'false');
 	-- a value may be one person's; cdp.affinity_scores() says how common those are that the caller sees
 	PERFORM cdp.guard('dimension_base', 'false');
 	-- what few people have is theirs
@@ -89,7 +101,7 @@ BEGIN
 	PERFORM cdp.guard('refused_return', 'cdp.has_kind(''privacy'')');
 	PERFORM cdp.guard('tracking_violation', 'cdp.has_kind(''ingest'') OR cdp.has_kind(''privacy'')');
 	FOR t IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'cdp_data.event'::regclass LOOP
-		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)');
+		PERFORM cdp.guard(t.relname, 'cdp.allowed_node(node_id)', false);
 	END LOOP;
 
 	PERFORM cdp.watch('installation');
@@ -118,6 +130,7 @@ BEGIN
 	PERFORM cdp.watch('retention');
 	PERFORM cdp.watch('message_horizon');
 	PERFORM cdp.watch('suppression_key');
+	PERFORM cdp.install_audit_triggers();
 	RETURN (SELECT count(*) FROM pg_policy) + (SELECT count(*) FROM pg_trigger) - before;
 END $$;
 COMMENT ON FUNCTION cdp.install_protection() IS
@@ -256,6 +269,8 @@ BEGIN
 	PERFORM cdp.install_retention_views();
 	PERFORM cdp.install_import_views();
 	PERFORM cdp.install_subject_views();
+	PERFORM cdp.install_rights();
+	PERFORM cdp.install_audit_views();
 END $$;
 COMMENT ON FUNCTION cdp.install_views() IS 'Step of cdp.init(): the public views.';
 
@@ -327,6 +342,7 @@ BEGIN
 		('session', 'cdp.install_session()'),
 		('sequence', 'cdp.install_sequence()'),
 		('import', 'cdp.install_import()'),
+		('audit', 'cdp.install_audit()'),
 		('ingest', 'cdp.install_ingest()'),
 		('subject', 'cdp.install_subject()'),
 		('views', 'cdp.install_views()')

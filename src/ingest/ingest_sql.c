@@ -11,8 +11,10 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -21,6 +23,7 @@
 
 #include "cdp.h"
 #include "compat.h"
+#include "consent/audit.h"
 #include "consent/consent.h"
 #include "core/time.h"
 #include "ingest/ingest.h"
@@ -326,6 +329,24 @@ terms_arguments(FunctionCallInfo fcinfo, int32 purpose_id, const char *purpose)
 	return terms;
 }
 
+/* What feeds only send is in the log of consents, with who sent it. */
+static void
+audit_consent(Oid caller, int64 profile_id, const char *purpose, const char *state)
+{
+	StringInfoData detail;
+
+	if (!cdp_role_is_exempt(caller) && !cdp_consent_has_kind(caller, "privacy") &&
+		!cdp_consent_has_kind(caller, "app"))
+		return;
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"purpose\": ");
+	escape_json(&detail, purpose);
+	appendStringInfoString(&detail, ", \"state\": ");
+	escape_json(&detail, state);
+	appendStringInfoChar(&detail, '}');
+	cdp_audit_act_of(caller, "set_consent", profile_id, detail.data);
+}
+
 /*
  * cdp.set_consent(who, purpose, state, at, valid_until, source, message_id, channel, basis,
  * notice, collection_point, valid_from, jurisdiction)
@@ -368,6 +389,8 @@ CDP_WHO_OVERLOADS(cdp_set_consent)
 				 errmsg("the message id was used for another consent"),
 				 errdetail("What was recorded under it stays; this consent was not recorded."),
 				 errhint("Give each consent a message_id of its own, or none.")));
+	if (m.status == CDP_ACCEPTED)
+		audit_consent(store.caller, id, purpose, state);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(id);
 }

@@ -368,6 +368,23 @@ step_list(void)
 
 static CdpPlan ready_plan = {"SELECT cdp.ready_step() OR cdp.built_step()", 0, {0}, NULL};
 
+static CdpPlan seal_plan = {"SELECT cdp.seal_step()", 0, {0}, NULL};
+
+/* Rows of the audit that are committed join its chain. */
+static bool
+step_seal(void)
+{
+	CdpStore store;
+	bool isnull;
+	bool more;
+
+	cdp_store_enter(&store);
+	cdp_store_run(&seal_plan, NULL, NULL, false, 1);
+	more = DatumGetBool(cdp_store_value(0, 1, &isnull));
+	cdp_store_leave(&store);
+	return more;
+}
+
 /* Metrics, sequences and sessions that are complete, for segments to look at; segments. */
 static bool
 step_ready(void)
@@ -397,7 +414,8 @@ do_step(void)
 		   cdp_session_backfill_step() || cdp_sequence_backfill_step() ||
 		   cdp_segment_build_step() || cdp_segment_set_step() || step_list() ||
 		   cdp_sequence_tidy_step() || cdp_metric_tidy_step() || cdp_dimension_base_step() ||
-		   cdp_retention_step() || step_fold() || step_discover();
+		   cdp_retention_step() || step_fold() || step_seal() ||
+		   step_discover();
 }
 
 /* cdp.maintain_step() */

@@ -76,7 +76,7 @@ create_one(const char *name, TimestampTz from, TimestampTz to)
 							   "DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)",
 							   q));
 	cdp_store_execute(psprintf("SELECT cdp.guard(%s, "
-							   "'cdp.allowed_node(node_id)')",
+							   "'cdp.allowed_node(node_id)', false)",
 							   quote_literal_cstr(name)));
 	cdp_store_execute(psprintf("ALTER TABLE cdp_data.event ATTACH PARTITION cdp_data.%s FOR "
 							   "VALUES FROM (%s) TO (%s)",

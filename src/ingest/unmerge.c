@@ -16,6 +16,7 @@
 
 #include "cdp.h"
 #include "compat.h"
+#include "consent/audit.h"
 #include "consent/consent.h"
 #include "identity/identity.h"
 #include "identity/rules.h"
@@ -217,6 +218,7 @@ merge(CdpMention *mentions, int n, bool by_id, char *reason, bool override, CdpS
 {
 	CdpMessage m = {0};
 	Datum args[3];
+	int64 id;
 	bool isnull;
 
 	if (override)
@@ -257,7 +259,13 @@ merge(CdpMention *mentions, int n, bool by_id, char *reason, bool override, CdpS
 	args[2] = CStringGetTextDatum(m.message_id);
 	cdp_store_run(&merged_plan, args, NULL, false, 1);
 	(void) cdp_store_value(0, 1, &isnull);
-	return isnull ? 0 : cdp_store_int64(0, 1);
+	if (isnull)
+		return 0;
+	id = cdp_store_int64(0, 1);
+	cdp_audit_act_of(store->caller, "merge", m.profile_id,
+					 psprintf("{\"merge_id\": " INT64_FORMAT ", \"override\": %s}", id,
+							  override ? "true" : "false"));
+	return id;
 }
 
 /* cdp.merge(who, reason, override) */
@@ -384,6 +392,11 @@ cdp_unmerge(PG_FUNCTION_ARGS)
 	/* what either side had is tied to one of them by the evidence, whoever has it now */
 	settle(sides, 2, store.caller, NULL, NULL);
 	loser = cdp_graph_canonical(sides[1], false);
+	/* of both, so that it is found with either */
+	cdp_audit_act_of(store.caller, "unmerge", cdp_graph_canonical(sides[0], false),
+					 psprintf("{\"merge_id\": " INT64_FORMAT "}", PG_GETARG_INT64(0)));
+	cdp_audit_act_of(store.caller, "unmerge", loser,
+					 psprintf("{\"merge_id\": " INT64_FORMAT "}", PG_GETARG_INT64(0)));
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(loser);
 }
@@ -450,6 +463,7 @@ cdp_unlink(PG_FUNCTION_ARGS)
 	cdp_store_run(&unlink_plan, args, nulls, false, 1);
 	args[0] = cdp_array_int64(nodes, 2);
 	parted = cdp_store_run(&owners_plan, args, NULL, false, -1) == 1;
+	cdp_audit_act_of(store.caller, "unlink", cdp_store_int64(0, 1), NULL);
 	settle_nodes(nodes, 2, store.caller, NULL, NULL);
 	cdp_store_leave(&store);
 	PG_RETURN_BOOL(parted);
@@ -496,6 +510,7 @@ cdp_remove_identifier(PG_FUNCTION_ARGS)
 	args[0] = cdp_array_int64(&r.node, 1);
 	cdp_store_run(&owners_plan, args, NULL, false, 1);
 	r.node = cdp_store_int64(0, 1);
+	cdp_audit_act_of(store.caller, "remove_identifier", r.node, NULL);
 	cdp_store_leave(&store);
 	PG_RETURN_INT64(r.node);
 }
