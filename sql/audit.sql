@@ -65,7 +65,7 @@ SAVEPOINT s;
 SELECT cdp.audit('gone');
 ROLLBACK TO s;
 COMMIT;
-SELECT replace(session_role, session_user, 'me') AS session_role, replace(role, session_user, 'me') AS role, client IN ('local', 'network') AS client, purpose, clock, action, dense_rank() OVER (ORDER BY subject) * (subject IS NOT NULL)::int AS person, detail FROM cdp.audit_log ORDER BY audit_id;
+SELECT replace(session_role, session_user, 'me') AS session_role, replace(role, session_user, 'me') AS role, client IN ('local', 'network') AS client, purpose, clock, action, coalesce((SELECT count(DISTINCT b.subject) FROM cdp.audit_log b WHERE a.subject IS NOT NULL AND b.audit_id <= (SELECT min(c.audit_id) FROM cdp.audit_log c WHERE c.subject = a.subject)), 0) AS person, detail FROM cdp.audit_log a ORDER BY audit_id;
 SELECT bool_and(at BETWEEN now() - interval '1 hour' AND clock_timestamp()) AS by_the_server_s_clock FROM cdp.audit_log;
 -- pseudonymous: nothing of a person, of what she is called, or why
 SELECT count(*) AS with_personal_data FROM cdp_data.audit a WHERE a::text ~ 'marker|x\.y';

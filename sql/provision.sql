@@ -43,7 +43,7 @@ SELECT role, count(*) > 0 AS has_rights FROM first GROUP BY role ORDER BY role C
 SELECT cdp.provision(('regress_p_' || k)::regrole, k) FROM unnest('{ingest,app,analyst,marketer,service,privacy,auditor}'::text[]) k;
 SELECT count(*) AS changed FROM ((TABLE first EXCEPT SELECT * FROM acl) UNION ALL (SELECT * FROM acl EXCEPT TABLE first)) x;
 CREATE VIEW due AS
-SELECT 'regress_p_' || k.kind AS role, CASE k.object WHEN 'function' THEN p.oid::regprocedure::text WHEN 'table' THEN 'cdp_data.' || k.name || coalesce('.' || c, '') ELSE 'cdp.' || k.name END AS object, k.privilege
+SELECT 'regress_p_' || k.kind AS role, CASE k.object WHEN 'function' THEN p.oid::regprocedure::text WHEN 'table' THEN 'cdp_data.' || k.name ELSE 'cdp.' || k.name END || coalesce('.' || c, '') AS object, k.privilege
 FROM cdp.kind_rights() k LEFT JOIN pg_proc p ON k.object = 'function' AND p.pronamespace = 'cdp'::regnamespace AND p.proname = k.name CROSS JOIN LATERAL unnest(coalesce(k.columns, '{NULL}')) c
 WHERE k.object <> 'function' OR p.oid IS NOT NULL
 UNION SELECT DISTINCT 'regress_p_' || k.kind, 'cdp_data.profile.city', 'SELECT' FROM cdp.kind_rights() k WHERE k.name = 'profile';
@@ -108,7 +108,7 @@ SELECT cdp.set_consent('email:ada@x.y', 'ads', 'denied');
 -- who may see whom: of its own, by membership, and those whom no policy stops
 SELECT role, can_login, kinds, purposes, through, sees, cardinality(functions) > 0 AS functions, cardinality(views) > 0 AS views FROM cdp.rights WHERE role ~ '^(regress_p_|cdp_owner)' ORDER BY role COLLATE "C";
 SELECT role = session_user AS superuser, sees, functions IS NULL AS all_functions FROM cdp.rights WHERE sees = 'everybody' AND role <> 'cdp_owner' AND role = session_user;
-SELECT functions, views FROM cdp.rights WHERE role = 'regress_p_auditor';
+SELECT functions @> '{selfcheck,verify_audit}' AS functions, views @> '{audit_log,rights,purposes}' AS views, views && '{profiles,events,identifiers,consents,consent_log,segment_members,outbox}' AS of_people FROM cdp.rights WHERE role = 'regress_p_auditor';
 RESET ROLE;
 
 --
@@ -121,7 +121,7 @@ GRANT USAGE ON SCHEMA cdp_data TO regress_p_none;
 SELECT severity, object, what FROM cdp.selfcheck();
 -- one kind: what the others need stays, what none needs goes
 SELECT cdp.deprovision('regress_p_none', 'analyst');
-SELECT kinds, purposes, functions FROM cdp.rights WHERE role = 'regress_p_none';
+SELECT kinds, purposes FROM cdp.rights WHERE role = 'regress_p_none';
 SELECT count(*) AS beyond_or_missing FROM (
 	(SELECT object, privilege FROM acl WHERE role = 'regress_p_none' EXCEPT SELECT object, privilege FROM acl WHERE role = 'regress_p_ingest')
 	UNION ALL (SELECT object, privilege FROM acl WHERE role = 'regress_p_ingest' EXCEPT SELECT object, privilege FROM acl WHERE role = 'regress_p_none')) x;

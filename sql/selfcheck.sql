@@ -131,7 +131,7 @@ INSERT INTO plant (hole, make) VALUES
 	('clock for the database', 'ALTER DATABASE regress_selfcheck SET cdp.clock = ''2020-01-01'''),
 	('clock for the asking', 'GRANT SET ON PARAMETER cdp.clock TO regress_s_app'),
 	('triggers off for the asking', 'GRANT SET ON PARAMETER session_replication_role TO PUBLIC'),
-	('table gone', 'DROP TABLE cdp_data.consent_ord CASCADE'),
+	('table gone', 'DROP TABLE cdp_data.trait_tally CASCADE'),
 	('version', 'UPDATE pg_catalog.pg_extension SET extversion = ''0.0.1'' WHERE extname = ''cdp''');
 CREATE FUNCTION find(make text) RETURNS TABLE (severity text, object text, what text, remedy text) LANGUAGE plpgsql AS $$
 DECLARE
