@@ -171,7 +171,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 60 SET search_path = pg_catalog, pg_te
 	('suppression', NULL, 'false', '{}', '{token,from_ts,until_ts,erasure_id,created_at,lifted_by}', 'kept', 'keyed hashes'),
 	('consent_proof', NULL, 'false', '{}', '{token,purpose_id,state,ts,valid_until,source,recorded_at,recorded_by,channel,basis,notice_id,collection_point,valid_from,jurisdiction,erasure_id}', 'kept', 'keyed hashes'),
 	('erasure', NULL, 'false', '{}', '{erasure_id,erased_at,erased_by,reapplied,receipt}', 'kept', 'numbers'),
-	('erased_profile', NULL, 'false', '{}', '{profile_id,erasure_id}', 'kept', 'numbers that were hers')
+	('erased_profile', NULL, 'false', '{}', '{profile_id,erasure_id}', 'kept', 'numbers that were hers'),
+	('audit', NULL, 'false', '{}', '{audit_id,at,xid,session_role,role,client,purpose,clock,action,subject,detail,mac}', 'kept', 'acts of roles; a person is a keyed hash of her id')
 	) v (tbl, part, find, exported, held_back, erased, why)
 $$;
 COMMENT ON FUNCTION cdp.personal_data() IS
@@ -180,13 +181,14 @@ COMMENT ON FUNCTION cdp.personal_data() IS
 -- Everything else, and why it holds nobody.
 CREATE FUNCTION cdp.impersonal_data(OUT tbl text, OUT why text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 40 SET search_path = pg_catalog, pg_temp AS $$
-	VALUES ('action', 'configuration'), ('activation', 'configuration'), ('attachment', 'configuration'), ('channel', 'configuration'), ('consent_default', 'configuration'), ('notice', 'configuration'), ('signal_map', 'configuration'),
+	VALUES ('action', 'configuration'), ('audit_head', 'the end of the chain'), ('audit_key', 'a secret, of nobody'), ('audit_open', 'numbers of rows of the audit'), ('audit_seal', 'links of the chain'),
+	('activation', 'configuration'), ('attachment', 'configuration'), ('channel', 'configuration'), ('consent_default', 'configuration'), ('notice', 'configuration'), ('signal_map', 'configuration'),
 	('config_signal', 'no rows'), ('data_map_personal', 'paths that an officer marked'), ('data_map_read', 'how far partitions were read'),
 	('dimension', 'configuration'), ('event_definition', 'configuration'), ('event_partition', 'tables and their bounds'),
 	('identifier_path', 'configuration'), ('identity_setting', 'configuration'), ('import', 'calls of cdp.import_audience(), counted'),
 	('installation', 'version, seed'), ('item', 'the catalogue of the shop'), ('item_past', 'the catalogue of the shop'), ('item_path', 'configuration'),
 	('list', 'lists, not who is on them'), ('message_horizon', 'configuration'), ('metric', 'configuration'), ('namespace', 'configuration: a pattern of blocked values should not be one person''s'),
-	('partition_over', 'tables'), ('purpose', 'configuration'), ('refused_return', 'messages refused, counted by source'), ('retention', 'configuration'), ('retention_done', 'counts'),
+	('partition_over', 'tables'), ('protection', 'policies and triggers as they were made'), ('purpose', 'configuration'), ('refused_return', 'messages refused, counted by source'), ('retention', 'configuration'), ('retention_done', 'counts'),
 	('role_kind', 'roles'), ('role_purpose', 'roles'), ('schema_step', 'steps of cdp.init()'), ('scrub_due', 'tables'),
 	('segment', 'configuration: rules should not name a person'), ('segment_build', 'configuration'), ('segment_error', 'an SQLSTATE, never a value'), ('segment_version', 'configuration'),
 	('sequence', 'configuration'), ('session_rule', 'configuration'), ('suppression_key', 'a secret, of nobody'), ('trait', 'configuration'), ('trait_pruned', 'names of traits')
@@ -289,6 +291,7 @@ BEGIN
 	END IF;
 	INSERT INTO cdp_data.disclosure (profile_id, kind, recipient, at, fields, basis, actor)
 	VALUES (person, 'export', subject_document.recipient, subject_document.at, v_fields, subject_document.basis, subject_document.actor);
+	PERFORM cdp.audit('export_subject', person, jsonb_build_object('parts', v_fields));
 	RETURN jsonb_build_object('profile_id', person, 'exported_at', subject_document.at, 'recipient', subject_document.recipient, 'basis', subject_document.basis, 'data', data);
 END $$;
 COMMENT ON FUNCTION cdp.subject_document(bigint, text, text, name, timestamptz) IS 'What cdp.export_subject() returns, and its record of disclosure.';

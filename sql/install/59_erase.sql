@@ -249,6 +249,7 @@ BEGIN
 			'likes', 'what everybody likes, until cdp.maintain() has added it up anew',
 			'others', 'what other people''s events say of her in words; your own tables'));
 	UPDATE cdp_data.erasure e SET receipt = (erase_rows.receipt - 'tell' - 'remains' - 'erasure_id') WHERE e.erasure_id = v_erasure;
+	PERFORM cdp.audit('erase_subject', person, jsonb_build_object('erasure', v_erasure, 'again', again));
 END $$;
 COMMENT ON FUNCTION cdp.erase_rows(bigint, name, timestamptz, boolean) IS 'Deletes what is kept of a person, under the locks that cdp.erase_subject() takes.';
 
@@ -274,7 +275,11 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	UPDATE cdp_data.suppression s SET until_ts = do_unsuppress.at, lifted_by = actor
 	WHERE s.token = cdp.identifier_token(arguments->>'identifier') AND s.until_ts > do_unsuppress.at;
-	RETURN to_jsonb(FOUND);
+	IF NOT FOUND THEN
+		RETURN 'false';
+	END IF;
+	PERFORM cdp.audit('unsuppress');
+	RETURN 'true';
 END $$;
 COMMENT ON FUNCTION cdp.do_unsuppress(jsonb, name, timestamptz) IS 'What cdp.unsuppress() does.';
 CREATE FUNCTION cdp.unsuppress(identifier text) RETURNS boolean
