@@ -216,7 +216,7 @@ BEGIN
 		PERFORM cdp.track(who, law.pick('Order', 'Order', 'Other'), jsonb_build_object('total', round((random() * 100)::numeric, 2), 'brand', 'b' || floor(random() * 5)), at, id);
 		RETURN 'track';
 	ELSIF r < 0.65 THEN
-		PERFORM cdp.set_consent(who[1], law.pick('analytics', 'marketing'), law.pick('granted', 'granted', 'withdrawn', 'restricted'), at, message_id => id);
+		PERFORM cdp.set_consent(who, law.pick('analytics', 'marketing'), law.pick('granted', 'granted', 'withdrawn', 'restricted'), at, message_id => id);
 		RETURN 'consent';
 	ELSIF r < 0.70 THEN
 		PERFORM cdp.ingest(jsonb_build_object('type', law.pick('track', 'track', 'trick'), 'messageId', id, 'userId', format('user%sz', p), 'timestamp', at));

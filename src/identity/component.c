@@ -531,11 +531,11 @@ cdp_component_add(CdpComponent *c, CdpGraph *graph, int link)
 	memcpy(pos.key, l->message_key, 16);
 	for (int i = 0; i < l->n; i++)
 	{
-		int index;
+		int index = node_of_ident(c, graph, l->idents[i]);
 
+		/* no evidence that she is one with the others; but hers is decided here, if it is here */
 		if (l->isolated && l->isolated[i])
 			continue;
-		index = node_of_ident(c, graph, l->idents[i]);
 		if (index < 0)
 			elog(ERROR, "cdp: an identifier is outside its component");
 		nodes[n++] = index;
