@@ -306,7 +306,7 @@ DECLARE
 	n bigint;
 BEGIN
 	FOR t IN SELECT c.table_name, c.column_name, c.data_type = 'ARRAY' AS list, c.column_name IN ('node_id', 'a', 'b') AS node FROM information_schema.columns c
-			WHERE c.table_schema = 'cdp_data' AND (c.column_name IN ('node_id', 'a', 'b') OR c.udt_name = '_int8'
+			WHERE c.table_schema = 'cdp_data' AND c.table_name <> 'audit_seal' AND (c.column_name IN ('node_id', 'a', 'b') OR c.udt_name = '_int8'
 				OR (c.column_name IN ('profile_id', 'winner', 'loser', 'old_id', 'first_profile') AND c.table_name NOT IN ('erased_profile', 'node_history', 'identity_merge'))) LOOP
 		EXECUTE format('SELECT count(*) FROM cdp_data.%I WHERE CASE WHEN $3 THEN %2$I::text::bigint[] && $2 WHEN $4 THEN (%2$I::text)::bigint = ANY ($2) ELSE (%2$I::text)::bigint = $1 END', t.table_name, t.column_name)
 		INTO n USING person, gone, t.list, t.node;
