@@ -139,6 +139,17 @@ SELECT cdp.unmap_signal(:ads), cdp.map_signal('tcf', 'ads', special_features => 
 SELECT answer('tcf', :'yes') LIKE 'ads denied%' AS means_no_now, cdp.apply_signal('{cookie:a,email:a@b.c}', 'tcf', :'yes', '2025-05-01', 'm1', 'web') > 0 AS again;
 SELECT allowed, state FROM cdp.explain_consent('email:a@b.c', 'ads');
 ROLLBACK;
+-- nor when they mean more by then, nor is it another signal that speaks of other purposes
+SELECT cdp.apply_signal('cookie:more', 'gpc', '1', '2025-05-10', 'm2', 'web') > 0 AS sale, cdp.apply_signal('cookie:more', 'usp', '1---', '2025-05-10', 'm3', 'web') IS NULL AS nothing_said;
+BEGIN;
+SELECT cdp.map_signal('gpc', 'ads') > 0 AS ads, cdp.map_signal('usp', 'profiling', grants => true) > 0 AS profiling;
+SELECT cdp.apply_signal('cookie:more', 'gpc', '1', '2025-05-10', 'm2', 'web') = cdp.resolve('cookie:more') AS again;
+SELECT purpose, state FROM cdp.consents WHERE value = 'more' ORDER BY 1;
+SAVEPOINT other;
+SELECT cdp.apply_signal('cookie:more', 'usp', '1YNN', '2025-05-10', 'm2', 'web');
+ROLLBACK TO other;
+SELECT cdp.apply_signal('cookie:more', 'usp', '1YNN', '2025-05-10', 'm3', 'web');
+ROLLBACK;
 -- broken: a no, kept for those who look after it and nowhere else
 SET ROLE regress_cdp_sa_ingest;
 SELECT cdp.apply_signal('{cookie:a,email:a@b.c}', 'tcf', 'MARKER not a signal', '2025-05-10', 'b1', 'web') > 0 AS applied, cdp.apply_signal('{cookie:a,email:a@b.c}', 'tcf', 'MARKER not a signal', '2025-05-10', 'b1', 'web') > 0 AS again;

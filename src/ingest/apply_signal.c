@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -20,9 +21,12 @@
 #include "cdp.h"
 #include "compat.h"
 #include "consent/consent.h"
+#include "identity/graph.h"
+#include "ingest/batch.h"
 #include "ingest/ingest.h"
 #include "ingest/ingest_sql.h"
 #include "ingest/refusal.h"
+#include "profile/resolve.h"
 #include "store.h"
 
 /* Longer signals are read by nobody, and not kept. */
@@ -147,6 +151,42 @@ make_messages(Signal *signal, const CdpMessage *first, int *n)
 	return messages;
 }
 
+static void
+refuse_id(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("the message id was used for another signal"),
+			 errdetail("What was recorded under it stays; this signal was not recorded."),
+			 errhint("Give each signal a message_id of its own, or none.")));
+}
+
+/*
+ * Did this signal come before?  It has an id of its own beside those of its
+ * purposes: rows that were mapped since must not make more of it, and another
+ * signal may speak of other purposes.
+ */
+static bool
+is_known(const CdpMessage *first, Oid caller)
+{
+	CdpMessage whole = *first;
+	CdpBatch batch = {.messages = &whole, .n = 1, .caller = caller};
+
+	if (!first->id_is_given)
+		return false;
+	whole.message_id = psprintf("%s/", first->message_id);
+	cdp_message_key(&whole);
+	/* before any other lock: see cdp.lock_storage() */
+	LockRelationOid(cdp_store_relation("profile_state"), RowExclusiveLock);
+	cdp_batch_dedupe(&batch);
+	if (whole.status != CDP_DUPLICATE)
+		return false;
+	cdp_batch_note_conflicts(&batch);
+	if (whole.conflicts)
+		refuse_id();
+	return true;
+}
+
 /*
  * cdp.apply_signal(who, kind, value, at, message_id, source, valid_until, notice,
  * collection_point, jurisdiction)
@@ -159,7 +199,6 @@ CDP_WHO_OVERLOADS(cdp_apply_signal)
 	CdpMessage *messages;
 	Signal signal = {0};
 	char *source = cdp_name_argument(fcinfo, 5, "source", CDP_MAX_SOURCE);
-	bool taken = false;
 	int64 id = 0;
 	int n;
 
@@ -180,21 +219,24 @@ CDP_WHO_OVERLOADS(cdp_apply_signal)
 	/* as of any consent: a wrong clock must not make a grant outlast a withdrawal */
 	first.ts = Min(first.ts, first.received_at);
 	first.content = content_of(&signal, &first);
+	if (is_known(&first, store.caller))
+	{
+		id = who.profile_id ? cdp_graph_canonical(who.profile_id, true) : cdp_profile_of(&who);
+		cdp_store_leave(&store);
+		if (id == 0)
+			PG_RETURN_NULL();
+		PG_RETURN_INT64(id);
+	}
 	messages = make_messages(&signal, &first, &n);
 	cdp_ingest_batch(messages, n, store.caller, 0);
 	for (int i = 0; i < n; i++)
 	{
 		cdp_message_require(&messages[i]);
-		taken |= messages[i].status == CDP_ACCEPTED;
 		id = messages[i].profile_id;
 		if (messages[i].conflicts)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNIQUE_VIOLATION),
-					 errmsg("the message id was used for another signal"),
-					 errdetail("What was recorded under it stays; this signal was not recorded."),
-					 errhint("Give each signal a message_id of its own, or none.")));
+			refuse_id();
 	}
-	if (signal.broken && (taken || n == 0))
+	if (signal.broken)
 	{
 		first.payload = payload_of(&signal, &first);
 		first.state = "denied";
