@@ -664,10 +664,15 @@ cdp_allowed_node(PG_FUNCTION_ARGS)
 							  PG_GETARG_INT64(0), true));
 }
 
-/* May this role see the person with this ord?  For functions of the library. */
+/*
+ * May this role see the person with this ord?  For functions of the library: in
+ * a transaction that holds its locks already nothing else would hear of a notice
+ * that is required since, or of a purpose that was taken from the role.
+ */
 bool
 cdp_consent_sees(Oid role, int32 ord)
 {
+	AcceptInvalidationMessages();
 	purposes_in_force(role);
 	if (force.exempt)
 		return true;
