@@ -144,10 +144,11 @@ cdp_message_start(CdpMessage *m, const char *type, const CdpWho *who,
 				 errmsg("a message names at most %d identifiers", CDP_MAX_MENTIONS)));
 }
 
+/* A text that is not empty, or none: each ends, so that the next is not taken for it. */
 static void
 add_text(XXH3_state_t *state, const char *text)
 {
-	XXH3_64bits_update(state, text ? text : "", text ? strlen(text) + 1 : 0);
+	XXH3_64bits_update(state, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
 static void
