@@ -38,8 +38,12 @@ SELECT cdp.set_consent('email:x@y.z', 'marketing', 'granted', '2025-05-01', '202
 -- the same message id with another term is another consent
 SELECT cdp.set_consent('email:x@y.z', 'marketing', 'granted', '2025-05-01', '2026-01-01', 'web', 'm1', 'all', 'consent', 'v1', 'checkout', '2025-05-02', 'eu') > 0 AS same;
 SELECT cdp.set_consent('email:x@y.z', 'marketing', 'granted', '2025-05-01', '2026-01-01', 'web', 'm1', 'sms', 'consent', 'v1', 'checkout', '2025-05-02', 'eu');
-SELECT purpose, state, at, valid_until, source, channel, basis, notice, collection_point, valid_from, jurisdiction, precedence FROM cdp.consents;
-SELECT message_id, channel, basis, notice, collection_point, valid_from, jurisdiction, signal FROM cdp.consent_log;
+-- also where it says the same of something else
+SELECT cdp.set_consent('email:x@y.z', 'analytics', 'denied', '2025-05-01', source => 'web', message_id => 'm2', basis => 'x') > 0 AS recorded;
+SELECT cdp.set_consent('email:x@y.z', 'analytics', 'denied', '2025-05-01', source => 'web', message_id => 'm2', collection_point => 'x');
+SELECT cdp.set_consent('email:x@y.z', 'analytics', 'denied', '2025-05-01', source => 'web', message_id => 'm2', jurisdiction => 'x');
+SELECT purpose, state, at, valid_until, source, channel, basis, notice, collection_point, valid_from, jurisdiction, precedence FROM cdp.consents WHERE purpose = 'marketing';
+SELECT message_id, channel, basis, notice, collection_point, valid_from, jurisdiction, signal FROM cdp.consent_log ORDER BY message_id;
 
 --
 -- The decision table of the documentation is the one that holds
@@ -162,6 +166,18 @@ UPDATE cdp.consent_flags SET allowed = false WHERE profile_id = :f AND purpose =
 UPDATE cdp.consent_flags SET allowed = true WHERE profile_id = :f AND purpose = 'analytics' AND channel = 'sms';
 RESET ROLE;
 SELECT namespace, purpose, channel, state, at, source, recorded_by FROM cdp.consent_log WHERE profile_id = :f ORDER BY at, purpose, channel, namespace;
+-- what is set beside it makes no yes last longer, and no no another one
+SELECT cdp.set_consent('email:g@a', 'analytics', 'granted', '2025-05-01', '2025-07-01') > 0 AS until_july, cdp.set_consent('email:g@a', 'analytics', 'granted', '2025-05-01', '2025-06-15', channel => 'sms') > 0 AS sms_until_june,
+	cdp.set_consent('email:g@a', 'marketing', 'restricted', '2025-05-01') > 0 AS restricted;
+SELECT profile_id AS g FROM cdp.identifiers WHERE value = 'g@a' \gset
+SET ROLE regress_cdp_cm_priv;
+UPDATE cdp.consent_flags SET basis = 'contract' WHERE profile_id = :g AND channel IN ('all', 'sms');
+RESET ROLE;
+SELECT purpose, channel, state, at, valid_until, basis FROM cdp.consents WHERE profile_id = :g ORDER BY 1, 2;
+SET ROLE regress_cdp_cm_priv;
+UPDATE cdp.consent_flags SET valid_until = NULL WHERE profile_id = :g AND purpose = 'analytics' AND channel = 'all';
+SELECT purpose, channel, allowed, valid_until FROM cdp.consent_flags WHERE profile_id = :g AND channel = 'all' ORDER BY 1;
+RESET ROLE;
 
 --
 -- In numbers

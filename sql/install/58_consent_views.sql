@@ -119,9 +119,11 @@ BEGIN
 			MESSAGE = format('a channel cannot be allowed for purpose %s, which the person does not allow', quote_ident(OLD.purpose)),
 			HINT = 'A channel only narrows a purpose: set the flag of channel all first.';
 	END IF;
-	-- what was not set is not said again: it was said of the record before
-	PERFORM cdp.set_consent(OLD.profile_id, OLD.purpose, CASE WHEN NEW.allowed THEN 'granted' ELSE 'withdrawn' END, source => 'dashboard', channel => OLD.channel,
-		valid_until => CASE WHEN NEW.valid_until IS DISTINCT FROM OLD.valid_until THEN NEW.valid_until END,
+	-- what was not set is not said again, it was said of the record before; but a yes does not last longer by it, nor is a no another one
+	PERFORM cdp.set_consent(OLD.profile_id, OLD.purpose, CASE WHEN NEW.allowed THEN 'granted' WHEN NOT OLD.allowed AND OLD.state <> 'granted' THEN OLD.state ELSE 'withdrawn' END,
+		source => 'dashboard', channel => OLD.channel,
+		valid_until => CASE WHEN NEW.valid_until IS DISTINCT FROM OLD.valid_until THEN NEW.valid_until WHEN OLD.allowed AND NEW.allowed THEN (
+			SELECT min(c.valid_until) FROM cdp.consents c WHERE c.profile_id = OLD.profile_id AND c.purpose = OLD.purpose AND c.channel = OLD.channel) END,
 		basis => CASE WHEN NEW.basis IS DISTINCT FROM OLD.basis THEN NEW.basis END,
 		notice => CASE WHEN NEW.notice IS DISTINCT FROM OLD.notice THEN NEW.notice END);
 	RETURN NEW;
