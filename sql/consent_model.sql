@@ -356,6 +356,39 @@ SELECT count(*) > 0 AS found FROM cdp.verify();
 SELECT count(cdp.rebuild(profile_id)) > 0 AS mended FROM cdp.profiles;
 SELECT count(*) AS left FROM cdp.verify();
 
+--
+-- Who is on a list under a purpose is who allows it, at any time, and however that came
+--
+SET cdp.clock = '2025-06-01';
+SELECT cdp.define_purpose('partner') > 0 AS partner, cdp.define_notice('partner', 'one', '2025-06-03') > 0 AS one, cdp.define_notice('partner', 'two') > 0 AS two, cdp.define_default('partner', 'ca', true) AS known;
+SELECT cdp.set_consent('email:plain@l', 'partner', 'granted') > 0 AS plain, cdp.set_consent('email:later@l', 'partner', 'granted', valid_from => '2025-06-02', notice => 'one') > 0 AS later,
+	cdp.set_consent('email:one@l', 'partner', 'granted', notice => 'one') > 0 AS one, cdp.set_consent('email:two@l', 'partner', 'granted', notice => 'two') > 0 AS two, cdp.set_jurisdiction('email:unasked@l', 'ca') > 0 AS unasked;
+SELECT cdp.import_audience('partners', $$SELECT 'email:' || n || '@l' FROM unnest('{plain,later,one,two,unasked}'::text[]) n$$, 'acme', purpose => 'partner') ->> 'matched' AS matched;
+CREATE FUNCTION on_list() RETURNS TABLE (at timestamptz, members text, shown text, wrong bigint) LANGUAGE sql AS $$
+	SELECT cdp.clock(), (SELECT string_agg(i.value, ' ' ORDER BY i.value) FROM cdp.members('partners') m (profile_id) JOIN cdp.identifiers i USING (profile_id)),
+		(SELECT string_agg(i.value, ' ' ORDER BY i.value) FROM cdp.segment_members m JOIN cdp.identifiers i USING (profile_id) WHERE m.segment = 'partners'), (SELECT count(*) FROM cdp.verify())
+$$;
+SELECT * FROM on_list();
+SET cdp.clock = '2025-06-02';
+SELECT * FROM on_list();
+SET cdp.clock = '2025-06-02 23:59:59.999999';
+SELECT * FROM on_list();
+SET cdp.clock = '2025-06-03';
+SELECT * FROM on_list();
+-- what is required changes, at once and for later
+SELECT cdp.define_notice('partner', 'two', '2025-06-04') > 0 AS later_still;
+SELECT * FROM on_list();
+SET cdp.clock = '2025-06-04';
+SELECT * FROM on_list();
+SELECT cdp.define_notice('partner', 'two') > 0 AS not_yet;
+SELECT * FROM on_list();
+SELECT cdp.define_default('partner', 'ca', false) AS known;
+SELECT * FROM on_list();
+SELECT cdp.define_default('partner', 'ca', true) AS known;
+SELECT * FROM on_list();
+CALL cdp.maintain();
+SELECT * FROM on_list();
+
 \c :main
 DROP DATABASE regress_cdp_consent_model;
 DROP ROLE regress_cdp_cm_ana;

@@ -172,7 +172,8 @@ BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_name('a version of a notice', version);
 	purpose_no := cdp.purpose_id(purpose);
-	PERFORM FROM cdp_data.purpose p WHERE p.purpose_id = purpose_no FOR NO KEY UPDATE;
+	-- nobody may be found on a list by what was required before, after this
+	PERFORM cdp.lock_storage();
 	INSERT INTO cdp_data.notice AS n (purpose_id, version, required_from) VALUES (purpose_no, define_notice.version, since)
 	ON CONFLICT ON CONSTRAINT notice_purpose_id_version_key DO UPDATE SET required_from = excluded.required_from
 	RETURNING n.notice_id INTO id;
@@ -183,10 +184,11 @@ BEGIN
 			MESSAGE = 'versions of a notice are required in the order of their declaration',
 			HINT = 'See cdp.notices.';
 	END IF;
+	PERFORM cdp.build_lists_of(purpose_no);
 	RETURN id;
 END $$;
 COMMENT ON FUNCTION cdp.define_notice(text, text, timestamptz) IS
-'Declares a version of what people are told of a purpose; from required_from on, grants under an earlier version or none do not count. Null: it is not required (yet). Returns its number.';
+'Declares a version of what people are told of a purpose; from required_from on, grants under an earlier version or none do not count. Null: it is not required (yet). Returns its number. It waits for writers.';
 
 CREATE FUNCTION cdp.derive_consents(jurisdiction text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT AS 'MODULE_PATHNAME', 'cdp_derive_consents';
@@ -197,6 +199,7 @@ CREATE FUNCTION cdp.define_default(purpose text, jurisdiction text, allows boole
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	purpose_no int;
+	people bigint;
 BEGIN
 	PERFORM cdp.require_admin();
 	PERFORM cdp.check_name('a jurisdiction', jurisdiction);
@@ -208,7 +211,9 @@ BEGIN
 	PERFORM cdp.lock_storage();
 	INSERT INTO cdp_data.consent_default AS d (purpose_id, jurisdiction, allows) VALUES (purpose_no, define_default.jurisdiction, define_default.allows)
 	ON CONFLICT ON CONSTRAINT consent_default_pkey DO UPDATE SET allows = excluded.allows;
-	RETURN cdp.derive_consents(jurisdiction);
+	people := cdp.derive_consents(jurisdiction);
+	PERFORM cdp.build_lists_of(purpose_no);
+	RETURN people;
 END $$;
 COMMENT ON FUNCTION cdp.define_default(text, text, boolean) IS
 'Says whether a purpose is allowed to people of a jurisdiction who were never asked (opt-out) or not (opt-in, and wherever nothing is defined); returns how many people are known to be of it. It waits for writers.';

@@ -79,6 +79,28 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION cdp.bearers_on_list(int) IS 'People who bear an identifier of a list, in order; part of cdp.import_audience().';
 
+-- What a purpose asks for changed: who is on a list under it is found again.
+CREATE FUNCTION cdp.build_lists_of(purpose_id int) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	s record;
+	people bigint[];
+BEGIN
+	FOR s IN SELECT g.segment_id, g.list_id FROM cdp_data.segment g JOIN cdp_data.list l ON l.list_id = g.list_id
+			WHERE l.purpose_id = build_lists_of.purpose_id AND g.state = 'active' ORDER BY g.segment_id LOOP
+		people := cdp.bearers_on_list(s.list_id);
+		-- whose snapshot is older must not write beside it when to ask again
+		UPDATE cdp_data.profile_state p SET rev = p.rev + 1 WHERE p.profile_id = ANY (people);
+		PERFORM cdp.build_segment_of(s.segment_id, people);
+	END LOOP;
+	-- what is being found by what was asked for before is found again
+	UPDATE cdp_data.task k SET position = NULL WHERE k.kind = 'segment' AND k.state IN ('waiting', 'running')
+		AND EXISTS (SELECT FROM cdp_data.segment_build b JOIN cdp_data.list l ON l.list_id = b.list_id WHERE b.task_id = k.task_id AND l.purpose_id = build_lists_of.purpose_id);
+END $$;
+COMMENT ON FUNCTION cdp.build_lists_of(int) IS
+'Evaluates the segments that are lists of a purpose, for who is on them; the caller holds cdp.lock_storage(). Part of cdp.define_notice() and cdp.define_default().';
+
 CREATE FUNCTION cdp.begin_import(name text, query text, source text, namespace text, purpose text, mode text, valid_until timestamptz, background boolean,
 	OUT import_id int, OUT list_id int) RETURNS record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -370,7 +370,7 @@ ask_group(const char *name, int len, void *arg)
 	return other >= 0 && e->person.in[other];
 }
 
-/* That she is on the list of a rule, or NULL; what she is on was read. */
+/* That she is on the list of a rule, or will be, or NULL; what she is on was read. */
 static const CdpListed *
 listed(const CdpEvaluation *e, const CdpRule *rule)
 {
@@ -392,7 +392,11 @@ ask(CdpEvaluation *e, CdpRule *rule)
 	bool met;
 
 	if (rule->list_id != 0)
-		return listed(e, rule) != NULL;
+	{
+		const CdpListed *on = listed(e, rule);
+
+		return on != NULL && on->on;
+	}
 	e->asked = rule;
 	if (rule->condition == NULL)
 	{
@@ -563,12 +567,13 @@ take_answer(int i, bool answer, void *arg)
 	Round *r = arg;
 	CdpEvaluation *e = r->e;
 	const CdpRule *rule = r->list[i];
+	const CdpListed *on = rule->list_id != 0 ? listed(e, rule) : NULL;
 	int column = -1;
 
 	while (rule->timed && (column = bms_next_member(rule->columns, column)) >= 0)
 		r->due = Min(r->due, e->due[column]);
-	if (rule->list_id != 0 && answer)
-		r->due = Min(r->due, listed(e, rule)->until);
+	if (on != NULL)
+		r->due = Min(r->due, on->until);
 	if (e->person.in[r->index[i]] != answer)
 	{
 		e->person.in[r->index[i]] = answer;

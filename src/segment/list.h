@@ -12,16 +12,18 @@
 
 #include "utils/timestamp.h"
 
-/* That somebody is on a list. */
+/* That somebody is on a list, or will be. */
 typedef struct CdpListed
 {
 	int32 list_id;
-	TimestampTz until; /* DT_NOEND: for good */
+	TimestampTz until; /* is to be asked again then; DT_NOEND: for good */
+	bool on; /* now */
 } CdpListed;
 
 /*
- * The lists that she is on now, in the current memory context; under the active
- * snapshot, inside cdp_store_enter().  Returns how many.
+ * The lists that she is on now, or will be by the passing of time, in the
+ * current memory context; under the active snapshot, inside cdp_store_enter().
+ * Returns how many.
  */
 extern int cdp_lists_of(int64 profile_id, int32 ord, TimestampTz now, CdpListed **lists);
 
