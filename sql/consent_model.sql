@@ -174,6 +174,7 @@ SET ROLE regress_cdp_cm_priv;
 UPDATE cdp.consent_flags SET basis = 'contract' WHERE profile_id = :g AND channel IN ('all', 'sms');
 RESET ROLE;
 SELECT purpose, channel, state, at, valid_until, basis FROM cdp.consents WHERE profile_id = :g ORDER BY 1, 2;
+SET cdp.clock = '2025-06-01 00:02Z';
 SET ROLE regress_cdp_cm_priv;
 UPDATE cdp.consent_flags SET valid_until = NULL WHERE profile_id = :g AND purpose = 'analytics' AND channel = 'all';
 SELECT purpose, channel, allowed, valid_until FROM cdp.consent_flags WHERE profile_id = :g AND channel = 'all' ORDER BY 1;
