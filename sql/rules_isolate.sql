@@ -47,5 +47,12 @@ END $$;
 \set content `cat :'file'`
 SELECT c->>'id' AS case_id, r.step, r.call, r.ids, r.expected, r.expected = r.got AS right FROM jsonb_array_elements(:'content'::jsonb->'cases') c, run(c) r;
 
+-- a consent names what stays apart, too: also where its namespace is the more important
+SELECT cdp.define_namespace('device', priority => 1, max_per_profile => 0, on_conflict => 'isolate'), cdp.define_namespace('mail', priority => 2, max_per_profile => 0), cdp.define_purpose('p') > 0 AS p;
+SELECT cdp.track('{mail:known,other:known}', 'Visit', at => '2026-02-01') = cdp.set_consent('{device:shared,mail:known}', 'p', 'granted', '2026-02-02') AS hers;
+SELECT cdp.resolve('mail:known') <> cdp.resolve('device:shared') AS apart;
+SELECT purpose, namespace, state FROM cdp.consents ORDER BY namespace;
+SELECT * FROM cdp.verify();
+
 \c :main
 DROP DATABASE regress_rules_isolate;

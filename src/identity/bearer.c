@@ -273,6 +273,24 @@ leave_out(CdpGraph *graph, CdpLink *link, int at)
 	link->n--;
 }
 
+/* What the others are compared with is none of those that stay apart. */
+static void
+put_last(CdpLink *link)
+{
+	int *apart = palloc(sizeof(int) * link->n);
+	int n = 0;
+	int m = 0;
+
+	for (int k = 0; k < link->n; k++)
+		if (link->isolated[k])
+			apart[m++] = link->idents[k];
+		else
+			link->idents[n++] = link->idents[k];
+	memcpy(link->idents + n, apart, sizeof(int) * m);
+	for (int k = 0; k < link->n; k++)
+		link->isolated[k] = k >= n;
+}
+
 /*
  * Keeps what is anonymous apart from who is known.  With such namespaces a
  * batch has one link (see cdp_ingest_batch()).
@@ -319,6 +337,8 @@ cdp_bearer_isolate(CdpGraph *graph)
 				link->isolated[k] = true;
 			}
 		}
+		if (link->isolated)
+			put_last(link);
 	}
 }
 
