@@ -9,6 +9,7 @@
 #define CDP_COMPAT_H
 
 #include "access/genam.h"
+#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
