@@ -249,10 +249,7 @@ for my $client (@clients, $eraser)
 	$said .= $err;
 }
 cmp_ok(value('SELECT count(*) FROM cdp.erasures'), '>', 10, 'some were erased');
-# a circle of several who merge, part and erase the same dozen is possible, is found, and one of them retries (docs/subject.md)
-my $circles = () = $said =~ /deadlock detected/g;
-cmp_ok($circles, '<=', 3, 'hardly anybody met anybody in a circle');
-unlike($said, qr/not locked|could not (?!merge)|XX000|is gone/, 'nothing went wrong inside');
+unlike($said, qr/deadlock|not locked|could not (?!merge)|XX000|is gone/, 'nobody met anybody in a circle');
 is(broken_invariants($node), '', 'what holds always holds');
 is(value('SELECT * FROM cdp.verify()'), '', 'everybody is as recomputed');
 

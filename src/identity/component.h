@@ -66,6 +66,9 @@ typedef struct CdpComponent
 } CdpComponent;
 
 extern CdpComponent *cdp_component_load(const int64 *profiles, int n);
+
+/* Are all its people locked?  If not they are to be locked next time (graph_lock.c). */
+extern bool cdp_graph_all_locked(CdpGraph *graph, const CdpComponent *c);
 extern void cdp_component_add(CdpComponent *c, CdpGraph *graph, int link);
 extern void cdp_component_run(CdpComponent *c);
 extern void cdp_component_assign(CdpComponent *c, CdpGraph *graph);

@@ -209,9 +209,6 @@ extern void cdp_graph_resolve(CdpGraph *graph);
 extern void cdp_graph_reresolve(CdpGraph *graph, const int64 *profiles, int n);
 extern CdpLocked *cdp_graph_locked(CdpGraph *graph, int64 profile_id);
 extern CdpLocked *cdp_graph_add_locked(CdpGraph *graph, int64 profile_id);
-
-/* Has people locked in the next round besides those of the links: for a witness. */
-extern void cdp_graph_add_extra(CdpGraph *graph, const int64 *ids, int n);
 extern int64 cdp_graph_canonical(int64 profile_id, bool read_only);
 
 /* graph_write.c */

@@ -62,11 +62,11 @@ extern void cdp_graph_unite(CdpGraph *graph, CdpRound *round);
 extern bool cdp_graph_recheck(CdpGraph *graph);
 
 /* graph_lock.c */
+extern void cdp_graph_add_extra(CdpGraph *graph, const int64 *ids, int n);
 extern void cdp_graph_reset_extra(CdpGraph *graph);
 extern void cdp_graph_lock_bearers(CdpGraph *graph, const CdpRound *round);
 extern bool cdp_graph_lock_round(CdpGraph *graph, CdpRound *round);
 extern bool cdp_graph_try_one(CdpGraph *graph, CdpRound *round);
-extern bool cdp_graph_all_locked(CdpGraph *graph, const CdpComponent *c);
 extern void cdp_graph_be_patient(int rounds);
 
 /* graph_decide.c */

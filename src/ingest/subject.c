@@ -35,6 +35,7 @@
 
 #include "compat.h"
 #include "consent/suppress.h"
+#include "identity/component.h"
 #include "identity/rules.h"
 #include "ingest/ingest.h"
 #include "store.h"
@@ -314,40 +315,35 @@ look_around(Erasure *e)
 	e->merges = read_ids(cdp_store_value(0, 2, &isnull), &e->nmerges);
 }
 
+/*
+ * Is everybody held who is linked to her, or to those whom only a separation has
+ * to do with her?  They are resolved again when she is gone, with all linked to
+ * them, and nobody may be waited for then.
+ */
 static bool
-is_locked(const CdpGraph *graph, int64 id)
+are_held(CdpGraph *graph, const Erasure *e)
 {
-	for (int i = 0; i < graph->nlocked; i++)
-		if (graph->locked[i].profile_id == id)
-			return true;
-	return false;
+	int64 *from = palloc(sizeof(int64) * (e->npartners + 1));
+
+	from[0] = e->id;
+	memcpy(from + 1, e->partners, sizeof(int64) * e->npartners);
+	qsort(from, e->npartners + 1, sizeof(int64), cdp_compare_int64);
+	return cdp_graph_all_locked(graph, cdp_component_load(from, e->npartners + 1));
 }
 
 /*
  * A witness of the graph, with her locked: is it still she, and are all others
- * locked whom no evidence links to her and whom this concerns?  If not the round
- * lets go of everything and begins anew with them.
+ * locked whom this concerns?  If not the round lets go of everything and begins
+ * anew with them.
  */
 static bool
 hold(CdpGraph *graph, void *arg)
 {
 	Erasure *e = arg;
-	bool all = true;
 	Datum args[1];
 
 	look_around(e);
-	if (!is_locked(graph, e->id))
-	{
-		cdp_graph_add_extra(graph, &e->id, 1);
-		all = false;
-	}
-	for (int i = 0; i < e->npartners; i++)
-		if (!is_locked(graph, e->partners[i]))
-		{
-			cdp_graph_add_extra(graph, &e->partners[i], 1);
-			all = false;
-		}
-	if (!all)
+	if (!are_held(graph, e))
 		return false;
 	args[0] = cdp_array_int64(e->merges, e->nmerges);
 	if (cdp_store_run(&more_merges_plan, args, NULL, false, -1) != e->nmerges)
